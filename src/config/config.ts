@@ -1,0 +1,141 @@
+/**
+ * The configuration as the stages read it: checked, complete, with every reference resolved. Durations are in
+ * milliseconds, sizes in bytes. `load.ts` is the only maker of these values.
+ */
+export interface Config {
+  readonly server: ServerConfig
+  readonly admin: AdminConfig
+  readonly issuers: readonly Issuer[]
+  readonly apis: readonly Api[]
+  readonly routes: readonly Route[]
+  readonly cache: CacheConfig
+}
+
+export interface Listen {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ServerConfig {
+  readonly listen: Listen
+  /** The origins that callers reach the gateway by, for example `https://gateway.example`. Never taken from Host. */
+  readonly publicOrigins: readonly string[]
+  /** CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` headers count. Default none. */
+  readonly trustedProxies: readonly string[]
+  readonly drain: {
+    /** How long requests are still accepted after SIGTERM, so that balancers notice. Default 5 000. */
+    readonly delayMs: number
+    /** How long requests in flight may take after that. Default 25 000. */
+    readonly timeoutMs: number
+  }
+}
+
+export interface AdminConfig {
+  readonly listen: Listen
+  /** The bearer token that everything but /livez asks for. Required unless the listener is on loopback. */
+  readonly token: string | undefined
+}
+
+export type ProfileName = 'auth0' | 'rfc8693'
+
+/** An authorization server. */
+export interface Issuer {
+  readonly name: string
+  /** The values of `iss` that are this issuer's (several with custom domains), compared exactly. */
+  readonly identifiers: readonly string[]
+  readonly profile: ProfileName
+  /** Discovered from the issuer's metadata (RFC 8414) unless given. */
+  readonly tokenEndpoint: string | undefined
+  /** Discovered from the issuer's metadata (RFC 8414) unless given. */
+  readonly jwksUri: string | undefined
+  /** Accept `http:` beyond loopback. For tests only: tokens travel in the clear. */
+  readonly dangerouslyAllowHttp: boolean
+  readonly budget: Budget | undefined
+}
+
+export interface Budget {
+  /** Exchanges per second, for all replicas together. */
+  readonly rate: number
+  /** How many may leave at once. Default 1, which paces them. */
+  readonly burst: number
+}
+
+export type AsymmetricAlgorithm = 'RS256' | 'RS512' | 'PS256' | 'ES256' | 'EdDSA'
+
+/** Chosen by configuration, never by a token's header: a secret and a key set exclude each other. */
+export type Verification =
+  | { readonly kind: 'secret'; readonly secrets: readonly string[] }
+  | { readonly kind: 'jwks'; readonly algorithms: readonly AsymmetricAlgorithm[] }
+
+/** A resource server that acts as a client. */
+export interface Api {
+  readonly name: string
+  readonly issuer: Issuer
+  readonly audience: string
+  readonly verification: Verification
+  /** How far clocks may differ. Default 5 000. */
+  readonly clockToleranceMs: number
+  /** With what it authenticates to its issuer. Required where a route exchanges. */
+  readonly client: Client | undefined
+}
+
+export interface Client {
+  readonly id: string
+  readonly method: 'client_secret_post' | 'client_secret_basic'
+  readonly secret: string
+}
+
+/** One route: a property for each step of the path. */
+export interface Route {
+  readonly name: string
+  readonly match: {
+    /** Whole segments: `/orders` takes `/orders` and `/orders/1`, not `/orders-admin`. */
+    readonly path: string
+    /** In upper case. Absent: all but CONNECT and TRACE. */
+    readonly methods: readonly string[] | undefined
+    /** Accept `;` in paths. Default false: servers disagree about what it means. */
+    readonly pathParameters: boolean
+  }
+  readonly authenticate: { readonly api: Api }
+  readonly authorize: {
+    /** All of them are needed. */
+    readonly scopes: readonly string[]
+    /** One of them is enough. Empty: no such condition. */
+    readonly anyScope: readonly string[]
+    /** All of them are needed in Auth0's `permissions` claim. */
+    readonly permissions: readonly string[]
+  }
+  readonly exchange: {
+    readonly grant: 'token-exchange'
+    readonly audience: string | undefined
+    readonly resource: string | undefined
+    readonly scopes: readonly string[]
+    /** What of the subject token an entry of the cache belongs to. Default `token`. */
+    readonly key: 'token' | 'context'
+    /** Claims that do not tell one `context` from another. */
+    readonly ignoreClaims: readonly string[]
+    /** The longest that an issued token is used. Default 3 600 000. */
+    readonly maxAgeMs: number
+    /** The life of an issued token that does not tell its own. Default 300 000. */
+    readonly defaultLifetimeMs: number
+    /** How long an exchange may take. Default 5 000. */
+    readonly timeoutMs: number
+    /** The audience that the issued token must name. Default `audience`, else `resource`. */
+    readonly expectAudience: string | undefined
+    /** What to do with an issued token that holds more scopes than were asked for. Default: the profile's. */
+    readonly extraScopes: 'refuse' | 'allow' | undefined
+  }
+  readonly proxy: {
+    /** Origin and optional base path, without a trailing slash. */
+    readonly upstream: string
+    /** How long the upstream may stay silent, before its answer begins and within it. Default 30 000. */
+    readonly timeoutMs: number
+    /** Whether the caller's cookies reach the upstream. Default `strip`. */
+    readonly cookies: 'strip' | 'keep'
+  }
+}
+
+export interface CacheConfig {
+  readonly maxEntries: number
+  readonly maxBytes: number
+}
