@@ -1,12 +1,17 @@
+import { hash } from 'node:crypto'
 import type { Api, Route } from '../config/config.ts'
+import { fingerprint } from '../log.ts'
+import type { Store } from '../store/memory.ts'
 import type { Presented } from './bearer.ts'
+import { assertCanonical, rejectToken } from './jwt.ts'
+import type { Verifier } from './verify.ts'
 
 /** A verified access token: its signature and its static claims are known to be good. Shared by requests. */
 export interface SubjectToken {
   /** The canonical compact form: the only spelling that gets this far. */
   readonly value: string
   readonly api: Api
-  /** Its `iss`, one of the API's issuer's identifiers. */
+  /** Its `iss`, one of the identifiers of the API's issuer. */
   readonly issuer: string
   readonly subject: string
   readonly claims: Readonly<Record<string, unknown>>
@@ -22,8 +27,77 @@ export interface SubjectToken {
   readonly fingerprint: string
 }
 
-/** @throws {GatewayError} `missing_token`, `invalid_request`, `invalid_token`, `keys_unavailable` */
+/** @throws {GatewayError} `invalid_token`, `keys_unavailable` */
 export type Authenticate = (
   presented: Presented,
   route: Route,
 ) => SubjectToken | Promise<SubjectToken>
+
+export interface AuthenticateOptions {
+  /** One for each API that a route names. */
+  readonly verifiers: ReadonlyMap<Api, Verifier>
+  /** Where verified tokens are remembered, for at most a minute. */
+  readonly verified: Store<Remembered>
+}
+
+export interface Remembered {
+  readonly subject: SubjectToken
+  /** Of the keys that verified it. */
+  readonly epoch: string
+}
+
+/** The longest that a signature is not checked again. */
+const REMEMBERED_FOR_MS = 60_000
+
+/**
+ * Verifies what was presented. Only the signature and the static claims are remembered, by SHA-256 over the API and the
+ * token's canonical bytes, and with the epoch of the keys: times are judged on every request, and a key that leaves the
+ * set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
+ */
+export function createAuthenticate({ verifiers, verified }: AuthenticateOptions): Authenticate {
+  return ({ token }, { authenticate: { api } }) => {
+    const verifier = verifiers.get(api)
+    if (verifier === undefined) throw new TypeError(`no verifier for the API ${api.name}`)
+    assertCanonical(token)
+    const name = hash('sha256', `${api.name.length}:${api.name}${token}`, 'base64url')
+    const known = verified.get(name)
+    return known !== undefined && known.epoch === verifier.epoch(known.subject.issuer)
+      ? timely(known.subject)
+      : verify(verifier, api, token, name)
+  }
+
+  async function verify(
+    verifier: Verifier,
+    api: Api,
+    token: string,
+    name: string,
+  ): Promise<SubjectToken> {
+    const { epoch, issuer, claims, scopes, permissions } = await verifier.verify(token)
+    const subject = timely({
+      value: token,
+      api,
+      issuer,
+      subject: claims.sub,
+      claims,
+      scopes: new Set(scopes),
+      permissions: new Set(permissions),
+      expiresAt: claims.exp * 1_000,
+      notBefore: (claims.nbf ?? 0) * 1_000,
+      digest: hash('sha256', token, 'base64url'),
+      fingerprint: fingerprint(token),
+    })
+    const left = subject.expiresAt + api.clockToleranceMs - Date.now()
+    // Claims as objects weigh about three times their text.
+    verified.set(name, { subject, epoch }, Math.min(left, REMEMBERED_FOR_MS), token.length * 4)
+    return subject
+  }
+}
+
+/** RFC 7519, sections 4.1.4 and 4.1.5, with the API's clock tolerance. */
+function timely(subject: SubjectToken): SubjectToken {
+  const now = Date.now()
+  const { expiresAt, notBefore, api } = subject
+  if (now >= expiresAt + api.clockToleranceMs) rejectToken('the access token has expired')
+  if (now < notBefore - api.clockToleranceMs) rejectToken('the access token is not valid yet')
+  return subject
+}

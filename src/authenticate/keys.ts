@@ -1,0 +1,67 @@
+import { hash } from 'node:crypto'
+import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { GatewayError } from '../errors.ts'
+import type { Outbound } from '../outbound.ts'
+import type { Metadata } from './metadata.ts'
+import { createRefreshed } from './refreshed.ts'
+
+/** The public keys of one issuer. */
+export interface Keys {
+  /** Changes whenever the set does, so that nothing verified by a key outlives it. Empty before the first load. */
+  epoch(): string
+  /** @throws {GatewayError} `keys_unavailable` */
+  current(): Promise<KeySet>
+  /** As `current`, but asks the issuer again unless that was just done. For a token whose key is not in the set. */
+  renewed(): Promise<KeySet>
+}
+
+export interface KeySet {
+  readonly epoch: string
+  readonly find: JWTVerifyGetKey
+}
+
+const FRESH_FOR_MS = 10 * 60_000
+const STALE_FOR_MS = 60 * 60_000
+// A flood of unknown key ids makes no more than one request in this time, and delays a new key by no more.
+const COOLDOWN_MS = 5_000
+const RETRY_AFTER_SECONDS = 5
+
+export function createKeys(identifier: string, metadata: Metadata, outbound: Outbound): Keys {
+  const keys = createRefreshed({
+    load: async () => {
+      const { jwksUri } = await metadata(identifier)
+      const answer = await outbound.fetch(jwksUri)
+      if (answer.status !== 200) throw new Error(`the key set was answered ${answer.status}`)
+      return keySet(await answer.text())
+    },
+    freshForMs: FRESH_FOR_MS,
+    staleForMs: STALE_FOR_MS,
+    cooldownMs: COOLDOWN_MS,
+  })
+  return {
+    epoch: () => keys.peek()?.epoch ?? '',
+    current: async () => available(async () => keys.current()),
+    renewed: async () => available(async () => keys.renewed()),
+  }
+}
+
+function keySet(text: string): KeySet {
+  const parsed: unknown = JSON.parse(text)
+  // createLocalJWKSet checks the shape, and picks by `kid`, `kty`, `alg`, `use` and `key_ops`.
+  return {
+    epoch: hash('sha256', text, 'base64url'),
+    find: createLocalJWKSet(parsed as JSONWebKeySet),
+  }
+}
+
+/** Not knowing the keys says nothing about the token: an outage, never a 401. */
+async function available(load: () => Promise<KeySet>): Promise<KeySet> {
+  try {
+    return await load()
+  } catch (cause) {
+    throw new GatewayError('keys_unavailable', "the issuer's keys cannot be had", {
+      cause,
+      retryAfter: RETRY_AFTER_SECONDS,
+    })
+  }
+}

@@ -1,0 +1,81 @@
+import type { Issuer } from '../config/config.ts'
+import type { Outbound } from '../outbound.ts'
+import { createRefreshed } from './refreshed.ts'
+
+/** Where an issuer's endpoints are. */
+export interface IssuerMetadata {
+  readonly jwksUri: string
+  readonly tokenEndpoint: string
+}
+
+/** By the issuer's identifier (its `iss`). Rejects with an Error while the issuer cannot be asked. */
+export type Metadata = (identifier: string) => IssuerMetadata | Promise<IssuerMetadata>
+
+const FRESH_FOR_MS = 10 * 60_000
+// Endpoints move so rarely that old ones beat none: what is wrong with them shows where they are used.
+const STALE_FOR_MS = 24 * 60 * 60_000
+const COOLDOWN_MS = 1_000
+
+/** Discovers (OpenID Connect Discovery 1.0; RFC 8414) what the configuration does not say. */
+export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
+  const { tokenEndpoint, jwksUri } = issuer
+  if (tokenEndpoint !== undefined && jwksUri !== undefined) {
+    return () => ({ tokenEndpoint, jwksUri })
+  }
+  const discovered = new Map(
+    issuer.identifiers.map((identifier) => [
+      identifier,
+      createRefreshed({
+        load: () => discover(identifier, issuer, outbound),
+        freshForMs: FRESH_FOR_MS,
+        staleForMs: STALE_FOR_MS,
+        cooldownMs: COOLDOWN_MS,
+      }),
+    ]),
+  )
+  return (identifier) => {
+    const found = discovered.get(identifier)
+    if (found === undefined) throw new TypeError(`not an identifier of this issuer: ${identifier}`)
+    return found.current()
+  }
+}
+
+async function discover(
+  identifier: string,
+  issuer: Issuer,
+  outbound: Outbound,
+): Promise<IssuerMetadata> {
+  let answer = await outbound.fetch(openidConfiguration(identifier))
+  if (answer.status === 404) answer = await outbound.fetch(authorizationServerMetadata(identifier))
+  if (answer.status !== 200) throw new Error(`discovery was answered ${answer.status}`)
+  const metadata: unknown = await answer.json()
+  if (typeof metadata !== 'object' || metadata === null)
+    throw new Error('metadata is not an object')
+  const member = (name: string): unknown => (metadata as Record<string, unknown>)[name]
+  // RFC 8414, section 3.3: identical, or one issuer could speak for another.
+  if (member('issuer') !== identifier) throw new Error('the metadata is of another issuer')
+  return {
+    tokenEndpoint: issuer.tokenEndpoint ?? endpoint(member('token_endpoint'), issuer),
+    jwksUri: issuer.jwksUri ?? endpoint(member('jwks_uri'), issuer),
+  }
+}
+
+function openidConfiguration(identifier: string): string {
+  return `${identifier.replace(/\/$/, '')}/.well-known/openid-configuration`
+}
+
+/** RFC 8414, section 3.1: the well-known part stands between the host and the path. */
+function authorizationServerMetadata(identifier: string): string {
+  const { origin, pathname } = new URL(identifier)
+  return `${origin}/.well-known/oauth-authorization-server${pathname.replace(/\/$/, '')}`
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/
+
+function endpoint(value: unknown, { dangerouslyAllowHttp }: Issuer): string {
+  if (typeof value !== 'string' || !URL.canParse(value)) throw new Error('an endpoint is missing')
+  const { protocol, hostname } = new URL(value)
+  const plain = protocol === 'http:' && (dangerouslyAllowHttp || LOOPBACK.test(hostname))
+  if (protocol !== 'https:' && !plain) throw new Error('an endpoint is not https')
+  return value
+}

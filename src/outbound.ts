@@ -1,0 +1,60 @@
+import { Agent, request } from 'undici'
+
+export interface OutboundOptions {
+  /** The largest answer that is read, in bytes. Default 1 MiB. */
+  readonly maxBytes?: number
+  /** How long one request may take in all, in milliseconds, unless it brings a shorter signal. Default 5 000. */
+  readonly timeoutMs?: number
+}
+
+export interface OutboundRequest {
+  readonly method?: 'GET' | 'POST'
+  readonly headers?: Iterable<readonly [string, string]> | Readonly<Record<string, string>>
+  readonly body?: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * How the gateway speaks to issuers: over kept connections, with bounds on time and size. Follows no redirect, since
+ * whoever is redirected to was not configured; decodes no content coding, so that size is what was sent.
+ */
+export interface Outbound {
+  fetch(url: string, init?: OutboundRequest): Promise<Response>
+  close(): Promise<void>
+}
+
+export function createOutbound(options: OutboundOptions = {}): Outbound {
+  const { maxBytes = 1024 * 1024, timeoutMs = 5_000 } = options
+  const agent = new Agent({
+    maxResponseSize: maxBytes,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    keepAliveTimeout: 30_000,
+    connect: { timeout: Math.min(timeoutMs, 3_000), minVersion: 'TLSv1.2' },
+  })
+  return {
+    async fetch(url, { method = 'GET', headers = {}, body, signal } = {}) {
+      const answer = await request(url, {
+        dispatcher: agent,
+        method,
+        headers: { 'user-agent': 'behalf', ...Object.fromEntries(pairsOf(headers)) },
+        body: body ?? null,
+        signal: signal ?? AbortSignal.timeout(timeoutMs),
+      })
+      const bytes = await answer.body.arrayBuffer()
+      const answered = new Headers()
+      for (const [name, value] of Object.entries(answer.headers)) {
+        for (const one of [value ?? []].flat()) answered.append(name, one)
+      }
+      const { statusCode: status } = answer
+      const bodiless = status === 204 || status === 205 || status === 304
+      return new Response(bodiless ? null : bytes, { status, headers: answered })
+    },
+    close: () => agent.close(),
+  }
+}
+
+function pairsOf(headers: NonNullable<OutboundRequest['headers']>): Iterable<[string, string]> {
+  const pairs = Symbol.iterator in headers ? [...headers] : Object.entries(headers)
+  return pairs.map(([name, value]) => [name.toLowerCase(), value])
+}

@@ -1,0 +1,53 @@
+import { LRUCache } from 'lru-cache'
+
+export interface Bounds {
+  readonly maxEntries: number
+  /** What the values' own sizes may add up to, in bytes. */
+  readonly maxBytes: number
+}
+
+/** What is kept for a while, by key. The least recently used goes first when either bound is reached. */
+export interface Store<Value> {
+  get(key: string): Value | undefined
+  /** Kept for `ttlMs` milliseconds from now, which must be positive. */
+  set(key: string, value: Value, ttlMs: number, bytes: number): void
+  delete(key: string): void
+  clear(): void
+  readonly size: number
+  readonly bytes: number
+}
+
+// What the map, the list and the entry's own objects weigh beside the strings, measured: 0.4 to 0.6 kB.
+const ENTRY_OVERHEAD_BYTES = 512
+
+export function createMemoryStore<Value extends object>({
+  maxEntries,
+  maxBytes,
+}: Bounds): Store<Value> {
+  const cache = new LRUCache<string, Value>({
+    max: maxEntries,
+    maxSize: maxBytes,
+    // Wall time, like the claims that lifetimes come from: an entry must not outlive them when a machine sleeps.
+    perf: Date,
+    ttlResolution: 0,
+  })
+  return {
+    get: (key) => cache.get(key),
+    set(key, value, ttlMs, bytes) {
+      // To lru-cache a time to live of 0 means "for ever".
+      if (!(ttlMs > 0)) throw new RangeError(`a time to live must be positive, not ${ttlMs}`)
+      cache.set(key, value, {
+        ttl: Math.max(1, Math.floor(ttlMs)),
+        size: Math.ceil(bytes) + ENTRY_OVERHEAD_BYTES,
+      })
+    },
+    delete: (key) => void cache.delete(key),
+    clear: () => cache.clear(),
+    get size() {
+      return cache.size
+    },
+    get bytes() {
+      return cache.calculatedSize
+    },
+  }
+}
