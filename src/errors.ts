@@ -3,6 +3,7 @@ const FAILURES = {
   missing_token: [401, 'No access token was presented'],
   invalid_request: [400, 'The request is malformed'],
   invalid_token: [401, 'The access token is not valid'],
+  insufficient_user_authentication: [401, 'The user must authenticate more strongly'],
   insufficient_scope: [403, 'The access token lacks a scope'],
   not_permitted: [403, 'The access token is of a kind that this route does not permit'],
   exchange_denied: [403, 'The issuer refused to exchange the access token'],
@@ -34,6 +35,8 @@ export interface GatewayErrorOptions {
   readonly cause?: unknown
   /** When to come back, in whole seconds. */
   readonly retryAfter?: number
+  /** Somebody told us to slow down. Default false. */
+  readonly throttled?: boolean
   /** The scopes that were needed (RFC 6750, section 3). */
   readonly scopes?: readonly string[]
   /** The methods that the target takes (RFC 9110, section 10.2.1). */
@@ -46,6 +49,7 @@ export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly status: number
   readonly retryAfter: number | undefined
+  readonly throttled: boolean
   readonly scopes: readonly string[] | undefined
   readonly allow: readonly string[] | undefined
 
@@ -54,6 +58,7 @@ export class GatewayError extends Error {
     this.code = code
     this.status = FAILURES[code][0]
     this.retryAfter = options.retryAfter
+    this.throttled = options.throttled ?? false
     this.scopes = options.scopes
     this.allow = options.allow
   }
@@ -93,13 +98,20 @@ export function errorAnswer(error: GatewayError, requestId: string): ErrorAnswer
   return { status: error.status, headers, body }
 }
 
+/** RFC 6750, section 3.1, and RFC 9470, section 3. */
+const NAMED_IN_CHALLENGE: ReadonlySet<ErrorCode> = new Set([
+  'invalid_token',
+  'insufficient_scope',
+  'insufficient_user_authentication',
+])
+
 /**
  * RFC 6750, section 3.1: a request without a token is told nothing more than "Bearer". The other refusals name an
  * error only where that section defines one, so that no client mistakes a policy of ours for a lack of scope.
  */
 function challengeOf({ code, status, message, scopes }: GatewayError): string | undefined {
   if (status !== 401 && status !== 403) return undefined
-  if (code !== 'invalid_token' && code !== 'insufficient_scope') return 'Bearer'
+  if (!NAMED_IN_CHALLENGE.has(code)) return 'Bearer'
   const parameters = [`error="${code}"`, `error_description="${quotable(message)}"`]
   if (scopes !== undefined) parameters.push(`scope="${quotable(scopes.join(' '))}"`)
   return `Bearer ${parameters.join(', ')}`

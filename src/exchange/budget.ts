@@ -1,0 +1,128 @@
+import type { Budget } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import type { Exchange } from './exchange.ts'
+
+/**
+ * Paces the exchanges with one issuer: a token bucket, served in the order of arrival. What cannot be served before its
+ * deadline is shed at once, and told when to come back. An issuer that throttles us is left alone until it said.
+ */
+export function budgeted(exchange: Exchange, bucket: Bucket): Exchange {
+  return async (permit, ask) => {
+    await bucket.take(ask.signal, ask.deadline)
+    try {
+      return await exchange(permit, ask)
+    } catch (error) {
+      if (isThrottled(error)) bucket.pauseFor(error.retryAfter * 1_000)
+      throw error
+    }
+  }
+}
+
+function isThrottled(error: unknown): error is GatewayError & { readonly retryAfter: number } {
+  return (
+    error instanceof GatewayError &&
+    error.code === 'exchange_unavailable' &&
+    error.throttled &&
+    error.retryAfter !== undefined
+  )
+}
+
+export interface Bucket {
+  /**
+   * Resolves when an exchange may leave.
+   *
+   * @throws {GatewayError} `exchange_unavailable` where the deadline (epoch milliseconds) would pass first
+   */
+  take(signal: AbortSignal, deadline: number): Promise<void>
+  /** Lets nothing leave for this long. */
+  pauseFor(ms: number): void
+  /** How many exchanges could leave at once now. */
+  readonly available: number
+}
+
+interface Waiting {
+  readonly leave: () => void
+}
+
+const LONGEST_RETRY_AFTER_SECONDS = 60
+
+export function createBucket({ rate, burst }: Budget): Bucket {
+  const everyMs = 1_000 / rate
+  const queue = new Set<Waiting>()
+  let level = burst
+  let filledAt = Date.now()
+  let pausedUntil = 0
+  let timer: NodeJS.Timeout | undefined
+
+  function fill(now: number): void {
+    level = Math.min(burst, level + Math.max(0, now - filledAt) / everyMs)
+    filledAt = now
+  }
+
+  /** When the next one of so many could leave, in milliseconds from now. */
+  function waitFor(ahead: number, now: number): number {
+    const lacking = Math.max(0, ahead + 1 - level)
+    return Math.max(0, pausedUntil - now) + lacking * everyMs
+  }
+
+  function serve(): void {
+    timer = undefined
+    const now = Date.now()
+    fill(now)
+    for (const waiting of queue) {
+      if (waitFor(0, now) > 0) break
+      level--
+      queue.delete(waiting)
+      waiting.leave()
+    }
+    schedule(now)
+  }
+
+  function schedule(now: number): void {
+    if (queue.size === 0 || timer !== undefined) return
+    timer = setTimeout(serve, Math.max(1, Math.ceil(waitFor(0, now))))
+  }
+
+  return {
+    async take(signal, deadline) {
+      signal.throwIfAborted()
+      const now = Date.now()
+      fill(now)
+      const wait = waitFor(queue.size, now)
+      if (wait === 0) {
+        level--
+        return
+      }
+      if (now + wait > deadline) shed(wait)
+      await new Promise<void>((resolve, reject) => {
+        const dropped = (): void => {
+          queue.delete(waiting)
+          reject(signal.reason as Error)
+        }
+        const waiting: Waiting = {
+          leave: () => {
+            signal.removeEventListener('abort', dropped)
+            resolve()
+          },
+        }
+        signal.addEventListener('abort', dropped, { once: true })
+        queue.add(waiting)
+        schedule(now)
+      })
+    },
+    pauseFor(ms) {
+      pausedUntil = Math.max(pausedUntil, Date.now() + ms)
+    },
+    get available() {
+      const now = Date.now()
+      fill(now)
+      return pausedUntil > now ? 0 : Math.floor(level)
+    },
+  }
+}
+
+function shed(waitMs: number): never {
+  throw new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
+    retryAfter: Math.min(Math.ceil(waitMs / 1_000), LONGEST_RETRY_AFTER_SECONDS),
+  })
+}

@@ -1,0 +1,106 @@
+import { hash } from 'node:crypto'
+import type { Permit } from '../authorize/authorize.ts'
+import type { SubjectToken } from '../authenticate/authenticate.ts'
+import type { Route } from '../config/config.ts'
+import { PROFILES } from './profiles.ts'
+
+/**
+ * The name of an issued token: SHA-256 over everything that decides the answer of an exchange, each field with its
+ * length before it, so that no two lists of fields read the same. Nothing secret can be had from it.
+ */
+export function exchangeKey({ subject, route }: Permit): string {
+  return hash(
+    'sha256',
+    routePart(route) + field(subject.issuer) + field(subjectPart(subject, route)),
+    'base64url',
+  )
+}
+
+const routeParts = new WeakMap<Route, string>()
+
+/** What the route and its API say: the same for each of its requests. */
+function routePart(route: Route): string {
+  const known = routeParts.get(route)
+  if (known !== undefined) return known
+  const { api } = route.authenticate
+  const { grant, audience, resource, scopes } = route.exchange
+  const part = [
+    epoch(route),
+    api.client?.id ?? '',
+    grant,
+    audience ?? '',
+    resource ?? '',
+    JSON.stringify([...new Set(scopes)].sort()),
+  ]
+    .map(field)
+    .join('')
+  routeParts.set(route, part)
+  return part
+}
+
+/**
+ * Changes when the meaning of what is kept could have changed: with the issuer's entry, the client's id and method, or
+ * the `exchange` block. Never with a secret or with another route, so that a rollout is no cold start.
+ */
+function epoch(route: Route): string {
+  const { issuer, client } = route.authenticate.api
+  const { budget: _, ...entry } = issuer
+  const identity = { issuer: entry, client: [client?.id, client?.method], exchange: route.exchange }
+  return hash('sha256', canonicalJson(identity), 'base64url')
+}
+
+/** `token`: this very token. `context`: every token that says the same but for the claims that always differ. */
+function subjectPart(subject: SubjectToken, route: Route): string {
+  return route.exchange.key === 'token' ? `token:${subject.digest}` : contextPart(subject, route)
+}
+
+const contextParts = new WeakMap<SubjectToken, Map<Route, string>>()
+
+function contextPart(subject: SubjectToken, route: Route): string {
+  let parts = contextParts.get(subject)
+  if (parts === undefined) contextParts.set(subject, (parts = new Map<Route, string>()))
+  const known = parts.get(route)
+  if (known !== undefined) return known
+  const part = contextOf(subject, route) ?? `token:${subject.digest}`
+  parts.set(route, part)
+  return part
+}
+
+function contextOf({ claims, api }: SubjectToken, route: Route): string | undefined {
+  const { volatileClaims } = PROFILES[api.issuer.profile]
+  const ignored = new Set([
+    'exp',
+    'iat',
+    'nbf',
+    'jti',
+    ...volatileClaims,
+    ...route.exchange.ignoreClaims,
+  ])
+  const kept = Object.entries(claims).filter(([name]) => !ignored.has(name))
+  // Beyond 2^53 two numbers read as one, and so would two tokens.
+  if (!kept.every(([, value]) => exact(value))) return undefined
+  const context = canonicalJson(Object.fromEntries(kept))
+  return `context:${hash('sha256', context, 'base64url')}`
+}
+
+function exact(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isInteger(value) || Number.isSafeInteger(value)
+  return typeof value !== 'object' || value === null || Object.values(value).every(exact)
+}
+
+/** RFC 8785. Numbers and strings are written as ECMAScript writes them, which is what that document asks for. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) {
+    return `[${value.map((one: unknown) => canonicalJson(one ?? null)).join(',')}]`
+  }
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`)
+  return `{${members.join(',')}}`
+}
+
+function field(text: string): string {
+  return `${text.length}:${text}`
+}

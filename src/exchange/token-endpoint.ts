@@ -1,0 +1,199 @@
+import {
+  allowInsecureRequests,
+  ClientError,
+  ClientSecretBasic,
+  ClientSecretPost,
+  Configuration,
+  customFetch,
+  type CustomFetchOptions,
+  genericGrantRequest,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from 'openid-client'
+import type { Client } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import type { Outbound } from '../outbound.ts'
+import type { Profile } from './profiles.ts'
+
+/** What a token endpoint answered: its shape is checked, its meaning is not (see `checkIssued`). */
+export interface TokenAnswer {
+  readonly accessToken: string
+  /** In lower case. */
+  readonly tokenType: string
+  readonly issuedTokenType: unknown
+  /** As it came, whatever it is. */
+  readonly expiresIn: unknown
+  readonly scope: string | undefined
+}
+
+export interface TokenRequest {
+  readonly grantType: string
+  readonly form: URLSearchParams
+  readonly timeoutMs: number
+}
+
+export interface TokenEndpoint {
+  /** @throws {GatewayError} what the profile says of the issuer's refusal, or `exchange_unavailable` */
+  request(request: TokenRequest): Promise<TokenAnswer>
+}
+
+export interface TokenEndpointOptions {
+  readonly issuer: string
+  readonly url: string
+  readonly client: Client
+  readonly profile: Profile
+  readonly outbound: Outbound
+}
+
+/** One client's access to one token endpoint (RFC 6749, section 3.2), over kept connections. */
+export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoint {
+  const { issuer, url, client, profile, outbound } = options
+  const configuration = new Configuration(
+    { issuer, token_endpoint: url },
+    client.id,
+    undefined,
+    client.method === 'client_secret_post'
+      ? ClientSecretPost(client.secret)
+      : ClientSecretBasic(client.secret),
+  )
+  configuration[customFetch] = (target, init) => judgeable(outbound, target, init)
+  // Where plain http is acceptable was decided by the configuration and by discovery.
+  if (url.startsWith('http:')) allowInsecureRequests(configuration)
+
+  return {
+    async request({ grantType, form, timeoutMs }) {
+      // Read at once by the call below, so that each has its own.
+      configuration.timeout = Math.max(1, timeoutMs) / 1_000
+      const answer = await genericGrantRequest(configuration, grantType, form).catch(
+        (cause: unknown) => rejectExchange(cause, profile),
+      )
+      return {
+        accessToken: answer.access_token,
+        tokenType: answer.token_type,
+        issuedTokenType: answer['issued_token_type'],
+        expiresIn: answer[LIFETIME],
+        scope: answer.scope,
+      }
+    },
+  }
+}
+
+/** Where the answer's own `expires_in` travels, past a library that throws on the odd ones. */
+const LIFETIME = 'behalf:expires_in'
+
+/**
+ * openid-client throws on a negative or non-numeric `expires_in`, on null members, and on an ID token that nobody asked
+ * for. It is handed a copy without them; `expires_in` is ours to judge.
+ */
+async function judgeable(
+  outbound: Outbound,
+  url: string,
+  { method, headers, body, signal }: CustomFetchOptions,
+): Promise<Response> {
+  const response = await outbound.fetch(url, {
+    method: method === 'POST' ? 'POST' : 'GET',
+    headers: Object.entries(headers),
+    body: String(body ?? ''),
+    signal,
+  })
+  if (response.status !== 200) return response
+  const text = await response.text()
+  const copy = (json: string): Response =>
+    new Response(json, { status: 200, headers: response.headers })
+  let answer: unknown
+  try {
+    answer = JSON.parse(text)
+  } catch {
+    return copy(text)
+  }
+  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return copy(text)
+  const { expires_in: lifetime, id_token: _, ...others } = answer as Record<string, unknown>
+  const members = Object.entries(others).filter(([, value]) => value !== null)
+  return copy(JSON.stringify({ ...Object.fromEntries(members), [LIFETIME]: lifetime ?? undefined }))
+}
+
+/**
+ * An OAuth error is a decision; everything else is an outage. Of the issuer's own words only the error's name gets any
+ * further than the log.
+ */
+function rejectExchange(cause: unknown, profile: Profile): never {
+  const refusal = refusalOf(cause)
+  if (refusal === undefined || refusal.status >= 500 || refusal.status === 408) unavailable(cause)
+  if (refusal.status === 429) throttled(cause, refusal.headers)
+  if (refusal.error === undefined) {
+    throw new GatewayError('exchange_misconfigured', 'the token endpoint does not speak OAuth', {
+      cause,
+    })
+  }
+  const code = profile.refusals[refusal.error] ?? 'exchange_denied'
+  if (code === 'exchange_unavailable') unavailable(cause)
+  throw new GatewayError(code, DETAILS[code], { cause })
+}
+
+const DETAILS = {
+  invalid_token: 'the issuer did not accept the access token for an exchange',
+  exchange_denied: 'the issuer denied the exchange',
+  exchange_misconfigured: 'the issuer did not accept the gateway as a client',
+  insufficient_user_authentication: 'the issuer asks for a stronger authentication of the user',
+}
+
+interface IssuerRefusal {
+  readonly status: number
+  readonly headers: Headers
+  /** The OAuth error's name, where the answer holds one. */
+  readonly error: string | undefined
+}
+
+function refusalOf(cause: unknown): IssuerRefusal | undefined {
+  if (cause instanceof ResponseBodyError) {
+    return { status: cause.status, headers: cause.response.headers, error: cause.error }
+  }
+  if (cause instanceof WWWAuthenticateChallengeError) {
+    const named = cause.cause.find(({ parameters }) => parameters.error !== undefined)
+    return {
+      status: cause.status,
+      headers: cause.response.headers,
+      // RFC 6749, section 5.2: a 401 of the token endpoint is about the client.
+      error: named?.parameters.error ?? 'invalid_client',
+    }
+  }
+  if (cause instanceof ClientError && cause.cause instanceof Response) {
+    // Not an OAuth error, though a refusal; a 200 here is an answer that makes no sense.
+    const { status, headers } = cause.cause
+    return status >= 400 ? { status, headers, error: undefined } : undefined
+  }
+  return undefined
+}
+
+const COME_BACK_SECONDS = 1
+const LONGEST_PAUSE_SECONDS = 60
+
+function unavailable(cause: unknown): never {
+  throw new GatewayError('exchange_unavailable', 'the issuer cannot exchange the token now', {
+    cause,
+    retryAfter: COME_BACK_SECONDS,
+  })
+}
+
+function throttled(cause: unknown, headers: Headers): never {
+  throw new GatewayError('exchange_unavailable', 'the issuer asks for fewer exchanges', {
+    cause,
+    retryAfter: pauseOf(headers),
+    throttled: true,
+  })
+}
+
+/** Retry-After (RFC 9110, section 10.2.3) or Auth0's X-RateLimit-Reset in epoch seconds; within reason. */
+function pauseOf(headers: Headers): number {
+  const retryAfter = headers.get('retry-after')
+  const reset = headers.get('x-ratelimit-reset')
+  const now = Date.now() / 1_000
+  let seconds = COME_BACK_SECONDS
+  if (retryAfter !== null) {
+    seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : Date.parse(retryAfter) / 1_000 - now
+  } else if (reset !== null) {
+    seconds = Number(reset) - now
+  }
+  if (!(seconds > COME_BACK_SECONDS)) return COME_BACK_SECONDS
+  return Math.min(Math.ceil(seconds), LONGEST_PAUSE_SECONDS)
+}
