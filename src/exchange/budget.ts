@@ -1,3 +1,4 @@
+import type { Permit } from '../authorize/authorize.ts'
 import type { Budget } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
@@ -6,8 +7,9 @@ import type { Exchange } from './exchange.ts'
  * Paces the exchanges with one issuer: a token bucket, served in the order of arrival. What cannot be served before its
  * deadline is shed at once, and told when to come back. An issuer that throttles us is left alone until it said.
  */
-export function budgeted(exchange: Exchange, bucket: Bucket): Exchange {
+export function budgeted(exchange: Exchange, bucketOf: (permit: Permit) => Bucket): Exchange {
   return async (permit, ask) => {
+    const bucket = bucketOf(permit)
     await bucket.take(ask.signal, ask.deadline)
     try {
       return await exchange(permit, ask)
@@ -46,7 +48,12 @@ interface Waiting {
 
 const LONGEST_RETRY_AFTER_SECONDS = 60
 
-export function createBucket({ rate, burst }: Budget): Bucket {
+/** Without a budget only what the issuer itself says holds anything back. */
+export function createBucket(budget: Budget | undefined): Bucket {
+  const { rate, burst } = budget ?? {
+    rate: Number.POSITIVE_INFINITY,
+    burst: Number.MAX_SAFE_INTEGER,
+  }
   const everyMs = 1_000 / rate
   const queue = new Set<Waiting>()
   let level = burst
@@ -55,7 +62,7 @@ export function createBucket({ rate, burst }: Budget): Bucket {
   let timer: NodeJS.Timeout | undefined
 
   function fill(now: number): void {
-    level = Math.min(burst, level + Math.max(0, now - filledAt) / everyMs)
+    level = everyMs === 0 ? burst : Math.min(burst, level + Math.max(0, now - filledAt) / everyMs)
     filledAt = now
   }
 

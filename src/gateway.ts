@@ -1,0 +1,185 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import helmet from 'helmet'
+import type { Authenticate, SubjectToken } from './authenticate/authenticate.ts'
+import { bearerToken, type Presented } from './authenticate/bearer.ts'
+import { authorize } from './authorize/authorize.ts'
+import type { Route } from './config/config.ts'
+import { asGatewayError, errorAnswer, GatewayError } from './errors.ts'
+import type { Ask, Exchange, ExchangeOutcome } from './exchange/exchange.ts'
+import { CallerGone, type Passage, type Proxy } from './proxy/proxy.ts'
+import type { Match } from './route/match.ts'
+import { canonicalTarget, type Target } from './route/target.ts'
+
+/** The steps of the path. `authorize` is not among them: it is pure, and nobody can put another in its place. */
+export interface Stages {
+  readonly match: Match
+  readonly authenticate: Authenticate
+  readonly exchange: Exchange
+  readonly proxy: Proxy
+}
+
+export interface GatewayOptions {
+  /** The origin that callers reach the gateway by (`server.publicOrigin`). */
+  readonly origin: string | undefined
+  /** The path that the gateway is mounted below, as it was given to Express; empty at the root. */
+  readonly mountPath: () => string
+  /** Told of every request when it has ended, whatever became of it. */
+  readonly record: (journey: Journey) => void
+}
+
+/** Answers every request itself: Express's `next` is never called. */
+export type Gateway = (request: MountedRequest, response: ServerResponse) => Promise<void>
+
+/** Express adds these where a middleware is mounted. */
+export type MountedRequest = IncomingMessage & {
+  readonly originalUrl?: string
+  readonly baseUrl?: string
+}
+
+/** The path of a request. Each line needs what the one above it returned, so that none can be skipped. */
+export function createGateway(stages: Stages, options: GatewayOptions): Gateway {
+  const { match, authenticate, exchange, proxy } = stages
+  const { origin, mountPath, record } = options
+
+  async function pass(journey: Journey): Promise<void> {
+    const { request } = journey
+    const presentable = canonicalTarget(request.originalUrl ?? request.url ?? '', {
+      host: request.headers.host,
+    })
+    const target = (journey.target = belowMount(presentable, request, mountPath()))
+
+    const route = (journey.route = match(request.method ?? '', request.headers.host, target))
+    const subject = (journey.subject = await authenticate(
+      present(request, presentable, origin),
+      route,
+    ))
+    const permit = authorize(subject, route)
+    const token = await journey.exchanging(exchange(permit, journey))
+    const outcome = await journey.proxying(proxy(journey, route, token))
+
+    if (outcome === 'token_rejected') {
+      throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
+    }
+  }
+
+  return async function behalf(request, response) {
+    const journey = new Journey(request, response)
+    try {
+      await pass(journey)
+    } catch (error) {
+      journey.failure = error
+      respondWithError(journey, error)
+    } finally {
+      record(journey)
+    }
+  }
+}
+
+function present(request: IncomingMessage, target: Target, origin: string | undefined): Presented {
+  return {
+    method: request.method ?? '',
+    origin,
+    target: target.path,
+    scheme: 'Bearer',
+    token: bearerToken(request.rawHeaders, target.query),
+  }
+}
+
+/**
+ * What is matched and forwarded where the gateway is mounted below a path. Express finds mounts without case, and others
+ * on the way may have rewritten `url`: what was asked for must be the mount and the rest, byte for byte.
+ */
+function belowMount(target: Target, request: MountedRequest, mount: string): Target {
+  const { originalUrl, url, baseUrl = '' } = request
+  if (originalUrl === undefined || (baseUrl === '' && mount === '' && originalUrl === url))
+    return target
+  if (baseUrl !== mount || originalUrl !== baseUrl + url) {
+    throw new GatewayError('invalid_request_target', 'the target is not below the mounted path')
+  }
+  return { path: target.path.slice(baseUrl.length), query: target.query }
+}
+
+/** One request on its way: what the steps found out about it, for the steps after them and for the record. */
+export class Journey implements Ask, Passage {
+  readonly request: MountedRequest
+  readonly response: ServerResponse
+  readonly id: string
+  /** In milliseconds of `performance.now()`. */
+  readonly startedAt = performance.now()
+  target: Target = NOWHERE
+  route: Route | undefined
+  subject: SubjectToken | undefined
+  outcome: ExchangeOutcome | undefined
+  exchangeMs: number | undefined
+  upstreamMs: number | undefined
+  failure: unknown
+  #controller: AbortController | undefined
+
+  constructor(request: MountedRequest, response: ServerResponse) {
+    this.request = request
+    this.response = response
+    this.id = nextId()
+  }
+
+  get deadline(): number {
+    return Date.now() + (this.route?.exchange.timeoutMs ?? 0)
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = (this.#controller = new AbortController())
+      const gone = (): void => controller.abort(new CallerGone())
+      if (this.response.closed || this.response.destroyed) gone()
+      else this.response.once('close', gone)
+    }
+    return this.#controller.signal
+  }
+
+  /** What the cache answers at once takes no time that is worth a clock's. */
+  exchanging<Value>(answer: Value | Promise<Value>): Value | Promise<Value> {
+    if (!(answer instanceof Promise)) return answer
+    const startedAt = performance.now()
+    return answer.finally(() => (this.exchangeMs = performance.now() - startedAt))
+  }
+
+  proxying<Value>(answer: Promise<Value>): Promise<Value> {
+    const startedAt = performance.now()
+    return answer.finally(() => (this.upstreamMs = performance.now() - startedAt))
+  }
+}
+
+const NOWHERE: Target = { path: '', query: '' }
+
+// Unique across replicas and restarts by the first part, within the process by the second.
+const processId = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
+let requests = 0
+
+function nextId(): string {
+  return `${processId}-${(++requests).toString(36)}`
+}
+
+const hardened = helmet()
+
+/** The one place where a failure becomes an answer. */
+function respondWithError({ request, response, id }: Journey, error: unknown): void {
+  if (error instanceof CallerGone || response.destroyed) return
+  if (response.headersSent) {
+    // Half an answer must not look like a whole one.
+    response.destroy()
+    return
+  }
+  const { status, headers, body } = errorAnswer(asGatewayError(error), id)
+  hardened(request, response, () => undefined)
+  // What is left of a body that nobody will read must not be taken for the next request.
+  if (!request.complete && hasBody(request)) response.shouldKeepAlive = false
+  response.writeHead(status, {
+    ...headers,
+    'x-request-id': id,
+    'content-length': Buffer.byteLength(body),
+  })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}

@@ -1,0 +1,25 @@
+/** What a user imports. The only barrel of the house. */
+import { loadConfig, readConfig, type ConfigInput } from './config/load.ts'
+import { embed, type EmbedOptions, type Middleware } from './server/embed.ts'
+
+export type { Config } from './config/config.ts'
+export { ConfigError } from './config/faults.ts'
+export { GatewayError, type ErrorCode } from './errors.ts'
+export { createLog, type Log } from './log.ts'
+export { createMetrics, type Metrics } from './metrics.ts'
+export { serve, type Serving } from './server/serve.ts'
+export { loadConfig, type ConfigInput, type EmbedOptions, type Middleware }
+
+/**
+ * The gateway as an Express 5 middleware: `app.use('/api', await gateway('behalf.yaml'))`.
+ *
+ * @param config a configuration file, or an object of the same shape
+ * @throws {ConfigError} with every fault of the configuration
+ */
+export async function gateway(
+  config: string | ConfigInput,
+  options?: EmbedOptions,
+): Promise<Middleware> {
+  const read = typeof config === 'string' ? await loadConfig(config) : await readConfig(config)
+  return embed(read, options)
+}

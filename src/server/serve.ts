@@ -1,0 +1,92 @@
+import { once } from 'node:events'
+import type { Server, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Config, Listen } from '../config/config.ts'
+import type { Log } from '../log.ts'
+import { createMetrics, type Metrics } from '../metrics.ts'
+import { createAdmin } from './admin.ts'
+import { compose } from './compose.ts'
+import { createApp, createServer } from './listener.ts'
+
+/** A running gateway. */
+export interface Serving {
+  /** Where callers reach it, for example `http://127.0.0.1:8080`. */
+  readonly origin: string
+  readonly adminOrigin: string
+  readonly metrics: Metrics
+  /** Ends it well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
+  drain(): Promise<void>
+  /** Ends it at once. */
+  close(): Promise<void>
+}
+
+/** Starts both listeners. Rejects when one of them cannot be had. */
+export async function serve(config: Config, { log }: { readonly log: Log }): Promise<Serving> {
+  const metrics = createMetrics()
+  const { gateway, ailments, close: closeStages } = compose(config, { log, metrics })
+  let draining = false
+
+  const app = createApp()
+  app.use(gateway)
+  const traffic = createServer(app)
+  const admin = createServer(createAdmin({ metrics, ready: () => !draining, ailments }))
+  try {
+    await listen(traffic, config.server.listen)
+    await listen(admin, config.admin.listen)
+  } catch (error) {
+    traffic.close()
+    await closeStages()
+    throw error
+  }
+  log.logger.info({ origin: originOf(traffic), admin: originOf(admin) }, 'listening')
+
+  async function close(): Promise<void> {
+    for (const server of [traffic, admin]) {
+      server.close()
+      server.closeAllConnections()
+    }
+    await closeStages()
+    log.flush()
+  }
+
+  async function drain(): Promise<void> {
+    const { delayMs, timeoutMs } = config.server.drain
+    draining = true
+    log.logger.info('draining')
+    // Balancers still send for a while; each answer tells its connection to end.
+    for (const event of ['request', 'checkContinue']) {
+      traffic.prependListener(event, (_request, response: ServerResponse) => {
+        response.shouldKeepAlive = false
+      })
+    }
+    await sleep(delayMs)
+    await Promise.race([finished(traffic), sleep(timeoutMs, undefined, { ref: false })])
+    await close()
+  }
+
+  return { origin: originOf(traffic), adminOrigin: originOf(admin), metrics, drain, close }
+}
+
+async function listen(server: Server, { host, port }: Listen): Promise<void> {
+  server.listen(port, host)
+  await once(server, 'listening')
+}
+
+function originOf(server: Server): string {
+  const { address, family, port } = server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
+
+const SWEEP_EVERY_MS = 100
+
+/** Resolves when the last connection has ended. Node closes those that are idle only when it is asked to. */
+async function finished(server: Server): Promise<void> {
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_EVERY_MS)
+  try {
+    server.close()
+    await once(server, 'close')
+  } finally {
+    clearInterval(sweep)
+  }
+}
