@@ -31,6 +31,9 @@ export function createLog({ level = 'info', destination }: LogOptions = {}): Log
   const buffered = destination ? undefined : pino.destination({ sync: false, minLength: 16_384 })
   const stream = destination ?? buffered!
   if (buffered) setInterval(() => buffered.flush(), FLUSH_EVERY_MS).unref()
+  const write = (json: string): void => {
+    stream.write(json + '\n')
+  }
   const logger = pino(
     {
       level,
@@ -43,7 +46,7 @@ export function createLog({ level = 'info', destination }: LogOptions = {}): Log
   )
   return {
     logger,
-    line: level === 'silent' ? () => undefined : (json) => void stream.write(json + '\n'),
+    line: level === 'silent' ? () => undefined : write,
     // A stream that has not opened yet cannot be flushed synchronously; the interval will get to it.
     flush: () => {
       try {

@@ -93,7 +93,7 @@ async function judgeable(
   const response = await outbound.fetch(url, {
     method: method === 'POST' ? 'POST' : 'GET',
     headers: Object.entries(headers),
-    body: String(body ?? ''),
+    body: body instanceof URLSearchParams ? body.toString() : '',
     signal,
   })
   if (response.status !== 200) return response
