@@ -1,0 +1,97 @@
+/** Builders with defaults: a test names only what it is about. */
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { TestContext } from 'node:test'
+import type { SubjectToken } from '../src/authenticate/authenticate.ts'
+import type { Api, Issuer, Route } from '../src/config/config.ts'
+
+export const IDENTIFIER = 'https://issuer.example/'
+export const AUDIENCE = 'https://storefront.example'
+/** Long enough for HS256 (RFC 7518, section 3.2). */
+export const SECRET = 'a signing secret of at least thirty-two bytes'
+
+export function issuer(given: Partial<Issuer> = {}): Issuer {
+  return {
+    name: 'tenant',
+    identifiers: [IDENTIFIER],
+    profile: 'rfc8693',
+    tokenEndpoint: undefined,
+    jwksUri: undefined,
+    dangerouslyAllowHttp: false,
+    budget: undefined,
+    ...given,
+  }
+}
+
+export function api(given: Partial<Api> = {}): Api {
+  return {
+    name: 'storefront',
+    issuer: issuer(),
+    audience: AUDIENCE,
+    verification: { kind: 'secret', secrets: [SECRET] },
+    clockToleranceMs: 5_000,
+    client: { id: 'storefront-client', method: 'client_secret_post', secret: 'client secret' },
+    ...given,
+  }
+}
+
+type Blocks = { [Name in 'match' | 'authenticate' | 'authorize' | 'exchange' | 'proxy']?: object }
+
+/** Each block is laid over its defaults. */
+export function route(given: Blocks & { readonly name?: string } = {}): Route {
+  return {
+    name: given.name ?? 'orders',
+    match: { path: '/orders', methods: undefined, pathParameters: false, ...given.match },
+    authenticate: { api: api(), ...given.authenticate },
+    authorize: { scopes: [], anyScope: [], permissions: [], ...given.authorize },
+    exchange: {
+      grant: 'token-exchange',
+      audience: 'https://orders.internal',
+      resource: undefined,
+      scopes: [],
+      key: 'token',
+      ignoreClaims: [],
+      maxAgeMs: 3_600_000,
+      defaultLifetimeMs: 300_000,
+      timeoutMs: 5_000,
+      expectAudience: undefined,
+      extraScopes: undefined,
+      ...given.exchange,
+    },
+    proxy: {
+      upstream: 'http://127.0.0.1:9',
+      timeoutMs: 30_000,
+      cookies: 'strip',
+      ...given.proxy,
+    },
+  }
+}
+
+export function subject(given: Partial<SubjectToken> = {}): SubjectToken {
+  const value = given.value ?? 'aGVhZGVy.cGF5bG9hZA.c2lnbmF0dXJl'
+  return {
+    value,
+    api: api(),
+    issuer: IDENTIFIER,
+    subject: 'alice',
+    claims: { iss: IDENTIFIER, sub: given.subject ?? 'alice' },
+    scopes: new Set(),
+    permissions: new Set(),
+    expiresAt: Date.now() + 3_600_000,
+    notBefore: 0,
+    digest: `digest of ${value}`,
+    fingerprint: '00000000',
+    ...given,
+  }
+}
+
+/** Serves on loopback until the test ends. Its origin, without a trailing slash. */
+export async function listen(context: TestContext, handler: RequestListener): Promise<string> {
+  const server = createServer(handler)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  context.after(async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
