@@ -1,0 +1,53 @@
+/** One command of `behalf`: a file of this folder exports it as `command`, and is loaded only when it is called. */
+export interface Command<Named extends Flags = Flags> {
+  /** One sentence for `behalf COMMAND --help`. */
+  readonly summary: string
+  /** What stands after the command's name, for example `METHOD TARGET`. Default: nothing may. */
+  readonly positionals?: string
+  /** Its own flags, beside `--config`, `--format` and `--help`. */
+  readonly flags: Named
+  /** What `--format` takes; the first is the default. Absent: the command takes no `--format`. */
+  readonly formats?: readonly [string, ...string[]]
+  /**
+   * Resolves with the exit code: 0 well, 1 failed, 2 drift.
+   *
+   * @throws {ConfigError} becomes exit 78, {@link UsageError} 64, anything else 1
+   */
+  run(given: Given<Named>): Promise<number>
+}
+
+export interface Flag {
+  readonly type: 'string' | 'boolean'
+  /** What it means, and its default. */
+  readonly summary: string
+  /** How the value is called in the help, for example `URL`. */
+  readonly value?: string
+}
+
+export type Flags = Readonly<Record<string, Flag>>
+
+/** What a command was called with. */
+export interface Given<Named extends Flags = Flags> {
+  /** The configuration file. Default `behalf.yaml`. */
+  readonly config: string
+  /** One of the command's formats. */
+  readonly format: string
+  readonly flags: {
+    readonly [Name in keyof Named]: Named[Name]['type'] extends 'boolean'
+      ? boolean
+      : string | undefined
+  }
+  readonly positionals: readonly string[]
+}
+
+/** Keeps the types of the flags. */
+export function defineCommand<const Named extends Flags>(command: Command<Named>): Command<Named> {
+  return command
+}
+
+/** The command line is wrong: exit 64. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+export const EXIT = { well: 0, failed: 1, drift: 2, usage: 64, configuration: 78 } as const

@@ -1,0 +1,166 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util'
+import { ConfigError } from '../config/faults.ts'
+import { nearest, suggestion } from '../config/nearest.ts'
+import { EXIT, UsageError, type Command, type Flags, type Given } from './command.ts'
+
+interface Entry {
+  readonly summary: string
+  readonly load: () => Promise<{ readonly command: Command }>
+}
+
+/** Every command. A command's module is loaded when it is called: `version` does not wait for Express. */
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  serve: { summary: 'run the gateway', load: () => import('./serve.ts') },
+  check: { summary: 'check the configuration', load: () => import('./check.ts') },
+  demo: { summary: 'walk the whole path on this machine', load: () => import('./demo.ts') },
+  tenant: { summary: 'run the embedded Auth0-shaped tenant', load: () => import('./tenant.ts') },
+  schema: { summary: 'print the JSON Schema', load: () => import('./schema.ts') },
+  healthcheck: { summary: 'ask whether it lives', load: () => import('./healthcheck.ts') },
+  version: { summary: 'print the version', load: () => import('./version.ts') },
+}
+
+/** `--config` and `--help` belong to every command. */
+const COMMON: Flags = {
+  config: { type: 'string', value: 'FILE', summary: 'configuration file (default behalf.yaml)' },
+  help: { type: 'boolean', summary: 'print this help' },
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv
+  if (name === undefined) {
+    process.stderr.write(overview())
+    return EXIT.usage
+  }
+  if (name === 'help' || name === '--help' || name === '-h') return help(rest[0])
+  const command = await commandOf(name === '--version' ? 'version' : name)
+  const given = parse(command, rest)
+  return given === 'help' ? help(name) : command.run(given)
+}
+
+async function commandOf(name: string): Promise<Command> {
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (entry === undefined) {
+    const meant = suggestion(name, Object.keys(COMMANDS)) || '; `behalf help` lists them'
+    throw new UsageError(`unknown command \`${name}\`${meant}`)
+  }
+  return (await entry.load()).command
+}
+
+function parse(command: Command, argv: readonly string[]): Given | 'help' {
+  const flags = flagsOf(command)
+  const options = Object.fromEntries(
+    Object.entries(flags).map(([name, { type }]) => [name, { type }]),
+  )
+  const { values, positionals } = parsed(argv, options)
+  if (values['help'] === true) return 'help'
+  if (command.positionals === undefined && positionals[0] !== undefined) {
+    throw new UsageError(`unexpected argument \`${positionals[0]}\``)
+  }
+  const format = values['format'] ?? command.formats?.[0] ?? 'text'
+  if (command.formats !== undefined && !command.formats.includes(String(format))) {
+    throw new UsageError(`--format must be ${command.formats.join(' or ')}`)
+  }
+  const own = Object.entries(command.flags).map(([name, { type }]) => [
+    name,
+    values[name] ?? (type === 'boolean' ? false : undefined),
+  ])
+  return {
+    config: String(values['config'] ?? 'behalf.yaml'),
+    format: String(format),
+    flags: Object.fromEntries(own) as Given['flags'],
+    positionals,
+  }
+}
+
+function flagsOf(command: Command): Flags {
+  const format = (command.formats ?? []).join(' | ')
+  return {
+    ...command.flags,
+    ...(command.formats && {
+      format: { type: 'string', value: format, summary: `default ${command.formats[0]}` },
+    }),
+    ...COMMON,
+  }
+}
+
+interface Parsed {
+  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly positionals: readonly string[]
+}
+
+function parsed(
+  argv: readonly string[],
+  options: Readonly<Record<string, { readonly type: 'string' | 'boolean' }>>,
+): Parsed {
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: true }) as Parsed
+  } catch (error) {
+    // Node's sentences after the first explain what nobody asked.
+    const [sentence = ''] = (error as Error).message.split(/\. |\n/)
+    const [, flag] = /'--([a-z-]+)'/.exec(sentence) ?? []
+    const meant = flag === undefined ? undefined : nearest(flag, Object.keys(options))
+    const unknown = (error as { code?: string }).code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
+    const hint = unknown && meant !== undefined ? `, did you mean \`--${meant}\`?` : ''
+    throw new UsageError(`${sentence.charAt(0).toLowerCase()}${sentence.slice(1)}${hint}`)
+  }
+}
+
+async function help(name: string | undefined): Promise<number> {
+  process.stdout.write(name === undefined ? overview() : details(name, await commandOf(name)))
+  return EXIT.well
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map(({ length }) => length))
+  const lines = Object.entries(COMMANDS).map(
+    ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`,
+  )
+  return [
+    'Behalf, an On-Behalf-Of token-exchange gateway',
+    '',
+    'usage: behalf COMMAND [--config FILE] [flags]',
+    '',
+    ...lines,
+    '',
+    '`behalf COMMAND --help` tells more. Exit: 0 well, 1 failed, 2 drift, 64 usage,',
+    '78 bad configuration.',
+    '',
+  ].join('\n')
+}
+
+function details(name: string, command: Command): string {
+  const flags = Object.entries(flagsOf(command)).map(([flag, { value, summary }]) => ({
+    text: value === undefined ? `--${flag}` : `--${flag} ${value}`,
+    summary,
+  }))
+  const width = Math.max(...flags.map(({ text }) => text.length))
+  const usage = ['behalf', name, command.positionals, '[flags]'].filter(Boolean).join(' ')
+  return [
+    `usage: ${usage}`,
+    '',
+    command.summary,
+    '',
+    ...flags.map(({ text, summary }) => `  ${text.padEnd(width)}  ${summary}`),
+    '',
+  ].join('\n')
+}
+
+/** What went wrong, for a person. A defect shows where it happened; what was foreseen does not. */
+function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    process.stderr.write(`behalf: ${error.message}\n`)
+    return EXIT.usage
+  }
+  if (error instanceof ConfigError) {
+    process.stderr.write(`${error.message}\n`)
+    return EXIT.configuration
+  }
+  const foreseen = error instanceof Error && 'code' in error
+  const text = error instanceof Error && !foreseen ? error.stack : String((error as Error).message)
+  process.stderr.write(`behalf: ${text}\n`)
+  return EXIT.failed
+}
+
+// Not process.exit(): what was written to a pipe must arrive.
+process.exitCode = await main(process.argv.slice(2)).catch(report)

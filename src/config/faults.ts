@@ -1,0 +1,100 @@
+/** A way down into the configuration: keys of mappings and indexes of lists. */
+export type Path = readonly (string | number)[]
+
+/** Where a value was written. */
+export type Place =
+  | { readonly file: string; readonly line?: number; readonly column?: number }
+  /** An environment variable or a command-line flag that stood in for the file. */
+  | { readonly variable: string }
+
+export interface Fault {
+  /** Absent for an object that was given in code. */
+  readonly place?: Place
+  /** For example `routes[0].proxy.upstream`; empty for the whole. */
+  readonly path: string
+  /** What is wrong, in words. Never holds a secret. */
+  readonly message: string
+}
+
+/** The configuration cannot be used. Holds every fault that was found, in the order of the file. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly code = 'invalid_configuration'
+  readonly faults: readonly Fault[]
+
+  constructor(faults: readonly Fault[]) {
+    super(['invalid configuration:', ...faults.map((fault) => `  ${faultText(fault)}`)].join('\n'))
+    this.faults = faults
+  }
+}
+
+/** For example `behalf.yaml:12:7 routes[0].proxy.upstream: must not hold credentials`. */
+export function faultText({ place, path, message }: Fault): string {
+  const where = [place === undefined ? '' : placeText(place), path].filter((part) => part !== '')
+  return where.length === 0 ? message : `${where.join(' ')}: ${message}`
+}
+
+function placeText(place: Place): string {
+  if ('variable' in place) return place.variable
+  const { file, line, column } = place
+  return line === undefined ? file : `${file}:${line}:${column ?? 1}`
+}
+
+export function pathText(path: Path): string {
+  return path.reduce<string>((text, step) => {
+    if (typeof step === 'number') return `${text}[${step}]`
+    return text === '' ? step : `${text}.${step}`
+  }, '')
+}
+
+/** Says where a path was written, or for a path that was not, where what should hold it was. */
+export type Locate = (path: Path, part: 'key' | 'value') => Place | undefined
+
+/** Collects faults, so that all of them can be reported at once. */
+export interface Faults {
+  add(path: Path, message: string, options?: FaultOptions): void
+  /** Whether a fault stands at this path, above it or below it. */
+  touch(path: Path): boolean
+  /** @throws {ConfigError} where there are any */
+  throwIfAny(): void
+}
+
+export interface FaultOptions {
+  /** Of this key of the mapping at the path: the position is the key's. */
+  readonly key?: string
+  /** Where it is already known. */
+  readonly place?: Place
+}
+
+export function createFaults(locate: Locate): Faults {
+  const faults: Fault[] = []
+  const paths: Path[] = []
+  return {
+    add(path, message, { key, place } = {}) {
+      const found =
+        place ?? (key === undefined ? locate(path, 'value') : locate([...path, key], 'key'))
+      faults.push({ ...(found && { place: found }), path: pathText(path), message })
+      paths.push(path)
+    },
+    touch: (path) =>
+      paths.some((other) =>
+        other.every((step, index) => index >= path.length || step === path[index]),
+      ),
+    throwIfAny() {
+      if (faults.length > 0) throw new ConfigError(faults.toSorted(byPlace))
+    },
+  }
+}
+
+/** As they stand in the file; what does not stand in it comes last. */
+function byPlace({ place: left }: Fault, { place: right }: Fault): number {
+  return lineOf(left) - lineOf(right) || columnOf(left) - columnOf(right)
+}
+
+function lineOf(place: Place | undefined): number {
+  return place !== undefined && 'file' in place ? (place.line ?? 0) : Number.MAX_SAFE_INTEGER
+}
+
+function columnOf(place: Place | undefined): number {
+  return place !== undefined && 'file' in place ? (place.column ?? 0) : 0
+}

@@ -1,0 +1,119 @@
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type Node,
+  type Pair,
+} from 'yaml'
+import type { Locate, Path, Place } from './faults.ts'
+
+/** A configuration as it was written, before anything in it was replaced or checked. */
+export interface Source {
+  readonly value: unknown
+  readonly locate: Locate
+  readonly faults: readonly SourceFault[]
+}
+
+export interface SourceFault {
+  readonly place: Place
+  readonly message: string
+}
+
+/** An object that was given in code has no places. */
+export function objectSource(value: unknown): Source {
+  return { value, locate: () => undefined, faults: [] }
+}
+
+/**
+ * Reads YAML 1.2 with anchors and merge keys. Duplicate keys, unknown tags and several documents are faults, and so are
+ * aliases that multiply beyond reason.
+ *
+ * @param file as it is to stand in messages
+ */
+export function yamlSource(text: string, file: string): Source {
+  const lines = new LineCounter()
+  // Pretty errors quote the source, and the source may hold secrets.
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    merge: true,
+    prettyErrors: false,
+    logLevel: 'error',
+  })
+  const placeAt = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset)
+    return { file, line, column: col }
+  }
+  const faults = [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
+    place: placeAt(pos[0]),
+    message: code === 'DUPLICATE_KEY' ? 'this key stands in the mapping twice' : worded(message),
+  }))
+  let value: unknown
+  try {
+    value = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    faults.push({ place: placeAt(0), message: worded((error as Error).message) })
+  }
+  const locate: Locate = (path, part) => placeAt(offsetOf(document, path, part))
+  return { value, locate, faults }
+}
+
+function worded(message: string): string {
+  if (message.startsWith('Source contains multiple documents')) {
+    return 'the file must hold one YAML document'
+  }
+  return message.charAt(0).toLowerCase() + message.slice(1)
+}
+
+/** Of the deepest node on the path: what is missing is reported where it should have stood. */
+function offsetOf(document: Document, path: Path, part: 'key' | 'value'): number {
+  let node: unknown = document.contents
+  let offset = startOf(node) ?? 0
+  for (const [index, step] of path.entries()) {
+    const pair = pairOf(document, node, step)
+    const next: unknown = pair === undefined ? itemOf(document, node, step) : pair.value
+    if (pair === undefined && next === undefined) break
+    const wanted = part === 'key' && index === path.length - 1 && pair ? pair.key : next
+    offset = startOf(wanted) ?? startOf(pair?.key) ?? offset
+    node = next
+  }
+  return offset
+}
+
+function startOf(node: unknown): number | undefined {
+  return (node as Partial<Node> | null | undefined)?.range?.[0]
+}
+
+function itemOf(document: Document, node: unknown, step: string | number): unknown {
+  const list = resolved(document, node)
+  return isSeq(list) && typeof step === 'number' ? list.items[step] : undefined
+}
+
+/** A mapping's own pair, else one that it merges in. */
+function pairOf(
+  document: Document,
+  node: unknown,
+  step: string | number,
+  depth = 0,
+): Pair | undefined {
+  const map = resolved(document, node)
+  if (!isMap(map) || depth > 8) return undefined
+  const own = map.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
+  if (own !== undefined) return own
+  for (const { key, value } of map.items) {
+    if (!isScalar(key) || key.source !== '<<') continue
+    const merged = resolved(document, value)
+    for (const from of isSeq(merged) ? merged.items : [merged]) {
+      const pair = pairOf(document, from, step, depth + 1)
+      if (pair !== undefined) return pair
+    }
+  }
+  return undefined
+}
+
+function resolved(document: Document, node: unknown): unknown {
+  return isAlias(node) ? node.resolve(document) : node
+}
