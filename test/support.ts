@@ -3,7 +3,9 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import type { SubjectToken } from '../src/authenticate/authenticate.ts'
+import { authorize, type Permit } from '../src/authorize/authorize.ts'
 import type { Api, Issuer, Route } from '../src/config/config.ts'
+import type { Ask, IssuedToken } from '../src/exchange/exchange.ts'
 
 export const IDENTIFIER = 'https://issuer.example/'
 export const AUDIENCE = 'https://storefront.example'
@@ -83,6 +85,38 @@ export function subject(given: Partial<SubjectToken> = {}): SubjectToken {
     fingerprint: '00000000',
     ...given,
   }
+}
+
+export function permit(
+  given: { subject?: Parameters<typeof subject>[0]; route?: Parameters<typeof route>[0] } = {},
+): Permit {
+  return authorize(subject(given.subject), route(given.route))
+}
+
+/** Of a caller that stays, and has a minute. */
+export function ask(given: Partial<Ask> = {}): Ask {
+  return {
+    signal: new AbortController().signal,
+    deadline: Date.now() + 60_000,
+    outcome: undefined,
+    ...given,
+  }
+}
+
+export function issuedToken(given: Partial<IssuedToken> = {}): IssuedToken {
+  return {
+    scheme: 'Bearer',
+    value: 'issued',
+    expiresAt: Date.now() + 3_600_000,
+    scopes: [],
+    ...given,
+  }
+}
+
+/** A readable token that nobody signed: for whoever reads claims and checks no signature. */
+export function unsignedJwt(claims: object): string {
+  const segment = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url')
+  return `${segment({ alg: 'RS256', typ: 'at+jwt' })}.${segment(claims)}.c2lnbmVk`
 }
 
 /** Serves on loopback until the test ends. Its origin, without a trailing slash. */

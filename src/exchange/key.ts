@@ -23,14 +23,15 @@ function routePart(route: Route): string {
   const known = routeParts.get(route)
   if (known !== undefined) return known
   const { api } = route.authenticate
-  const { grant, audience, resource, scopes } = route.exchange
+  const { grant, audience, resource } = route.exchange
+  const scopes = [...new Set(route.exchange.scopes)].sort()
   const part = [
-    epoch(route),
+    epoch(route, scopes),
     api.client?.id ?? '',
     grant,
     audience ?? '',
     resource ?? '',
-    JSON.stringify([...new Set(scopes)].sort()),
+    JSON.stringify(scopes),
   ]
     .map(field)
     .join('')
@@ -42,10 +43,12 @@ function routePart(route: Route): string {
  * Changes when the meaning of what is kept could have changed: with the issuer's entry, the client's id and method, or
  * the `exchange` block. Never with a secret or with another route, so that a rollout is no cold start.
  */
-function epoch(route: Route): string {
+function epoch(route: Route, scopes: readonly string[]): string {
   const { issuer, client } = route.authenticate.api
   const { budget: _, ...entry } = issuer
-  const identity = { issuer: entry, client: [client?.id, client?.method], exchange: route.exchange }
+  // Scopes are a set: neither their order nor a repeated one means anything.
+  const exchange = { ...route.exchange, scopes }
+  const identity = { issuer: entry, client: [client?.id, client?.method], exchange }
   return hash('sha256', canonicalJson(identity), 'base64url')
 }
 
