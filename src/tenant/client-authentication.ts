@@ -1,0 +1,72 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Form } from './form.ts'
+import { Refusal } from './refusal.ts'
+import type { Client, State } from './state.ts'
+
+interface Credentials {
+  readonly id: string
+  readonly secret: string | undefined
+}
+
+/**
+ * Who asks (RFC 6749, section 2.3.1): `client_secret_basic`, `client_secret_post`, or a public client by its id alone.
+ *
+ * @param authorization the request's header
+ * @throws {Refusal} `invalid_client`, `invalid_request`
+ */
+export function authenticateClient(
+  { clients }: State,
+  form: Form,
+  authorization: string | undefined,
+): Client {
+  const { id, secret } = presented(form, authorization)
+  const client = clients.get(id)
+  if (client === undefined) unauthorized()
+  const isPublic = client.token_endpoint_auth_method === 'none'
+  if (!isPublic && !isSecretOf(client, secret)) unauthorized()
+  return client
+}
+
+function presented(form: Form, authorization: string | undefined): Credentials {
+  const secret = form.get('client_secret')
+  if (authorization === undefined) {
+    return { id: form.get('client_id') ?? unauthorized(), secret }
+  }
+  const basic = basicCredentials(authorization)
+  const other = form.get('client_id')
+  if (secret !== undefined || (other !== undefined && other !== basic.id)) {
+    throw new Refusal('invalid_request', 'A client must authenticate in one way only')
+  }
+  return basic
+}
+
+function basicCredentials(authorization: string): Credentials {
+  const [, encoded = unauthorized()] = /^basic +([A-Za-z0-9+/]+=*)$/i.exec(authorization) ?? []
+  const text = Buffer.from(encoded, 'base64').toString('utf8')
+  const colon = text.indexOf(':')
+  if (colon < 0) unauthorized()
+  return { id: formDecoded(text.slice(0, colon)), secret: formDecoded(text.slice(colon + 1)) }
+}
+
+/** Both parts are form-encoded before they are joined. */
+function formDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    return unauthorized()
+  }
+}
+
+function isSecretOf({ client_secret: expected }: Client, secret: string | undefined): boolean {
+  if (expected === undefined || secret === undefined) return false
+  return timingSafeEqual(digest(expected), digest(secret))
+}
+
+/** Of one length, whatever was sent. */
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}
+
+function unauthorized(): never {
+  throw new Refusal('invalid_client', 'Unauthorized')
+}

@@ -1,0 +1,26 @@
+import express, { type RequestHandler, type Router } from 'express'
+import type { Keys } from './keys.ts'
+
+export interface DiscoveryOptions {
+  readonly issuer: string
+  readonly keys: Keys
+  readonly grantTypes: readonly string[]
+}
+
+/** What a client needs to know (OpenID Connect Discovery 1.0; RFC 8414), and the key set. Names only what exists. */
+export function createDiscovery({ issuer, keys, grantTypes }: DiscoveryOptions): Router {
+  const metadata = {
+    issuer,
+    token_endpoint: `${issuer}oauth/token`,
+    jwks_uri: `${issuer}.well-known/jwks.json`,
+    grant_types_supported: grantTypes,
+    response_types_supported: [],
+    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+  }
+  const tellMetadata: RequestHandler = (_request, response) => void response.json(metadata)
+  const router = express.Router()
+  router.get('/openid-configuration', tellMetadata)
+  router.get('/oauth-authorization-server', tellMetadata)
+  router.get('/jwks.json', (_request, response) => void response.json(keys.published()))
+  return router
+}

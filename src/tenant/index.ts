@@ -1,0 +1,15 @@
+/** `behalf/tenant`: the embedded, Auth0-shaped authorization server, for the tests of whoever uses the gateway. */
+export { createTenant, type Tenant, type TenantOptions, type TokenOptions } from './tenant.ts'
+export type {
+  Client,
+  ClientGrant,
+  NewClient,
+  NewClientGrant,
+  NewResourceServer,
+  Permissions,
+  ResourceServer,
+  State,
+  TokenDialect,
+  User,
+} from './state.ts'
+export type { TokenRequest } from './token-endpoint.ts'

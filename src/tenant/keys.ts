@@ -1,0 +1,71 @@
+import { createSecretKey, generateKeyPair, type KeyObject } from 'node:crypto'
+import { promisify } from 'node:util'
+import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose'
+import type { ResourceServer } from './state.ts'
+
+export interface SigningKey {
+  readonly key: KeyObject
+  /** Absent for a signing secret: an HS256 token names no key. */
+  readonly keyId: string | undefined
+}
+
+/** The tenant's own keys, and the secrets of the APIs that have one. */
+export interface Keys {
+  /** The key set that is published (RFC 7517, section 5): the current key and those that are not dropped yet. */
+  published(): { readonly keys: readonly JWK[] }
+  /** What new tokens for this API are signed with. */
+  signingKey(server: ResourceServer): SigningKey
+  /** What verifies a token of this API; undefined where the key is not known (any more). */
+  verificationKey(server: ResourceServer, keyId: string | undefined): KeyObject | undefined
+  /** Signs with a new key from now on. The previous ones stay published. */
+  rotate(): Promise<void>
+  /** Forgets all but the current key: what they signed is worth nothing any more. */
+  dropPrevious(): void
+}
+
+interface Pair {
+  readonly privateKey: KeyObject
+  readonly publicKey: KeyObject
+  readonly jwk: JWK
+  readonly keyId: string
+}
+
+export async function createKeys(): Promise<Keys> {
+  let pairs: readonly Pair[] = [await createPair()]
+  return {
+    published: () => ({ keys: pairs.map(({ jwk }) => jwk) }),
+    signingKey(server) {
+      if (server.signing_alg === 'HS256') return { key: secretOf(server), keyId: undefined }
+      const [{ privateKey, keyId }] = pairs as readonly [Pair]
+      return { key: privateKey, keyId }
+    },
+    verificationKey(server, keyId) {
+      if (server.signing_alg === 'HS256') return secretOf(server)
+      return pairs.find((pair) => pair.keyId === keyId)?.publicKey
+    },
+    async rotate() {
+      pairs = [await createPair(), ...pairs]
+    },
+    dropPrevious() {
+      pairs = pairs.slice(0, 1)
+    },
+  }
+}
+
+/** Raw UTF-8, as Auth0 uses it: the secret is not base64, even where it looks like it. */
+function secretOf({ identifier, signing_secret: secret }: ResourceServer): KeyObject {
+  if (secret === undefined) throw new TypeError(`${identifier} has no signing secret`)
+  return createSecretKey(Buffer.from(secret, 'utf8'))
+}
+
+async function createPair(): Promise<Pair> {
+  const { privateKey, publicKey } = await promisify(generateKeyPair)('rsa', { modulusLength: 2048 })
+  const bare = await exportJWK(publicKey)
+  const keyId = await calculateJwkThumbprint(bare)
+  return {
+    privateKey,
+    publicKey,
+    keyId,
+    jwk: { ...bare, kid: keyId, use: 'sig', alg: 'RS256' },
+  }
+}

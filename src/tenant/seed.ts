@@ -1,0 +1,109 @@
+import type { NewResourceServer, State } from './state.ts'
+
+const STOREFRONT = 'https://storefront.example'
+const BACKOFFICE = 'https://backoffice.example'
+const ORDERS = 'https://orders.internal'
+const INVENTORY = 'https://inventory.internal'
+
+/**
+ * The objects of the demonstration. Names, ids and secrets are fixed and public: `.env.example` and the documentation
+ * hold the same, and none of them opens anything but a tenant on loopback.
+ */
+export function seedDemo(state: State): void {
+  seedApis(state)
+  seedClients(state)
+  state.addUser('alice', 'wonderland', {
+    [STOREFRONT]: ['read:orders', 'write:orders', 'read:inventory'],
+    [BACKOFFICE]: ['read:orders'],
+    [ORDERS]: ['orders:read', 'orders:write'],
+    [INVENTORY]: ['inventory:read'],
+  })
+  state.addUser('bob', 'builder', {
+    [STOREFRONT]: ['read:inventory'],
+    [INVENTORY]: ['inventory:read'],
+  })
+}
+
+function seedApis(state: State): void {
+  state.addResourceServer({
+    ...api(STOREFRONT, 'Storefront', ['read:orders', 'write:orders', 'read:inventory']),
+    allow_offline_access: true,
+  })
+  state.addResourceServer({
+    ...api(BACKOFFICE, 'Backoffice', ['read:orders']),
+    signing_alg: 'HS256',
+    signing_secret: 'demo-only-backoffice-signing-secret-0001',
+  })
+  state.addResourceServer(target(ORDERS, 'Orders', ['orders:read', 'orders:write']))
+  state.addResourceServer(target(INVENTORY, 'Inventory', ['inventory:read']))
+}
+
+function api(identifier: string, name: string, scopes: readonly string[]): NewResourceServer {
+  return {
+    identifier,
+    name,
+    scopes: scopes.map((value) => ({ value })),
+    enforce_policies: true,
+  }
+}
+
+/** An API that is reached by exchange alone: applications have no grant for it. */
+function target(identifier: string, name: string, scopes: readonly string[]): NewResourceServer {
+  return {
+    ...api(identifier, name, scopes),
+    token_lifetime: 3_600,
+    skip_consent_for_verifiable_first_party_clients: true,
+    subject_type_authorization: {
+      user: { policy: 'require_client_grant' },
+      client: { policy: 'require_client_grant' },
+    },
+  }
+}
+
+function seedClients(state: State): void {
+  state.addClient({
+    client_id: 'spa',
+    name: 'Single-page application',
+    app_type: 'spa',
+    token_endpoint_auth_method: 'none',
+    grant_types: ['password', 'refresh_token'],
+    refresh_token: {
+      rotation_type: 'rotating',
+      expiration_type: 'expiring',
+      leeway: 0,
+      token_lifetime: 2_592_000,
+      idle_token_lifetime: 1_296_000,
+    },
+  })
+  seedGateway(state, 'storefront', STOREFRONT, {
+    [ORDERS]: ['orders:read', 'orders:write'],
+    [INVENTORY]: ['inventory:read'],
+  })
+  seedGateway(state, 'backoffice', BACKOFFICE, { [ORDERS]: ['orders:read'] })
+}
+
+/** The client that an API acts as, and what it may ask for on behalf of its users. */
+function seedGateway(
+  state: State,
+  name: string,
+  identifier: string,
+  targets: Readonly<Record<string, readonly string[]>>,
+): void {
+  const clientId = `${name}-gateway`
+  state.addClient({
+    client_id: clientId,
+    name: `${name} as a client`,
+    client_secret: `demo-only-${name}-client-secret-0001`,
+    app_type: 'resource_server',
+    resource_server_identifier: identifier,
+    token_exchange: { allow_any_profile_of_type: ['on_behalf_of_token_exchange'] },
+  })
+  for (const [audience, scopes] of Object.entries(targets)) {
+    state.addClientGrant({
+      client_id: clientId,
+      audience,
+      scope: [...scopes],
+      subject_type: 'user',
+    })
+  }
+}

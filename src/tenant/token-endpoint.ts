@@ -1,0 +1,122 @@
+import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express'
+import type { Grant, TokenAnswer } from './answer.ts'
+import { authenticateClient } from './client-authentication.ts'
+import { readForm } from './form.ts'
+import { TOKEN_EXCHANGE } from './grants/token-exchange.ts'
+import { Refusal } from './refusal.ts'
+import type { Client, State } from './state.ts'
+
+export type Grants = Readonly<Record<string, Grant>>
+
+/** One request for a token, as it ended. */
+export interface TokenRequest {
+  readonly grantType: string | undefined
+  readonly clientId: string | undefined
+  /** `ok`, or the error that was answered. */
+  readonly outcome: string
+}
+
+export interface TokenEndpointOptions {
+  readonly state: State
+  /** By `grant_type`. */
+  readonly grants: Grants
+  /** Told of every request, after it was judged and before it is answered. */
+  readonly record: (request: TokenRequest) => void
+}
+
+const LARGEST_BODY = '64kb'
+
+/** `POST /oauth/token` (RFC 6749, section 3.2), for forms and, as at Auth0, for JSON. */
+export function createTokenEndpoint(options: TokenEndpointOptions): Router {
+  const router = express.Router()
+  router.use(
+    neverStored,
+    express.urlencoded({ extended: false, limit: LARGEST_BODY }),
+    express.json({ limit: LARGEST_BODY }),
+  )
+  router.post('/', answerWithToken(options))
+  router.use(answerWithError)
+  return router
+}
+
+/** RFC 6749, section 5.1. */
+const neverStored: RequestHandler = (_request, response, next) => {
+  response.set({ 'cache-control': 'no-store', pragma: 'no-cache' })
+  next()
+}
+
+function answerWithToken({ state, grants, record }: TokenEndpointOptions): RequestHandler {
+  return async (request, response) => {
+    let grantType: string | undefined
+    let clientId: string | undefined
+    let outcome = 'server_error'
+    try {
+      const form = readForm(request.body)
+      grantType = form.required('grant_type')
+      const client = authenticateClient(state, form, request.get('authorization'))
+      clientId = client.client_id
+      const grant = grantFor(grants, grantType, client)
+      const answer: TokenAnswer = await grant(form, client)
+      outcome = 'ok'
+      response.json(answer)
+    } catch (error) {
+      if (error instanceof Refusal) outcome = error.error
+      throw error
+    } finally {
+      record({ grantType, clientId, outcome })
+    }
+  }
+}
+
+/** @throws {Refusal} `unsupported_grant_type`, `unauthorized_client` */
+function grantFor(grants: Grants, grantType: string, client: Client): Grant {
+  const grant = Object.hasOwn(grants, grantType) ? grants[grantType] : undefined
+  if (grant === undefined) {
+    throw new Refusal('unsupported_grant_type', `Unsupported grant type: ${grantType}`)
+  }
+  // On-Behalf-Of is allowed by another property of the client than its list of grant types.
+  if (grantType !== TOKEN_EXCHANGE && !client.grant_types.includes(grantType)) {
+    throw new Refusal(
+      'unauthorized_client',
+      `Grant type '${grantType}' not allowed for the client.`,
+    )
+  }
+  return grant
+}
+
+const answerWithError: ErrorRequestHandler = (error: unknown, request, response, next) => {
+  if (response.headersSent) {
+    next(error)
+    return
+  }
+  const { status, name, description } = describe(error)
+  // RFC 6749, section 5.2: a client that used this header is told which scheme it failed by.
+  if (status === 401 && request.get('authorization') !== undefined && name === 'invalid_client') {
+    response.set('www-authenticate', 'Basic realm="tenant"')
+  }
+  response.status(status).json({ error: name, error_description: description })
+}
+
+interface Description {
+  readonly status: number
+  readonly name: string
+  readonly description: string
+}
+
+function describe(error: unknown): Description {
+  if (error instanceof Refusal) {
+    return { status: error.status, name: error.error, description: error.message }
+  }
+  const status = statusOf(error)
+  // What the body parsers throw: too large, not JSON, another charset.
+  if (status >= 400 && status < 500) {
+    return { status, name: 'invalid_request', description: 'The body cannot be read' }
+  }
+  return { status: 500, name: 'server_error', description: 'The tenant failed' }
+}
+
+function statusOf(error: unknown): number {
+  return error instanceof Error && 'status' in error && typeof error.status === 'number'
+    ? error.status
+    : 500
+}
