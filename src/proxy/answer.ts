@@ -1,0 +1,198 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { Dispatcher } from 'undici'
+import { GatewayError } from '../errors.ts'
+import { responseHead } from './headers.ts'
+import type { Upstream } from './pools.ts'
+import type { Upload } from './upload.ts'
+
+/** The caller went away before it was answered. Nobody is left to tell. */
+export class CallerGone extends Error {
+  override readonly name = 'CallerGone'
+
+  constructor() {
+    super('the caller went away')
+  }
+}
+
+export type Outcome = 'answered' | 'token_rejected'
+
+export interface AnswerOptions {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly id: string
+  readonly upstream: Upstream
+  /** Whether the request carries a token of ours, so that a challenge means it. */
+  readonly withToken: boolean
+  readonly upload: Upload | null
+  readonly resolve: (outcome: Outcome) => void
+  readonly reject: (error: Error) => void
+}
+
+/** A refused token's answer is read to its end, to keep the connection, but not for ever. */
+const MAX_DRAINED_BYTES = 65_536
+/** How long an unread request body may go on after its answer, in milliseconds (RFC 9112, section 9.6). */
+const LINGER_MS = 5_000
+
+/**
+ * Brings one answer of an upstream to the caller. undici's native handler: the newer one is a wrapper around it that
+ * turns the raw headers into an object, and loses their order and spelling on the way.
+ *
+ * `waiting` for the head, `streaming` the body, `ended` as far as the upstream is concerned; `draining` an answer that
+ * nobody gets; `over`.
+ */
+export class Answer implements Dispatcher.DispatchHandler {
+  readonly #options: AnswerOptions
+  #state: 'waiting' | 'streaming' | 'ended' | 'draining' | 'over' = 'waiting'
+  #abort: ((error?: Error) => void) | undefined
+  #resume: (() => void) | undefined
+  /** Bytes that are to come; negative where that is not known. */
+  #left = -1
+  #drained = 0
+
+  constructor(options: AnswerOptions) {
+    this.#options = options
+    const { request, response } = options
+    const close = (): void => this.#callerClosed()
+    response.on('close', close)
+    if (response.socket !== null) return
+    // A pipelined request's response has no connection yet, and is not told when it goes.
+    request.socket.once('close', close)
+    response.once('close', () => request.socket.off('close', close))
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    if (this.#state === 'over') abort()
+    else this.#abort = abort
+  }
+
+  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
+    // RFC 9110, section 15.2: interim answers may be dropped; ours come from Node.
+    if (status < 200) return true
+    const { request, response, id, withToken } = this.#options
+    const { headers, contentLength, challenged } = responseHead(status, rawHeaders, id)
+    if (status === 401 && challenged && withToken) {
+      this.#rejectToken()
+      return true
+    }
+    writeHead(response, status, headers)
+    this.#state = 'streaming'
+    this.#resume = resume
+    this.#left = contentLength
+    if (contentLength === 0 || status === 204 || status === 304 || request.method === 'HEAD') {
+      this.#state = 'ended'
+      response.end()
+    }
+    return true
+  }
+
+  onData(chunk: Buffer): boolean {
+    const { response } = this.#options
+    if (this.#state === 'draining') {
+      this.#drained += chunk.length
+      if (this.#drained > MAX_DRAINED_BYTES) this.#abort?.()
+      return true
+    }
+    if (this.#state !== 'streaming') return true
+    this.#left -= chunk.length
+    // The last piece takes the end with it: small answers leave in one write.
+    if (this.#left === 0) {
+      this.#state = 'ended'
+      response.end(chunk)
+      return true
+    }
+    if (response.write(chunk)) return true
+    response.once('drain', this.#resume!)
+    return false
+  }
+
+  onComplete(): void {
+    if (this.#state !== 'streaming') return
+    if (this.#options.upstream.breaking) {
+      this.onError(new Error('the upstream reset the connection within its answer'))
+      return
+    }
+    this.#state = 'ended'
+    this.#options.response.end()
+  }
+
+  onError(error: Error): void {
+    if (this.#state !== 'waiting' && this.#state !== 'streaming') return
+    if (this.#state === 'streaming') cut(this.#options.response, this.#left)
+    this.#fail(failureOf(error))
+  }
+
+  #rejectToken(): void {
+    const { upload, resolve } = this.#options
+    this.#state = 'draining'
+    resolve('token_rejected')
+    // The rest of the body would go to an upstream that has refused it.
+    if (upload !== null && !upload.readableEnded) this.#abort?.()
+  }
+
+  #fail(error: Error): void {
+    this.#state = 'over'
+    this.#options.upload?.destroy()
+    this.#options.reject(error)
+  }
+
+  /** Of the response, so: it was sent whole, or the caller is gone. */
+  #callerClosed(): void {
+    const { request, response, resolve } = this.#options
+    if (this.#state === 'ended' && response.writableFinished) {
+      this.#state = 'over'
+      resolve('answered')
+    } else if (this.#state !== 'over' && this.#state !== 'draining') {
+      this.#fail(new CallerGone())
+      this.#abort?.()
+    }
+    if (!request.complete && !request.destroyed) linger(request)
+  }
+}
+
+/** The caller is still sending what nobody wants. Closing at once could take its answer away; so could waiting long. */
+function linger(request: IncomingMessage): void {
+  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
+  timer.unref()
+  request.resume().once('close', () => clearTimeout(timer))
+}
+
+/** Headers that others have set stay unless the upstream has its own of that name. */
+function writeHead(response: ServerResponse, status: number, headers: string[]): void {
+  if (response.getHeaderNames().length === 0) {
+    response.writeHead(status, headers)
+    return
+  }
+  // Node would keep only the last of several Set-Cookie lines here.
+  for (let index = 0; index < headers.length; index += 2) response.removeHeader(headers[index]!)
+  for (let index = 0; index < headers.length; index += 2) {
+    response.appendHeader(headers[index]!, headers[index + 1]!)
+  }
+  response.writeHead(status)
+}
+
+/** Half an answer must not pass for a whole one. */
+function cut(response: ServerResponse, left: number): void {
+  const { socket } = response
+  const framed = response.chunkedEncoding || left >= 0
+  // To a caller of HTTP/1.0 an answer without a length ends where its connection does, unless that is reset.
+  const plain = socket instanceof Socket && !(socket instanceof TLSSocket)
+  if (!framed && plain) socket.resetAndDestroy()
+  else response.destroy()
+}
+
+const TIMEOUTS = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+])
+
+/** What undici does not take is a defect of ours; everything else is the upstream's, or the way's to it. */
+function failureOf(cause: Error & { readonly code?: unknown }): Error {
+  const { code } = cause
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return cause
+  return typeof code === 'string' && TIMEOUTS.has(code)
+    ? new GatewayError('upstream_timeout', 'the upstream did not answer in time', { cause })
+    : new GatewayError('upstream_unavailable', 'the upstream did not answer', { cause })
+}

@@ -1,0 +1,124 @@
+import { BlockList, isIP, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { GatewayError } from '../errors.ts'
+
+/** Who is at the other end of a caller's connection. */
+export interface Peer {
+  /** Without IPv6's mapping of IPv4 and without a zone; `unknown` where the connection has no address. */
+  readonly address: string
+  readonly protocol: 'http' | 'https'
+  /** Whether what it says about those before it counts. */
+  readonly trusted: boolean
+  /** The last Host that it sent, and its element of Forwarded: both rarely change on one connection. */
+  host: string | undefined
+  element: string
+}
+
+export type PeerOf = (socket: Socket) => Peer
+
+/**
+ * Knows the peers of connections, by connection.
+ *
+ * @param trustedProxies addresses and CIDRs
+ * @throws {TypeError} one of them is neither
+ */
+export function createPeerOf(trustedProxies: readonly string[]): PeerOf {
+  const trusted = blockList(trustedProxies)
+  const peers = new WeakMap<Socket, Peer>()
+  return (socket) => {
+    const known = peers.get(socket)
+    if (known !== undefined) return known
+    const address = plainAddress(socket.remoteAddress)
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+    const peer: Peer = {
+      address,
+      protocol: (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http',
+      trusted: address !== UNKNOWN && trusted.check(address, family),
+      host: undefined,
+      element: '',
+    }
+    peers.set(socket, peer)
+    return peer
+  }
+}
+
+/** RFC 7239, section 6.2. */
+const UNKNOWN = 'unknown'
+
+function plainAddress(address = UNKNOWN): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')
+}
+
+function blockList(ranges: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', prefix, ...rest] = range.split('/')
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+    const bits = family === 'ipv6' ? 128 : 32
+    const length = prefix === undefined ? bits : Number(prefix)
+    const whole = /^\d{1,3}$/.test(prefix ?? '0') && length <= bits
+    if (isIP(address) === 0 || rest.length > 0 || !whole) {
+      throw new TypeError(`not an address or CIDR: ${range}`)
+    }
+    list.addSubnet(address, length, family)
+  }
+  return list
+}
+
+// RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
+const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
+
+/**
+ * Adds X-Forwarded-For, -Proto and -Host, and Forwarded (RFC 7239): what a trusted peer told goes on, with the peer
+ * itself added to the lists; from anyone else nothing was kept. `told` is by names in lower case.
+ *
+ * @throws {GatewayError} `invalid_request`: the Host is not a host (RFC 9112, section 3.2)
+ */
+export function forwarding(
+  headers: string[],
+  peer: Peer,
+  host: string | undefined,
+  told: ReadonlyMap<string, string> | undefined,
+): void {
+  if (host !== peer.host || peer.element === '') {
+    if (host !== undefined && !HOST.test(host)) {
+      throw new GatewayError('invalid_request', 'the Host is not a host')
+    }
+    peer.element = element(peer, host)
+    peer.host = host
+  }
+  if (told !== undefined) {
+    continued(headers, peer, host, told)
+    return
+  }
+  headers.push('x-forwarded-for', peer.address, 'x-forwarded-proto', peer.protocol)
+  if (host !== undefined) headers.push('x-forwarded-host', host)
+  headers.push('forwarded', peer.element)
+}
+
+function continued(
+  headers: string[],
+  peer: Peer,
+  host: string | undefined,
+  told: ReadonlyMap<string, string>,
+): void {
+  const list = (name: string, own: string): void => {
+    const before = told.get(name)
+    headers.push(name, before === undefined ? own : `${before}, ${own}`)
+  }
+  list('x-forwarded-for', peer.address)
+  list('forwarded', peer.element)
+  headers.push('x-forwarded-proto', told.get('x-forwarded-proto') ?? peer.protocol)
+  const asked = told.get('x-forwarded-host') ?? host
+  if (asked !== undefined) headers.push('x-forwarded-host', asked)
+  for (const [name, value] of told) if (!OURS.has(name)) headers.push(name, value)
+}
+
+const OURS = new Set(['x-forwarded-for', 'forwarded', 'x-forwarded-proto', 'x-forwarded-host'])
+
+/** RFC 7239, section 4: colons and brackets are no characters of a token. */
+function element({ address, protocol }: Peer, host: string | undefined): string {
+  const node = address.includes(':') ? `"[${address}]"` : address
+  const asked = host === undefined ? '' : `;host=${/[:[]/.test(host) ? `"${host}"` : host}`
+  return `for=${node}${asked};proto=${protocol}`
+}
