@@ -8,7 +8,6 @@ import {
   type CustomFetchOptions,
   genericGrantRequest,
   ResponseBodyError,
-  WWWAuthenticateChallengeError,
 } from 'openid-client'
 import type { Client } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
@@ -18,7 +17,7 @@ import type { Profile } from './profiles.ts'
 /** What a token endpoint answered: its shape is checked, its meaning is not (see `checkIssued`). */
 export interface TokenAnswer {
   readonly accessToken: string
-  /** In lower case. */
+  /** In lower case; empty where the answer names none. */
   readonly tokenType: string
   readonly issuedTokenType: unknown
   /** As it came, whatever it is. */
@@ -56,20 +55,23 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
       ? ClientSecretPost(client.secret)
       : ClientSecretBasic(client.secret),
   )
-  configuration[customFetch] = (target, init) => judgeable(outbound, target, init)
+  // The library multiplies seconds, and gives up where that is no whole number of milliseconds: the time is kept here.
+  configuration.timeout = 0
   // Where plain http is acceptable was decided by the configuration and by discovery.
   if (url.startsWith('http:')) allowInsecureRequests(configuration)
 
   return {
     async request({ grantType, form, timeoutMs }) {
+      const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))
       // Read at once by the call below, so that each has its own.
-      configuration.timeout = Math.max(1, timeoutMs) / 1_000
+      configuration[customFetch] = (target, init) =>
+        judgeable(outbound, target, { ...init, signal })
       const answer = await genericGrantRequest(configuration, grantType, form).catch(
         (cause: unknown) => rejectExchange(cause, profile),
       )
       return {
         accessToken: answer.access_token,
-        tokenType: answer.token_type,
+        tokenType: String(answer[TOKEN_TYPE] ?? '').toLowerCase(),
         issuedTokenType: answer['issued_token_type'],
         expiresIn: answer[LIFETIME],
         scope: answer.scope,
@@ -78,12 +80,14 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
   }
 }
 
-/** Where the answer's own `expires_in` travels, past a library that throws on the odd ones. */
+/** Where the answer's own members travel, past a library that throws on the odd ones. */
 const LIFETIME = 'behalf:expires_in'
+const TOKEN_TYPE = 'behalf:token_type'
 
 /**
- * openid-client throws on a negative or non-numeric `expires_in`, on null members, and on an ID token that nobody asked
- * for. It is handed a copy without them; `expires_in` is ours to judge.
+ * openid-client throws on a negative or non-numeric `expires_in`, on a `token_type` that it does not know, on null
+ * members, and on an ID token that nobody asked for. It is handed a copy without them; the first two are ours to judge.
+ * Of a refusal it would read a challenge and not the body, which is where the error is (RFC 6749, section 5.2).
  */
 async function judgeable(
   outbound: Outbound,
@@ -96,7 +100,10 @@ async function judgeable(
     body: body instanceof URLSearchParams ? body.toString() : '',
     signal,
   })
-  if (response.status !== 200) return response
+  if (response.status !== 200) {
+    response.headers.delete('www-authenticate')
+    return response
+  }
   const text = await response.text()
   const copy = (json: string): Response =>
     new Response(json, { status: 200, headers: response.headers })
@@ -107,9 +114,21 @@ async function judgeable(
     return copy(text)
   }
   if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return copy(text)
-  const { expires_in: lifetime, id_token: _, ...others } = answer as Record<string, unknown>
+  const {
+    expires_in: lifetime,
+    token_type: type,
+    id_token: _,
+    ...others
+  } = answer as Record<string, unknown>
   const members = Object.entries(others).filter(([, value]) => value !== null)
-  return copy(JSON.stringify({ ...Object.fromEntries(members), [LIFETIME]: lifetime ?? undefined }))
+  return copy(
+    JSON.stringify({
+      ...Object.fromEntries(members),
+      token_type: 'Bearer',
+      [LIFETIME]: lifetime ?? undefined,
+      [TOKEN_TYPE]: typeof type === 'string' ? type : undefined,
+    }),
+  )
 }
 
 /**
@@ -125,7 +144,9 @@ function rejectExchange(cause: unknown, profile: Profile): never {
       cause,
     })
   }
-  const code = profile.refusals[refusal.error] ?? 'exchange_denied'
+  const { refusals } = profile
+  const known = Object.hasOwn(refusals, refusal.error) ? refusals[refusal.error] : undefined
+  const code = known ?? 'exchange_denied'
   if (code === 'exchange_unavailable') unavailable(cause)
   throw new GatewayError(code, DETAILS[code], { cause })
 }
@@ -148,19 +169,12 @@ function refusalOf(cause: unknown): IssuerRefusal | undefined {
   if (cause instanceof ResponseBodyError) {
     return { status: cause.status, headers: cause.response.headers, error: cause.error }
   }
-  if (cause instanceof WWWAuthenticateChallengeError) {
-    const named = cause.cause.find(({ parameters }) => parameters.error !== undefined)
-    return {
-      status: cause.status,
-      headers: cause.response.headers,
-      // RFC 6749, section 5.2: a 401 of the token endpoint is about the client.
-      error: named?.parameters.error ?? 'invalid_client',
-    }
-  }
   if (cause instanceof ClientError && cause.cause instanceof Response) {
     // Not an OAuth error, though a refusal; a 200 here is an answer that makes no sense.
     const { status, headers } = cause.cause
-    return status >= 400 ? { status, headers, error: undefined } : undefined
+    // RFC 6749, section 5.2: a 401 of the token endpoint is about the client, even where it says no more.
+    const error = status === 401 ? 'invalid_client' : undefined
+    return status >= 400 ? { status, headers, error } : undefined
   }
   return undefined
 }
