@@ -58,6 +58,8 @@ export interface Budget {
   readonly rate: number
   /** How many may leave at once. Default 1, which paces them. */
   readonly burst: number
+  /** None was configured: this is what the profile's smallest plan allows. */
+  readonly assumed?: true
 }
 
 export type AsymmetricAlgorithm = 'RS256' | 'RS512' | 'PS256' | 'ES256' | 'EdDSA'

@@ -3,7 +3,13 @@ export type Path = readonly (string | number)[]
 
 /** Where a value was written. */
 export type Place =
-  | { readonly file: string; readonly line?: number; readonly column?: number }
+  | {
+      readonly file: string
+      readonly line?: number
+      readonly column?: number
+      /** The variables that were replaced in the text. */
+      readonly variables?: readonly string[]
+    }
   /** An environment variable or a command-line flag that stood in for the file. */
   | { readonly variable: string }
 
@@ -31,7 +37,9 @@ export class ConfigError extends Error {
 /** For example `behalf.yaml:12:7 routes[0].proxy.upstream: must not hold credentials`. */
 export function faultText({ place, path, message }: Fault): string {
   const where = [place === undefined ? '' : placeText(place), path].filter((part) => part !== '')
-  return where.length === 0 ? message : `${where.join(' ')}: ${message}`
+  const from = place !== undefined && 'file' in place ? (place.variables ?? []).join(', ') : ''
+  const text = from === '' ? message : `${message} (from ${from})`
+  return where.length === 0 ? text : `${where.join(' ')}: ${text}`
 }
 
 function placeText(place: Place): string {
@@ -53,8 +61,10 @@ export type Locate = (path: Path, part: 'key' | 'value') => Place | undefined
 /** Collects faults, so that all of them can be reported at once. */
 export interface Faults {
   add(path: Path, message: string, options?: FaultOptions): void
-  /** Whether a fault stands at this path, above it or below it. */
-  touch(path: Path): boolean
+  /** Whether a fault stands at exactly this path. */
+  at(path: Path): boolean
+  /** Whether a fault stands at this path or below it. */
+  within(path: Path): boolean
   /** @throws {ConfigError} where there are any */
   throwIfAny(): void
 }
@@ -76,14 +86,16 @@ export function createFaults(locate: Locate): Faults {
       faults.push({ ...(found && { place: found }), path: pathText(path), message })
       paths.push(path)
     },
-    touch: (path) =>
-      paths.some((other) =>
-        other.every((step, index) => index >= path.length || step === path[index]),
-      ),
+    at: (path) => paths.some((other) => other.length === path.length && startsWith(other, path)),
+    within: (path) => paths.some((other) => startsWith(other, path)),
     throwIfAny() {
       if (faults.length > 0) throw new ConfigError(faults.toSorted(byPlace))
     },
   }
+}
+
+function startsWith(path: Path, start: Path): boolean {
+  return start.every((step, index) => step === path[index])
 }
 
 /** As they stand in the file; what does not stand in it comes last. */

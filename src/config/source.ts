@@ -16,6 +16,8 @@ export interface Source {
   readonly value: unknown
   readonly locate: Locate
   readonly faults: readonly SourceFault[]
+  /** Whether the value holds what was written, in spite of faults: whether it is worth while to look for more. */
+  readonly isReadable: boolean
 }
 
 export interface SourceFault {
@@ -25,7 +27,7 @@ export interface SourceFault {
 
 /** An object that was given in code has no places. */
 export function objectSource(value: unknown): Source {
-  return { value, locate: () => undefined, faults: [] }
+  return { value, locate: () => undefined, faults: [], isReadable: true }
 }
 
 /**
@@ -51,14 +53,16 @@ export function yamlSource(text: string, file: string): Source {
     place: placeAt(pos[0]),
     message: code === 'DUPLICATE_KEY' ? 'this key stands in the mapping twice' : worded(message),
   }))
+  let isReadable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
   let value: unknown
   try {
     value = document.toJS({ maxAliasCount: 100 })
   } catch (error) {
+    isReadable = false
     faults.push({ place: placeAt(0), message: worded((error as Error).message) })
   }
   const locate: Locate = (path, part) => placeAt(offsetOf(document, path, part))
-  return { value, locate, faults }
+  return { value, locate, faults, isReadable }
 }
 
 function worded(message: string): string {

@@ -1,0 +1,91 @@
+import { advice, type Advice } from '../config/advice.ts'
+import type { Config, Route } from '../config/config.ts'
+import { ConfigError } from '../config/faults.ts'
+import { loadConfig } from '../config/load.ts'
+import { durationText } from '../config/units.ts'
+import { defineCommand, EXIT } from './command.ts'
+
+/** Reads everything that `serve` would read, and connects to nobody. */
+export const command = defineCommand({
+  summary: 'Check the configuration: exit 0 when it can be served, 78 with every fault when not.',
+  flags: {},
+  formats: ['text', 'json'],
+  async run({ config: file, format }) {
+    try {
+      const config = await loadConfig(file)
+      const warnings = advice(config)
+      process.stdout.write(
+        format === 'json' ? json(file, config, warnings) : text(file, config, warnings),
+      )
+      return EXIT.well
+    } catch (error) {
+      if (!(error instanceof ConfigError) || format !== 'json') throw error
+      process.stdout.write(
+        `${JSON.stringify({ ok: false, file, faults: error.faults }, null, 2)}\n`,
+      )
+      return EXIT.configuration
+    }
+  },
+})
+
+/** A route as an operator reads it. Holds no secret. */
+function summary({ name, match, authenticate, authorize, exchange, proxy }: Route) {
+  const { api } = authenticate
+  return {
+    name,
+    path: match.path,
+    methods: match.methods ?? 'all',
+    api: api.name,
+    subjectAudience: api.audience,
+    issuer: api.issuer.name,
+    needs: authorize,
+    exchange: {
+      ...(exchange.audience !== undefined && { audience: exchange.audience }),
+      ...(exchange.resource !== undefined && { resource: exchange.resource }),
+      scopes: exchange.scopes,
+      key: exchange.key,
+      maxAge: durationText(exchange.maxAgeMs),
+    },
+    upstream: proxy.upstream,
+  }
+}
+
+function json(file: string, { routes }: Config, warnings: readonly Advice[]): string {
+  return `${JSON.stringify({ ok: true, file, routes: routes.map(summary), warnings }, null, 2)}\n`
+}
+
+function text(file: string, config: Config, warnings: readonly Advice[]): string {
+  const { issuers, apis, routes } = config
+  const counts = [count(issuers, 'issuer'), count(apis, 'API'), count(routes, 'route')]
+  const lines = [`ok  ${file}: ${counts.join(', ')}`]
+  for (const route of routes) lines.push('', ...routeLines(route))
+  if (warnings.length > 0) lines.push('')
+  for (const { path, message } of warnings) lines.push(`warning  ${path}: ${message}`)
+  return lines.join('\n') + '\n'
+}
+
+function count(items: readonly unknown[], noun: string): string {
+  return `${items.length} ${noun}${items.length === 1 ? '' : 's'}`
+}
+
+function routeLines(route: Route): readonly string[] {
+  const { name, path, methods, api, subjectAudience, issuer, exchange, upstream } = summary(route)
+  const target = [exchange.audience, exchange.resource].filter(Boolean).join(' + ')
+  const scopes = exchange.scopes.length === 0 ? '' : ` [${exchange.scopes.join(' ')}]`
+  return [
+    `${name}  ${typeof methods === 'string' ? 'all methods' : methods.join(', ')} ${path}`,
+    `  token     of ${api} (${subjectAudience}), by ${issuer}`,
+    `  needs     ${needs(route)}`,
+    `  exchange  for ${target}${scopes}, kept by ${exchange.key} for at most ${exchange.maxAge}`,
+    `  upstream  ${upstream}`,
+  ]
+}
+
+function needs({ authorize: { scopes, anyScope, permissions } }: Route): string {
+  const parts = [
+    ...(scopes.length > 0 ? [scopes.join(' and ')] : []),
+    ...(anyScope.length > 0 ? [`one of ${anyScope.join(', ')}`] : []),
+    ...(permissions.length > 0 ? [`permissions ${permissions.join(' and ')}`] : []),
+  ]
+  return parts.length === 0 ? 'nothing more' : parts.join('; ')
+}

@@ -1,0 +1,50 @@
+import http from 'node:http'
+import { loadConfig } from '../config/load.ts'
+import type { Listen } from '../config/config.ts'
+import { defineCommand, EXIT, UsageError } from './command.ts'
+
+const TIMEOUT_MS = 2_000
+
+/** For containers: no shell and no curl is needed to ask. */
+export const command = defineCommand({
+  summary: 'Ask the admin listener for /livez: exit 0 when it answers 200 within 2 s, else 1.',
+  flags: {
+    url: {
+      type: 'string',
+      value: 'URL',
+      summary: 'what to ask instead of the configured admin listener (the file is not read then)',
+    },
+  },
+  async run({ config, flags }) {
+    const url = flags.url ?? liveness((await loadConfig(config)).admin.listen)
+    if (!/^http:\/\//.test(url) || !URL.canParse(url)) {
+      throw new UsageError('--url must be an `http:` URL')
+    }
+    const problem = await problemOf(url)
+    process.stdout.write(`${problem ?? 'ok'}\n`)
+    return problem === undefined ? EXIT.well : EXIT.failed
+  },
+})
+
+/** Who listens everywhere is reached on loopback. */
+function liveness({ host, port }: Listen): string {
+  if (port === 0) throw new UsageError('the admin listener takes any free port: use --url')
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}/livez`
+}
+
+function problemOf(url: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const request = http.get(url, { agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) })
+    request.on('response', (response) => {
+      response.resume()
+      const { statusCode = 0 } = response
+      resolve(statusCode === 200 ? undefined : `${url} was answered ${statusCode}`)
+      // Nobody waits for a body that may never end.
+      request.destroy()
+    })
+    request.on('error', ({ name, message }) =>
+      resolve(name === 'AbortError' ? `${url} was not answered in time` : message),
+    )
+  })
+}

@@ -1,0 +1,120 @@
+import type { Config, Route } from './config.ts'
+
+/** What can be served and may still not be meant. */
+export interface Advice {
+  readonly path: string
+  readonly message: string
+}
+
+/** Pure: looks at the configuration alone. */
+export function advice(config: Config): readonly Advice[] {
+  return [
+    ...aboutIssuers(config),
+    ...aboutUnused(config),
+    ...aboutRoutes(config),
+    ...aboutProxies(config),
+  ]
+}
+
+function* aboutIssuers({ issuers }: Config): Iterable<Advice> {
+  for (const { name, profile, identifiers, budget, dangerouslyAllowHttp } of issuers) {
+    const path = `issuers.${name}`
+    if (budget?.assumed) {
+      yield {
+        path: `${path}.budget`,
+        message:
+          `none is given: at most ${budget.rate} exchanges per second leave, which is what the smallest Auth0 plan ` +
+          'allows. Give the rate of yours',
+      }
+    }
+    if (profile === 'auth0' && identifiers.some((identifier) => !identifier.endsWith('/'))) {
+      yield {
+        path: `${path}.issuer`,
+        message:
+          "ends without a slash; the `iss` of Auth0's tokens ends with one, and is compared exactly",
+      }
+    }
+    if (dangerouslyAllowHttp) {
+      yield {
+        path: `${path}.dangerouslyAllowHttp`,
+        message: 'tokens and secrets travel in the clear',
+      }
+    }
+  }
+}
+
+function* aboutUnused({ issuers, apis, routes }: Config): Iterable<Advice> {
+  const usedApis = new Set(routes.map(({ authenticate: { api } }) => api))
+  const usedIssuers = new Set(apis.map(({ issuer }) => issuer))
+  for (const issuer of issuers) {
+    if (!usedIssuers.has(issuer))
+      yield { path: `issuers.${issuer.name}`, message: 'no API uses it' }
+  }
+  for (const api of apis) {
+    if (!usedApis.has(api)) yield { path: `apis.${api.name}`, message: 'no route uses it' }
+  }
+}
+
+function* aboutRoutes({ routes }: Config): Iterable<Advice> {
+  const byPath = new Map<string, Route[]>()
+  for (const route of routes) {
+    byPath.set(route.match.path, [...(byPath.get(route.match.path) ?? []), route])
+  }
+  for (const [index, route] of routes.entries()) {
+    const { match, authorize, exchange } = route
+    const path = `routes[${index}]`
+    if ([authorize.scopes, authorize.anyScope, authorize.permissions].every(isEmpty)) {
+      yield { path: `${path}.authorize`, message: 'asks for nothing: any token of the API will do' }
+    }
+    if (isEmpty(exchange.scopes)) {
+      yield {
+        path: `${path}.exchange.scopes`,
+        message: 'asks for none: the scopes of issued tokens are not checked',
+      }
+    }
+    for (const outer of prefixes(match.path).flatMap((prefix) => byPath.get(prefix) ?? [])) {
+      if (outer.proxy.upstream !== route.proxy.upstream || !isWeaker(route, outer)) continue
+      yield {
+        path: `${path}.authorize`,
+        message:
+          `asks for less than route \`${outer.name}\` (${outer.match.path}), which holds its path and has the same ` +
+          'upstream: an upstream that reads paths differently would serve one for the other',
+      }
+    }
+  }
+}
+
+function isEmpty(list: readonly unknown[]): boolean {
+  return list.length === 0
+}
+
+/** `/a/b/c` is held by `/`, `/a` and `/a/b`. */
+function prefixes(path: string): readonly string[] {
+  const ends = [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index) || '/')
+  return ends.filter((prefix) => prefix !== path)
+}
+
+/** Whether a token could use the inner route and not the outer one. */
+function isWeaker({ authorize: inner }: Route, { authorize: outer }: Route): boolean {
+  const includes = (all: readonly string[], some: readonly string[]): boolean =>
+    some.every((one) => all.includes(one))
+  const anyHolds =
+    outer.anyScope.length === 0 ||
+    outer.anyScope.some((scope) => inner.scopes.includes(scope)) ||
+    (inner.anyScope.length > 0 && includes(outer.anyScope, inner.anyScope))
+  return (
+    !anyHolds ||
+    !includes(inner.scopes, outer.scopes) ||
+    !includes(inner.permissions, outer.permissions)
+  )
+}
+
+function* aboutProxies({ server: { trustedProxies } }: Config): Iterable<Advice> {
+  for (const [index, network] of trustedProxies.entries()) {
+    if (!network.endsWith('/0')) continue
+    yield {
+      path: `server.trustedProxies[${index}]`,
+      message: 'trusts everybody: any caller can name any client address',
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import type { z } from 'zod'
+import type { Api, AsymmetricAlgorithm, Client, Issuer, Verification } from './config.ts'
+import type { Faults, Path } from './faults.ts'
+import { many, mapping, part, unknownName, type Named } from './parts.ts'
+import { apiSchema } from './schema.ts'
+
+export function resolveApis(
+  raw: Readonly<Record<string, unknown>>,
+  issuers: Named<Issuer>,
+  faults: Faults,
+): Named<Api> {
+  const apis = new Map<string, Api | undefined>()
+  for (const [name, value] of Object.entries(raw)) {
+    const path = ['apis', name]
+    apis.set(name, undefined)
+    const read = faults.within(path) ? undefined : part(apiSchema, value)
+    const issuerName = mapping(value)['issuer']
+    if (typeof issuerName === 'string' && issuerName !== '' && !issuers.has(issuerName)) {
+      faults.add([...path, 'issuer'], unknownName('issuer', issuerName, issuers.keys()))
+    }
+    if (read === undefined) continue
+    const verification = verificationOf(read, path, faults)
+    const issuer = issuers.get(read.issuer)
+    if (issuer === undefined || verification === undefined) continue
+    apis.set(name, {
+      ...{ name, issuer, verification },
+      audience: read.audience,
+      clockToleranceMs: read.clockTolerance,
+      client: clientOf(read, issuer),
+    })
+  }
+  return apis
+}
+
+type ApiInput = z.output<typeof apiSchema>
+
+/** RFC 8725, section 3.1: what verifies a token is decided here, and by no token. */
+function verificationOf(api: ApiInput, path: Path, faults: Faults): Verification | undefined {
+  const { algorithms, signingSecret, signingSecrets } = api
+  const secretKey = signingSecret === undefined ? 'signingSecrets' : 'signingSecret'
+  const hasSecret = signingSecret !== undefined || signingSecrets !== undefined
+  if (signingSecret !== undefined && signingSecrets !== undefined) {
+    faults.add(
+      [...path, 'signingSecrets'],
+      'stands beside `signingSecret`: only one of the two may',
+    )
+  }
+  const secrets = [...many(signingSecret), ...many(signingSecrets)]
+  for (const [index, secret] of secrets.entries()) {
+    const at = signingSecret === undefined ? [...path, secretKey, index] : [...path, secretKey]
+    // RFC 7518, section 3.2: a key as long as the hash.
+    if (Buffer.byteLength(secret) < 32) faults.add(at, 'must be at least 32 bytes long (RFC 7518)')
+  }
+  const symmetric = algorithms?.includes('HS256') ?? hasSecret
+  const asymmetric = (algorithms ?? (hasSecret ? [] : ['RS256'])).filter(isAsymmetric)
+  if (symmetric && asymmetric.length > 0) {
+    faults.add([...path, 'algorithms'], 'must not mix `HS256` with algorithms of a key set')
+  } else if (symmetric && !hasSecret) {
+    faults.add([...path, 'algorithms'], '`HS256` needs a `signingSecret`')
+  } else if (!symmetric && hasSecret) {
+    faults.add([...path, secretKey], 'is of no use without `HS256` in `algorithms`')
+  }
+  if (faults.within(path)) return undefined
+  return symmetric ? { kind: 'secret', secrets } : { kind: 'jwks', algorithms: asymmetric }
+}
+
+function isAsymmetric(algorithm: string): algorithm is AsymmetricAlgorithm {
+  return algorithm !== 'HS256'
+}
+
+/** RFC 6749, section 2.3.1: every issuer takes Basic; Auth0's clients are made for POST. */
+function clientOf({ client }: ApiInput, { profile }: Issuer): Client | undefined {
+  if (client === undefined) return undefined
+  const usual = profile === 'auth0' ? 'client_secret_post' : 'client_secret_basic'
+  return { id: client.id, method: client.method ?? usual, secret: client.secret }
+}

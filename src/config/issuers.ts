@@ -1,0 +1,61 @@
+import { isIP } from 'node:net'
+import type { Issuer } from './config.ts'
+import type { Faults } from './faults.ts'
+import { many, mapping, part, type Named } from './parts.ts'
+import { issuerSchema } from './schema.ts'
+
+export function resolveIssuers(
+  raw: Readonly<Record<string, unknown>>,
+  faults: Faults,
+): Named<Issuer> {
+  const issuers = new Map<string, Issuer | undefined>()
+  const owners = new Map<string, string>()
+  for (const [name, value] of Object.entries(raw)) {
+    const path = ['issuers', name]
+    const read = faults.within(path) ? undefined : part(issuerSchema, value)
+    issuers.set(name, undefined)
+    if (read === undefined) continue
+    const { issuer, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp, budget } = read
+    const identifiers = many(issuer)
+    const addresses = {
+      issuer: identifiers,
+      tokenEndpoint: many(tokenEndpoint),
+      jwksUri: many(jwksUri),
+    }
+    for (const [key, urls] of Object.entries(addresses)) {
+      for (const [index, url] of urls.entries()) {
+        if (dangerouslyAllowHttp || isPrivate(url)) continue
+        const steps = Array.isArray(mapping(value)[key]) ? [...path, key, index] : [...path, key]
+        faults.add(steps, 'must be `https:`: `http:` is for loopback hosts')
+      }
+    }
+    for (const identifier of identifiers) {
+      const owner = owners.get(identifier)
+      // Keys and endpoints are found by identifier: two owners would share them.
+      if (owner !== undefined)
+        faults.add([...path, 'issuer'], `repeats an identifier of issuers.${owner}`)
+      owners.set(identifier, name)
+    }
+    const smallest = profile === 'auth0' ? AUTH0_SMALLEST : undefined
+    issuers.set(name, {
+      ...{ name, identifiers, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp },
+      budget: budget ?? smallest,
+    })
+  }
+  return issuers
+}
+
+/** What Auth0's smallest plan allows. */
+const AUTH0_SMALLEST = { rate: 2, burst: 1, assumed: true } as const
+
+function isPrivate(url: string): boolean {
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'https:' || isLoopback(hostname)
+}
+
+/** Where nobody else can listen in. */
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '')
+  if (isIP(bare) === 4) return bare.startsWith('127.')
+  return bare === '::1' || bare === 'localhost'
+}

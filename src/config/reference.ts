@@ -1,0 +1,139 @@
+import { z } from 'zod'
+import { configurationSchema } from './schema.ts'
+import { alternatives, below, configurationShape, isNamed, takes, type Shape } from './shape.ts'
+
+/** `${NAME}` may stand where something else than text is meant: an editor must not call that wrong. */
+const REPLACED = { type: 'string', pattern: String.raw`\$\{.+\}` } as const
+
+/** `behalf.schema.json`: JSON Schema 2020-12 for editors (`# yaml-language-server: $schema=behalf.schema.json`). */
+export function publishedSchema(): string {
+  const schema = z.toJSONSchema(configurationSchema, {
+    io: 'input',
+    override: ({ jsonSchema }) => {
+      delete jsonSchema['kind']
+      const { enum: values, type, description, default: fallback, ...rest } = jsonSchema
+      if (isEmptyObject(fallback)) delete jsonSchema.default
+      if (values === undefined && type !== 'boolean' && type !== 'number' && type !== 'integer') {
+        return
+      }
+      const own = { ...rest, ...(type && { type }), ...(values && { enum: values }) }
+      for (const key of Object.keys(jsonSchema)) delete jsonSchema[key]
+      Object.assign(jsonSchema, {
+        ...(description !== undefined && { description }),
+        ...(fallback !== undefined && { default: fallback }),
+        anyOf: [own, REPLACED],
+      })
+    },
+  })
+  return `${JSON.stringify(schema, null, 2)}\n`
+}
+
+const INTRODUCTION = `# Configuration
+
+<!-- Made by \`behalf schema --format markdown\` from src/config/schema.ts; a test holds it up to date. -->
+
+Behalf reads one YAML file: \`behalf.yaml\`, or what \`--config FILE\` says. \`behalf check\` names every fault of it at
+\`file:line:column\`; an unknown key is a fault. For completion in an editor, begin the file with
+
+\`\`\`yaml
+# yaml-language-server: $schema=./behalf.schema.json
+\`\`\`
+
+**Values.** Durations are \`500ms\`, \`5s\`, \`10m\`, \`1h\`, \`7d\`; sizes \`64KiB\`, \`256MiB\`, \`1GiB\` or a number of bytes.
+Inside strings, \`\${NAME}\` is replaced by a variable, \`\${NAME:-default}\` by the default where the variable is unset or
+empty, and \`\${file:/run/secrets/x}\` by a file's content without its last newline. Where \`NAME\` is unset and \`NAME_FILE\`
+is set, the file that it names is read. What was put in is not looked at again. In \`{ }\` and \`[ ]\` write them in quotes.
+Relative paths start at the configuration file's folder.
+
+**Environment.** \`BEHALF_\` and an option's path, in upper case, with two underscores between levels and one between words,
+overrides the file: \`BEHALF_SERVER__PUBLIC_ORIGIN\`, \`BEHALF_ROUTES__0__PROXY__UPSTREAM\`,
+\`BEHALF_APIS__STOREFRONT__CLIENT__ID\`. Lists and mappings are given as JSON. Each secret has a twin that names a file:
+\`BEHALF_APIS__STOREFRONT__CLIENT__SECRET_FILE=/run/secrets/storefront\`. Variables without two underscores in a row are
+not read as paths. \`.env\` beside the configuration file is read, too; real variables win.
+
+**Precedence.** Flags, then the environment, then the file, then defaults.
+`
+
+/** `docs/configuration.md`: every option, its type, its default and its meaning, in the order of the schema. Pure. */
+export function configurationReference(): string {
+  const sections = Object.entries(configurationShape().properties ?? {}).map(([name]) => {
+    const shape = below(configurationShape(), name)!
+    const rows = optionsBelow(name, shape).map(row)
+    const table = [
+      '| Option | Type | Default | Meaning |',
+      '|---|---|---|---|',
+      ...rows.map((cells) => `| ${cells.join(' | ')} |`),
+    ]
+    return `## \`${name}\`\n\n${shape.description ?? ''}\n\n${table.join('\n')}\n`
+  })
+  return [INTRODUCTION, ...sections].join('\n')
+}
+
+interface Option {
+  readonly path: string
+  readonly shape: Shape
+  readonly isRequired: boolean
+}
+
+/** In the notation of the configuration: `issuers.NAME.issuer`, `routes[].match.path`. */
+function optionsBelow(path: string, shape: Shape): readonly Option[] {
+  if (isNamed(shape)) return optionsBelow(`${path}.NAME`, below(shape, 'NAME')!)
+  if (takes(shape, 'array') && !takes(shape, 'string')) {
+    const item = below(shape, 0)
+    return item !== undefined && takes(item, 'object') ? optionsBelow(`${path}[]`, item) : []
+  }
+  return Object.keys(shape.properties ?? {}).flatMap((key) => {
+    const option = below(shape, key)!
+    const at = `${path}.${key}`
+    const isRequired = (shape.required ?? []).includes(key)
+    return [{ path: at, shape: option, isRequired }, ...optionsBelow(at, option)]
+  })
+}
+
+function row({ path, shape, isRequired }: Option): readonly string[] {
+  const cells = [
+    `\`${path}\``,
+    kindOf(shape),
+    isRequired ? 'required' : defaultOf(shape),
+    shape.description ?? '',
+  ]
+  return cells.map((cell) => cell.replaceAll('|', String.raw`\|`))
+}
+
+function kindOf(shape: Shape): string {
+  const kind: unknown = shape['kind']
+  if (typeof kind === 'string') return kind
+  if (shape.writeOnly === true) return 'secret'
+  if (shape.enum !== undefined) return shape.enum.map((value) => `\`${String(value)}\``).join(' | ')
+  if (shape.anyOf !== undefined) {
+    return [...new Set(alternatives(shape).map(kindOf))].join(' or ')
+  }
+  if (shape.type === 'array') return `list of ${plural(kindOf(below(shape, 0)!))}`
+  return KINDS[String(shape.type)] ?? 'text'
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'mapping',
+  number: 'number',
+  integer: 'whole number',
+  boolean: '`true` | `false`',
+}
+
+function plural(kind: string): string {
+  return kind.startsWith('`') ? kind : `${kind}s`
+}
+
+function defaultOf(shape: Shape): string {
+  const { default: value } = shape
+  if (value === undefined || isEmptyObject(value)) return ''
+  return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
+}
+
+function isEmptyObject(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.keys(value).length === 0
+  )
+}

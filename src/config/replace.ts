@@ -1,0 +1,113 @@
+import type { Environment, ReadSecret } from './environment.ts'
+import { UnreadableError } from './environment.ts'
+import { pathText, type Faults, type Path } from './faults.ts'
+import { below, configurationShape, typed, type Shape } from './shape.ts'
+
+export interface ReplaceOptions {
+  readonly environment: Environment
+  readonly readSecret: ReadSecret
+  readonly faults: Faults
+  /** Whether a value came from the environment as a whole: what stands there is meant as it is. */
+  readonly isOverridden: (path: Path) => boolean
+}
+
+export interface Replaced {
+  readonly value: unknown
+  /** The variables that stand in the text at a path. */
+  readonly variablesAt: (path: Path) => readonly string[] | undefined
+}
+
+/**
+ * A copy in which `${NAME}`, `${NAME:-default}` and `${file:/path}` inside strings are what they stand for. What they
+ * stand for is not looked at again: a secret may hold `${`. Keys are left alone.
+ */
+export function replaced(value: unknown, options: ReplaceOptions): Replaced {
+  const above = new Set<unknown>()
+  const variables = new Map<string, readonly string[]>()
+
+  function walk(node: unknown, path: Path, shape: Shape | undefined): unknown {
+    if (options.isOverridden(path)) return node
+    if (typeof node === 'string') {
+      if (node.includes('${')) variables.set(pathText(path), variablesIn(node))
+      return withValues(node, path, shape, options)
+    }
+    if (!isPlain(node) && !Array.isArray(node)) return node
+    if (above.has(node)) {
+      options.faults.add(path, 'holds itself')
+      return undefined
+    }
+    above.add(node)
+    const inner = (child: unknown, step: string | number): unknown =>
+      walk(child, [...path, step], shape && below(shape, step))
+    const copy = Array.isArray(node)
+      ? node.map(inner)
+      : Object.fromEntries(Object.entries(node).map(([key, child]) => [key, inner(child, key)]))
+    above.delete(node)
+    return copy
+  }
+
+  return {
+    value: walk(value, [], configurationShape()),
+    variablesAt: (path) => variables.get(pathText(path)),
+  }
+}
+
+function isPlain(node: unknown): node is Record<string, unknown> {
+  if (typeof node !== 'object' || node === null) return false
+  const prototype: unknown = Object.getPrototypeOf(node)
+  return prototype === Object.prototype || prototype === null
+}
+
+const FILE = /^file:(.+)$/s
+const VARIABLE = /^([A-Z_][A-Z0-9_]*)(?::-([^]*))?$/
+
+function withValues(
+  text: string,
+  path: Path,
+  shape: Shape | undefined,
+  { environment, readSecret, faults }: ReplaceOptions,
+): unknown {
+  if (!text.includes('${')) return text
+  let failed = false
+  const refuse = (message: string): string => {
+    // Standing at the path, it also keeps the checks from judging what is not there.
+    faults.add(path, message)
+    failed = true
+    return ''
+  }
+  const value = text.replace(/\$\{([^}]*)(\}?)/g, (_whole, inner: string, end: string) => {
+    const [, file] = FILE.exec(inner) ?? []
+    const [, name, fallback] = VARIABLE.exec(inner) ?? []
+    if (end === '' || inner.includes('${') || (file === undefined && name === undefined)) {
+      return refuse(
+        'holds a `${` that is none of `${NAME}`, `${NAME:-default}` and `${file:/path}`',
+      )
+    }
+    try {
+      if (file !== undefined) return readSecret(file)
+      const found = valueOf(name!, environment, readSecret) ?? fallback ?? environment[name!]
+      return found ?? refuse(`the variable ${name} is not set`)
+    } catch (error) {
+      if (error instanceof UnreadableError) return refuse(error.message)
+      throw error
+    }
+  })
+  return failed ? undefined : typed(shape, value)
+}
+
+/** A variable that is empty counts as unset where there is something to take instead, as it does in a shell's `:-`. */
+function valueOf(
+  name: string,
+  environment: Environment,
+  readSecret: ReadSecret,
+): string | undefined {
+  const value = environment[name]
+  if (value !== undefined && value !== '') return value
+  const file = environment[`${name}_FILE`]
+  return file === undefined || file === '' ? undefined : readSecret(file)
+}
+
+/** The variables that a text names, for messages: an option that is wrong may have been right in the file. */
+function variablesIn(text: string): readonly string[] {
+  return [...text.matchAll(/\$\{([A-Z_][A-Z0-9_]*)(?::-[^}]*)?\}/g)].map(([, name]) => name!)
+}

@@ -1,0 +1,56 @@
+import { resolveApis } from './apis.ts'
+import type { AdminConfig, Config, Listen } from './config.ts'
+import type { Faults } from './faults.ts'
+import { isLoopback, resolveIssuers } from './issuers.ts'
+import { many, mapping, part, present } from './parts.ts'
+import { resolveRoutes } from './routes.ts'
+import { configurationSchema } from './schema.ts'
+
+/**
+ * Finds what values do to each other, and makes the configuration of those that are good. A part that has faults of its
+ * own is left out of these checks, and does not hide what is wrong with the others.
+ *
+ * @throws {ConfigError}
+ */
+export function resolve(raw: unknown, faults: Faults): Config {
+  const root = mapping(raw)
+  const { server, admin, cache } = configurationSchema.shape
+  const listeners = { server: part(server, root['server']), admin: part(admin, root['admin']) }
+  checkListeners(listeners, faults)
+  const issuers = resolveIssuers(mapping(root['issuers']), faults)
+  const apis = resolveApis(mapping(root['apis']), issuers, faults)
+  const routes = resolveRoutes(root['routes'], apis, faults)
+  const caching = part(cache, root['cache'])
+  faults.throwIfAny()
+  const { publicOrigin, trustedProxies, drain, listen } = listeners.server!
+  return {
+    server: {
+      listen,
+      publicOrigins: many(publicOrigin),
+      trustedProxies,
+      drain: { delayMs: drain.delay, timeoutMs: drain.timeout },
+    },
+    admin: { listen: listeners.admin!.listen, token: listeners.admin!.token },
+    issuers: present(issuers),
+    apis: present(apis),
+    routes,
+    cache: caching!,
+  }
+}
+
+interface Listeners {
+  readonly server: { readonly listen: Listen } | undefined
+  readonly admin:
+    AdminConfig | { readonly listen: Listen; readonly token?: string | undefined } | undefined
+}
+
+function checkListeners({ server, admin }: Listeners, faults: Faults): void {
+  if (admin === undefined) return
+  if (!isLoopback(admin.listen.host) && admin.token === undefined && !faults.within(['admin'])) {
+    faults.add(['admin', 'listen'], 'is beyond loopback: it needs `admin.token`')
+  }
+  const { port } = admin.listen
+  if (port !== 0 && server?.listen.port === port && server.listen.host === admin.listen.host) {
+    faults.add(['admin', 'listen'], 'repeats `server.listen`')
+  }
+}

@@ -1,0 +1,134 @@
+import type { Api, Route } from './config.ts'
+import type { Faults, Path } from './faults.ts'
+import { mapping, part, unknownName, type Named } from './parts.ts'
+import { routeSchema } from './schema.ts'
+
+/** Each step of a route is judged by itself, so that a fault in one does not hide those of the others. */
+export function resolveRoutes(raw: unknown, apis: Named<Api>, faults: Faults): readonly Route[] {
+  const entries = Array.isArray(raw) ? raw.map(mapping) : []
+  const routes = entries.map((entry, index) => resolveRoute(entry, index, apis, faults))
+  const shapes = entries.map((entry, index) => seenFrom(entry, ['routes', index]))
+  refuseRepeatedNames(shapes, faults)
+  refuseRepeatedPaths(shapes, faults)
+  return routes.filter((route) => route !== undefined)
+}
+
+function resolveRoute(
+  entry: Readonly<Record<string, unknown>>,
+  index: number,
+  apis: Named<Api>,
+  faults: Faults,
+): Route | undefined {
+  const path = ['routes', index]
+  const { shape } = routeSchema
+  const unread = (name: string): boolean => faults.within([...path, name])
+  const match = unread('match') ? undefined : part(shape.match, entry['match'])
+  const authenticate = unread('authenticate')
+    ? undefined
+    : part(shape.authenticate, entry['authenticate'])
+  const authorize = unread('authorize') ? undefined : part(shape.authorize, entry['authorize'])
+  const exchange = unread('exchange') ? undefined : part(shape.exchange, entry['exchange'])
+  const proxy = unread('proxy') ? undefined : part(shape.proxy, entry['proxy'])
+
+  const api = authenticate && apiOf(authenticate.api, path, apis, faults)
+  if (exchange !== undefined) checkExchange(exchange, api, path, faults)
+  if (!match || !api || !authorize || !exchange || !proxy) return undefined
+  const { maxAge, defaultLifetime, timeout, ...asked } = exchange
+  return {
+    name: part(shape.name, entry['name']) ?? match.path,
+    match: { ...match, methods: match.methods },
+    authenticate: { api },
+    authorize,
+    exchange: {
+      ...asked,
+      audience: asked.audience,
+      resource: asked.resource,
+      expectAudience: asked.expectAudience,
+      extraScopes: asked.extraScopes,
+      maxAgeMs: maxAge,
+      defaultLifetimeMs: defaultLifetime,
+      timeoutMs: timeout,
+    },
+    proxy: { upstream: proxy.upstream, timeoutMs: proxy.timeout, cookies: proxy.cookies },
+  }
+}
+
+function apiOf(name: string, path: Path, apis: Named<Api>, faults: Faults): Api | undefined {
+  const at = [...path, 'authenticate', 'api']
+  if (!apis.has(name)) faults.add(at, unknownName('API', name, apis.keys()))
+  const api = apis.get(name)
+  if (api !== undefined && api.client === undefined) {
+    faults.add(at, `names an API without a \`client\`, which the exchange needs`)
+  }
+  return api
+}
+
+interface Asked {
+  readonly audience?: string | undefined
+  readonly resource?: string | undefined
+}
+
+function checkExchange(asked: Asked, api: Api | undefined, path: Path, faults: Faults): void {
+  const { audience, resource } = asked
+  const at = [...path, 'exchange']
+  if (audience === undefined && resource === undefined) {
+    faults.add(at, 'needs an `audience` or a `resource`')
+  } else if (api?.issuer.profile === 'auth0' && audience === undefined) {
+    faults.add(
+      [...at, 'resource'],
+      'needs an `audience` beside it: Auth0 knows no resource indicators',
+    )
+  }
+}
+
+/** What routes can be compared by, also where something else is wrong with them. */
+interface Seen {
+  readonly at: Path
+  readonly name: string | undefined
+  readonly path: string | undefined
+  readonly methods: readonly unknown[] | undefined
+}
+
+function seenFrom(entry: Readonly<Record<string, unknown>>, at: Path): Seen {
+  const { path, methods } = mapping(entry['match'])
+  const name = entry['name']
+  return {
+    at,
+    name: typeof name === 'string' ? name : typeof path === 'string' ? path : undefined,
+    path: typeof path === 'string' ? path : undefined,
+    methods: Array.isArray(methods) ? (methods as unknown[]) : undefined,
+  }
+}
+
+function refuseRepeatedNames(routes: readonly Seen[], faults: Faults): void {
+  const owners = new Map<string, number>()
+  for (const [index, { at, name, path }] of routes.entries()) {
+    if (name === undefined) continue
+    const owner = owners.get(name)
+    if (owner === undefined) {
+      owners.set(name, index)
+    } else if (name === path) {
+      // Its name is its path, and so is the other's: both may be meant.
+      faults.add(at, `has the name of routes[${owner}], its path: give it a \`name\` of its own`)
+    } else {
+      faults.add([...at, 'name'], `repeats the name of routes[${owner}]`)
+    }
+  }
+}
+
+/** A route that lists a method comes before one without methods; two that list it, or two without, exclude each other. */
+function refuseRepeatedPaths(routes: readonly Seen[], faults: Faults): void {
+  const owners = new Map<string, number>()
+  for (const [index, { at, path, methods }] of routes.entries()) {
+    if (path === undefined) continue
+    const taken = methods === undefined ? [''] : methods.map(String)
+    const repeated = taken.find((method) => owners.get(`${method} ${path}`) !== undefined)
+    if (repeated !== undefined) {
+      const owner = owners.get(`${repeated} ${path}`)
+      const what = repeated === '' ? path : `${repeated} ${path}`
+      const same = owner === index ? 'itself' : `routes[${owner}]`
+      faults.add([...at, 'match', 'path'], `repeats ${same} (${what})`)
+    }
+    for (const method of taken) owners.set(`${method} ${path}`, index)
+  }
+}

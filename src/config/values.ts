@@ -1,0 +1,209 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { durationText, parseDuration, parseSize } from './units.ts'
+
+/* The kinds of value that options take. `kind` names one in the reference; `writeOnly` marks a secret. */
+
+/** Timers count in 32 bits, and past 24 days they fire at once: a day is enough. */
+const LONGEST_TIMER_MS = 86_400_000
+export const FOREVER_MS = 366 * 86_400_000
+
+export function text(): z.ZodString {
+  return z.string().min(1)
+}
+
+/** What must not be printed, logged or quoted, and has a `_FILE` twin in the environment. */
+export function secret(): z.ZodString {
+  return text().meta({ writeOnly: true })
+}
+
+interface DurationBounds {
+  readonly least?: number
+  readonly most?: number
+}
+
+export function duration({ least = 1, most = LONGEST_TIMER_MS }: DurationBounds = {}) {
+  return z
+    .string({ error: ({ input }) => (input == null ? undefined : NOT_A_DURATION) })
+    .transform((written, context) => {
+      const ms = parseDuration(written)
+      if (ms === undefined) return refuse(context, NOT_A_DURATION)
+      if (ms < least) return refuse(context, 'must be longer than nothing')
+      if (ms > most) return refuse(context, `must be at most ${durationText(most)}`)
+      return ms
+    })
+    .meta({ kind: 'duration' })
+}
+
+const NOT_A_DURATION = 'must be a duration such as `500ms`, `5s`, `10m`, `1h` or `7d`'
+const NOT_A_SIZE = 'must be a size such as `64KiB`, `256MiB` or `1GiB`, or a number of bytes'
+
+export function size() {
+  return z
+    .union([z.int(), z.string()], {
+      error: ({ input }) => (input == null ? undefined : NOT_A_SIZE),
+    })
+    .transform((written, context) => {
+      const bytes = parseSize(String(written))
+      return bytes === undefined ? refuse(context, NOT_A_SIZE) : bytes
+    })
+    .meta({ kind: 'size' })
+}
+
+function refuse(context: z.RefinementCtx, message: string): never {
+  context.addIssue({ code: 'custom', message })
+  return z.NEVER
+}
+
+export function oneOrMany<Item extends z.ZodType>(item: Item) {
+  return z.union([item, z.array(item).min(1)])
+}
+
+/** A string that something finds wrong: the function says what, or undefined. */
+function checked(kind: string, problem: (written: string) => string | undefined) {
+  return text()
+    .check((context) => {
+      const message = context.value === '' ? undefined : problem(context.value)
+      if (message !== undefined) {
+        context.issues.push({ code: 'custom', message, input: context.value })
+      }
+    })
+    .meta({ kind })
+}
+
+export function listenAddress() {
+  return z
+    .string()
+    .transform((written, context) => {
+      const [, bracketed, plain, port] =
+        /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(written) ?? []
+      const host = bracketed ?? plain
+      const wrong = bracketed !== undefined && isIP(bracketed) !== 6
+      if (host === undefined || wrong || Number(port) > 65_535) {
+        return refuse(
+          context,
+          'must be an address and a port, such as `127.0.0.1:8080` or `[::1]:8080`',
+        )
+      }
+      return { host, port: Number(port) }
+    })
+    .meta({ kind: 'address' })
+}
+
+export function origin() {
+  return checked('origin', (written) =>
+    /^https?:/.test(written) && URL.canParse(written) && new URL(written).origin === written
+      ? undefined
+      : 'must be an origin in lower case and nothing more, such as `https://gateway.example`',
+  )
+}
+
+export function network() {
+  return checked('network', (written) => {
+    const [, address = '', prefix = ''] = /^([^/]+)\/(\d{1,3})$/.exec(written) ?? []
+    const bits = { 4: 32, 6: 128 }[isIP(address)]
+    return bits === undefined || Number(prefix) > bits
+      ? 'must be a network such as `10.0.0.0/8` or `fd00::/8`; a single host is `192.0.2.1/32`'
+      : undefined
+  })
+}
+
+/** RFC 8414, section 2: neither query nor fragment. */
+export function issuerIdentifier() {
+  return checked(
+    'URL',
+    (written) =>
+      urlProblem(written) ?? (written.includes('?') ? 'must not hold a query' : undefined),
+  )
+}
+
+export function endpoint() {
+  return checked('URL', urlProblem)
+}
+
+function urlProblem(written: string): string | undefined {
+  if (!/^https?:\/\/[^\s\\]+$/.test(written) || !URL.canParse(written)) {
+    return 'must be an `https:` URL'
+  }
+  const { username, password } = new URL(written)
+  if (username !== '' || password !== '') return 'must not hold credentials'
+  return written.includes('#') ? 'must not hold a fragment' : undefined
+}
+
+/** RFC 8707, section 2. */
+export function resourceIndicator() {
+  return checked('URI', (written) => {
+    if (!URL.canParse(written) || /\s/.test(written)) return 'must be an absolute URI (RFC 8707)'
+    return written.includes('#') ? 'must not hold a fragment (RFC 8707)' : undefined
+  })
+}
+
+/** RFC 6749, section 3.3. */
+export function scopeToken() {
+  return checked('scope', (written) =>
+    /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(written)
+      ? undefined
+      : 'must be a single scope, without spaces, quotes or backslashes (RFC 6749)',
+  )
+}
+
+export function upstream() {
+  return checked('URL', (written) => {
+    if (!/^https?:\/\/[^\s\\]+$/.test(written) || !URL.canParse(written)) {
+      return 'must be an `http:` or `https:` URL'
+    }
+    const { username, password, origin: base } = new URL(written)
+    if (username !== '' || password !== '') return 'must not hold credentials'
+    if (/[?#]/.test(written)) return 'must not hold a query or a fragment'
+    const path = written.replace(/^https?:\/\/[^/]+/, '').replace(/\/$/, '')
+    const problem = path === '' ? undefined : pathProblem(path)
+    if (problem !== undefined) return `has a base path that ${problem}`
+    return base === 'null' ? 'must be an `http:` or `https:` URL' : undefined
+  }).transform((written) => {
+    const { origin: base } = new URL(written)
+    return base + written.replace(/^https?:\/\/[^/]+/, '').replace(/\/$/, '')
+  })
+}
+
+/** A path that requests can be matched by: one that is refused in a request would never match. */
+export function path() {
+  return checked('path', pathProblem)
+}
+
+function pathProblem(written: string): string | undefined {
+  if (!written.startsWith('/')) return 'must begin with `/`'
+  if (written === '/') return undefined
+  if (written.endsWith('/')) return 'must not end with `/`: it holds what is below it anyway'
+  if (written.includes('//')) return 'must not hold an empty segment (`//`)'
+  if (/\/\.{1,2}(?:\/|$)/.test(written)) return 'must not hold a dot segment'
+  const [character] = /[^A-Za-z0-9\-._~!$&'()*+,=:@/[\]|]/.exec(written) ?? []
+  return character === undefined ? undefined : `must not hold \`${character}\``
+}
+
+export function method() {
+  return checked('method', (written) => {
+    if (!/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(written)) return 'must be a method such as `GET`'
+    const upper = written.toUpperCase()
+    if (upper === 'CONNECT' || upper === 'TRACE')
+      return `must not be \`${upper}\`: it is never proxied`
+    return written === upper ? undefined : `must be in upper case: \`${upper}\``
+  })
+}
+
+/** Names of issuers and APIs stand in logs, in metrics and in the names of variables. */
+export function name() {
+  return checked('name', (written) =>
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(written)
+      ? undefined
+      : 'must be a name of letters, digits, `-` and `_`, beginning with a letter or digit',
+  )
+}
+
+/** A route's may be a path. */
+export function routeName() {
+  return checked('text', (written) =>
+    /^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/.test(written)
+      ? undefined
+      : 'must be at most 128 visible characters without spaces, quotes and backslashes',
+  )
+}
