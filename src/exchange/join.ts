@@ -25,13 +25,14 @@ export function joined(exchange: Exchange): Exchange {
   async function join(permit: Permit, ask: Ask): Promise<IssuedToken> {
     const key = exchangeKey(permit)
     for (;;) {
+      // Nothing begins for a caller that went away while it was on its way here.
+      ask.signal.throwIfAborted()
       const flying = flights.get(key)
       const flight = flying ?? start(key, permit)
       ask.outcome = flying === undefined ? 'miss' : 'joined'
       try {
         return await flight.join(ask.signal)
       } catch (error) {
-        ask.signal.throwIfAborted()
         // What failed was not ours: dropped by those who left before we came, or refused for another token.
         const others = flight.digest !== permit.subject.digest && isRefusal(error)
         if (error !== flight.dropped && !others) throw error
