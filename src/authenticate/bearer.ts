@@ -29,13 +29,24 @@ export function bearerToken(rawHeaders: readonly string[], query: string): strin
     authorization = rawHeaders[index + 1]!
   }
   // RFC 6750, section 2: not more than one method; section 5.3: none in a URL, where logs and histories keep it.
-  if (query !== '' && /[?&]access_token=/i.test(query)) {
+  if (query !== '' && holdsToken(query)) {
     throw new GatewayError('invalid_request', 'access tokens in the query are not accepted')
   }
   if (authorization === undefined) {
     throw new GatewayError('missing_token', 'an access token is needed in the Authorization header')
   }
   return tokenOf(authorization)
+}
+
+const MAY_HOLD_TOKEN = /access_token|%/i
+
+/** In any spelling that a server may decode to the name; `;` separates parameters for some of them. */
+function holdsToken(query: string): boolean {
+  if (!MAY_HOLD_TOKEN.test(query)) return false
+  for (const name of new URLSearchParams(query.replaceAll(';', '&')).keys()) {
+    if (name.toLowerCase() === 'access_token') return true
+  }
+  return false
 }
 
 function tokenOf(authorization: string): string {
