@@ -11,7 +11,12 @@ export interface Keys {
   epoch(): string
   /** @throws {GatewayError} `keys_unavailable` */
   current(): Promise<KeySet>
-  /** As `current`, but asks the issuer again unless that was just done. For a token whose key is not in the set. */
+  /**
+   * As `current`, but asks the issuer again unless that was just done. For a token whose key is not in the set: while the
+   * issuer cannot be asked, nobody knows whose it is.
+   *
+   * @throws {GatewayError} `keys_unavailable`
+   */
   renewed(): Promise<KeySet>
 }
 
@@ -29,8 +34,7 @@ const RETRY_AFTER_SECONDS = 5
 export function createKeys(identifier: string, metadata: Metadata, outbound: Outbound): Keys {
   const keys = createRefreshed({
     load: async () => {
-      const { jwksUri } = await metadata(identifier)
-      const answer = await outbound.fetch(jwksUri)
+      const answer = await outbound.fetch(await metadata(identifier, 'jwksUri'))
       if (answer.status !== 200) throw new Error(`the key set was answered ${answer.status}`)
       return keySet(await answer.text())
     },
@@ -59,9 +63,10 @@ async function available(load: () => Promise<KeySet>): Promise<KeySet> {
   try {
     return await load()
   } catch (cause) {
-    throw new GatewayError('keys_unavailable', "the issuer's keys cannot be had", {
-      cause,
-      retryAfter: RETRY_AFTER_SECONDS,
-    })
+    keysUnavailable("the issuer's keys cannot be had", cause)
   }
+}
+
+export function keysUnavailable(detail: string, cause: unknown): never {
+  throw new GatewayError('keys_unavailable', detail, { cause, retryAfter: RETRY_AFTER_SECONDS })
 }

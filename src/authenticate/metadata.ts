@@ -1,6 +1,6 @@
 import type { Issuer } from '../config/config.ts'
 import type { Outbound } from '../outbound.ts'
-import { createRefreshed } from './refreshed.ts'
+import { createRefreshed, type Refreshed } from './refreshed.ts'
 
 /** Where an issuer's endpoints are. */
 export interface IssuerMetadata {
@@ -8,8 +8,14 @@ export interface IssuerMetadata {
   readonly tokenEndpoint: string
 }
 
-/** By the issuer's identifier (its `iss`). Rejects with an Error while the issuer cannot be asked. */
-export type Metadata = (identifier: string) => IssuerMetadata | Promise<IssuerMetadata>
+/**
+ * By the issuer's identifier (its `iss`). The configuration's own endpoints are known without asking, and what is wrong
+ * with one endpoint is nothing to who wants the other. Rejects with an Error while the issuer cannot be asked.
+ */
+export type Metadata = (
+  identifier: string,
+  endpoint: keyof IssuerMetadata,
+) => string | Promise<string>
 
 const FRESH_FOR_MS = 10 * 60_000
 // Endpoints move so rarely that old ones beat none: what is wrong with them shows where they are used.
@@ -18,46 +24,47 @@ const COOLDOWN_MS = 1_000
 
 /** Discovers (OpenID Connect Discovery 1.0; RFC 8414) what the configuration does not say. */
 export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
-  const { tokenEndpoint, jwksUri } = issuer
-  if (tokenEndpoint !== undefined && jwksUri !== undefined) {
-    return () => ({ tokenEndpoint, jwksUri })
-  }
   const discovered = new Map(
     issuer.identifiers.map((identifier) => [
       identifier,
       createRefreshed({
-        load: () => discover(identifier, issuer, outbound),
+        load: () => discover(identifier, outbound),
         freshForMs: FRESH_FOR_MS,
         staleForMs: STALE_FOR_MS,
         cooldownMs: COOLDOWN_MS,
       }),
     ]),
   )
-  return (identifier) => {
+  return (identifier, name) => {
     const found = discovered.get(identifier)
     if (found === undefined) throw new TypeError(`not an identifier of this issuer: ${identifier}`)
-    return found.current()
+    return issuer[name] ?? discoveredEndpoint(found, name)
+  }
+
+  async function discoveredEndpoint(
+    found: Refreshed<Discovered>,
+    name: keyof IssuerMetadata,
+  ): Promise<string> {
+    const metadata = await found.current()
+    return endpoint(metadata[MEMBERS[name]], issuer)
   }
 }
 
-async function discover(
-  identifier: string,
-  issuer: Issuer,
-  outbound: Outbound,
-): Promise<IssuerMetadata> {
+type Discovered = Readonly<Record<string, unknown>>
+
+/** RFC 8414, section 2. Each is optional there. */
+const MEMBERS = { jwksUri: 'jwks_uri', tokenEndpoint: 'token_endpoint' } as const
+
+async function discover(identifier: string, outbound: Outbound): Promise<Discovered> {
   let answer = await outbound.fetch(openidConfiguration(identifier))
   if (answer.status === 404) answer = await outbound.fetch(authorizationServerMetadata(identifier))
   if (answer.status !== 200) throw new Error(`discovery was answered ${answer.status}`)
-  const metadata: unknown = await answer.json()
-  if (typeof metadata !== 'object' || metadata === null)
-    throw new Error('metadata is not an object')
-  const member = (name: string): unknown => (metadata as Record<string, unknown>)[name]
+  const parsed: unknown = await answer.json()
+  if (typeof parsed !== 'object' || parsed === null) throw new Error('metadata is not an object')
+  const metadata = parsed as Discovered
   // RFC 8414, section 3.3: identical, or one issuer could speak for another.
-  if (member('issuer') !== identifier) throw new Error('the metadata is of another issuer')
-  return {
-    tokenEndpoint: issuer.tokenEndpoint ?? endpoint(member('token_endpoint'), issuer),
-    jwksUri: issuer.jwksUri ?? endpoint(member('jwks_uri'), issuer),
-  }
+  if (metadata['issuer'] !== identifier) throw new Error('the metadata is of another issuer')
+  return metadata
 }
 
 function openidConfiguration(identifier: string): string {

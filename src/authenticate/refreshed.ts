@@ -12,7 +12,10 @@ export interface RefreshedOptions<Value> {
 export interface Refreshed<Value> {
   /** What is known now. At once while there is something; rejects with the load's failure where there is nothing. */
   current(): Value | Promise<Value>
-  /** Asks anew, unless the last load was less than a cooldown ago. What is known afterwards. */
+  /**
+   * Asks anew, unless the last load was less than a cooldown ago: then what that one gave. Rejects with the load's
+   * failure also where something older is known, since the caller looked there already.
+   */
   renewed(): Value | Promise<Value>
   /** What is known now, without asking. */
   peek(): Value | undefined
@@ -21,7 +24,8 @@ export interface Refreshed<Value> {
 export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refreshed<Value> {
   const { load, freshForMs, staleForMs, cooldownMs } = options
   let known: { readonly value: Value; readonly at: number } | undefined
-  let failure: unknown
+  /** Of the last load; undefined where that gave a value. */
+  let failure: Error | undefined
   let askedAt = Number.NEGATIVE_INFINITY
   let loading: Promise<Value> | undefined
 
@@ -31,11 +35,12 @@ export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refres
       .then(
         (value) => {
           known = { value, at: Date.now() }
+          failure = undefined
           return value
         },
         (error: unknown) => {
-          failure = error
-          throw error
+          failure = error instanceof Error ? error : new Error('the load failed', { cause: error })
+          throw failure
         },
       )
       .finally(() => (loading = undefined))
@@ -47,29 +52,30 @@ export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refres
   }
 
   function cooling(): boolean {
-    return loading === undefined && Date.now() - askedAt < cooldownMs
+    return loading === undefined && within(cooldownMs, askedAt)
   }
 
   return {
     current() {
       if (known !== undefined && usable()) {
         // The failure of a renewal is told by the next load that somebody waits for.
-        if (Date.now() - known.at >= freshForMs && !cooling()) ask().catch(() => undefined)
+        if (!within(freshForMs, known.at) && !cooling()) ask().catch(() => undefined)
         return known.value
       }
       if (cooling()) throw failure
       return ask()
     },
     renewed() {
-      if (cooling()) {
-        if (known !== undefined && usable()) return known.value
-        throw failure
-      }
-      return ask().catch((error: unknown) => {
-        if (known !== undefined && usable()) return known.value
-        throw error
-      })
+      if (!cooling()) return ask()
+      if (known !== undefined && failure === undefined) return known.value
+      throw failure
     },
     peek: () => (usable() ? known?.value : undefined),
   }
+}
+
+/** A moment in the future is none to wait for: the clock was set back since. */
+function within(spanMs: number, since: number): boolean {
+  const passed = Date.now() - since
+  return passed >= 0 && passed < spanMs
 }

@@ -2,7 +2,7 @@ import { createSecretKey } from 'node:crypto'
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose'
 import type { Api } from '../config/config.ts'
 import { rejectToken, unverifiedClaims, unverifiedHeader } from './jwt.ts'
-import type { Keys } from './keys.ts'
+import { keysUnavailable, type Keys } from './keys.ts'
 
 /** Checks tokens of one API: their signature and their static claims. */
 export interface Verifier {
@@ -62,15 +62,17 @@ function byKeys(
     const keys = sets.get(identifier)!
     let set = await keys.current()
     for (;;) {
+      let payload: JWTPayload
       try {
-        const { payload } = await jwtVerify(token, set.find, { ...options, issuer: identifier })
-        return checked(payload, api, identifier, set.epoch)
+        ;({ payload } = await jwtVerify(token, set.find, { ...options, issuer: identifier }))
       } catch (error) {
-        if (!(error instanceof errors.JWKSNoMatchingKey)) return rejectVerification(error)
+        if (!(error instanceof errors.JWKSNoMatchingKey)) return rejectByKeys(error)
         const renewed = await keys.renewed()
         if (renewed.epoch === set.epoch) return rejectVerification(error)
         set = renewed
+        continue
       }
+      return checked(payload, api, identifier, set.epoch)
     }
   }
   return { verify, epoch: (issuer) => sets.get(issuer)?.epoch() ?? '' }
@@ -140,6 +142,14 @@ function strings(value: unknown, name: string): readonly string[] {
     rejectToken(`the "${name}" claim is not a list of strings`)
   }
   return value
+}
+
+/** Of a key that is too small, incomplete or private, jose says what no token can cause: the issuer has to mend it. */
+function rejectByKeys(error: unknown): never {
+  if (!(error instanceof errors.JOSEError) || error instanceof errors.JWKSInvalid) {
+    keysUnavailable("the issuer's key cannot be used", error)
+  }
+  rejectVerification(error)
 }
 
 /** A library's error becomes ours. What is neither about the token nor about the keys is a defect. */

@@ -63,7 +63,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const proxy = createProxy({ trustedProxies: config.server.trustedProxies })
   const exchange = createExchange({
     tokenEndpointOf: async (issuer, identifier) =>
-      (await issuers.get(issuer)!(identifier)).tokenEndpoint,
+      issuers.get(issuer)!(identifier, 'tokenEndpoint'),
     outbound,
   })
   const gateway = createGateway(

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { test } from 'node:test'
+import { generateKeyPairSync } from 'node:crypto'
+import type { JWK } from 'jose'
+import { claimsOf, gateWithKeys, NOW, pair, signed } from './issuer.ts'
+
+const first = pair('ES256', 'first')
+const second = pair('ES256', 'second')
+const header = (kid: string) => ({ alg: 'ES256', kid })
+const REFUSED = { code: 'invalid_token', status: 401 }
+const UNAVAILABLE = { code: 'keys_unavailable', status: 503, retryAfter: 5 }
+
+test('concurrent first tokens fetch the keys once', async (t) => {
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const tokens = await Promise.all(
+    Array.from({ length: 50 }, (_, index) =>
+      signed({ ...claimsOf(identifier), sub: `user ${index}` }, header('first'), first.privateKey),
+    ),
+  )
+  await Promise.all(tokens.map((token) => take(token)))
+  assert.equal(issued.requests.length, 1)
+})
+
+test('keys that cannot be had are an outage, not a bad token', async (t) => {
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const token = await signed(claimsOf(identifier), header('first'), first.privateKey)
+  issued.broken = 500
+  await assert.rejects(take(token), UNAVAILABLE)
+})
+
+for (const document of ['<html>', '[]', '{}', 'null', '{"keys":{}}', '{"keys":[1]}', '']) {
+  test(`a key set of ${document || 'nothing'} is an outage, not a bad token`, async (t) => {
+    const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [])
+    issued.documents.set('/jwks', document)
+    const token = await signed(claimsOf(identifier), header('first'), first.privateKey)
+    await assert.rejects(take(token), UNAVAILABLE)
+  })
+}
+
+test('while the keys cannot be had, the issuer is asked once in five seconds', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const token = await signed(claimsOf(identifier), header('first'), first.privateKey)
+  issued.broken = 500
+  for (let count = 0; count < 20; count++) await assert.rejects(take(token), UNAVAILABLE)
+  assert.equal(issued.requests.length, 1)
+  issued.broken = undefined
+  t.mock.timers.tick(5_000)
+  await take(token)
+  assert.equal(issued.requests.length, 2)
+})
+
+test('known keys outlive their issuer by an hour, and are an outage after it', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const lasting = { ...claimsOf(identifier), exp: NOW / 1_000 + 86_400 }
+  const token = await signed(lasting, header('first'), first.privateKey)
+  await take(token)
+  issued.broken = 500
+  t.mock.timers.tick(69 * 60_000)
+  await take(token)
+  t.mock.timers.tick(60_000)
+  await assert.rejects(take(token), UNAVAILABLE)
+  issued.broken = undefined
+  t.mock.timers.tick(5_000)
+  await take(token)
+})
+
+test('keys older than ten minutes are renewed behind the request that noticed', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = claimsOf(identifier)
+  const token = await signed(claims, header('first'), first.privateKey)
+  await take(token)
+  issued.documents.set('/jwks', { keys: [second.publicKey] })
+  t.mock.timers.tick(10 * 60_000)
+  await take(token)
+  // The renewal is under way: whoever comes after it is judged by the new set.
+  const deadline = performance.now() + 20_000
+  while (performance.now() < deadline) {
+    const outcome = await take(token).catch((error: unknown) => (error as { code: string }).code)
+    if (outcome === 'invalid_token') break
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await assert.rejects(take(token), REFUSED)
+  assert.equal(issued.requests.length, 2)
+})
+
+test('a rotated key is picked up at its first token', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = claimsOf(identifier)
+  await take(await signed(claims, header('first'), first.privateKey))
+  issued.documents.set('/jwks', { keys: [first.publicKey, second.publicKey] })
+  t.mock.timers.tick(5_000)
+  await take(await signed(claims, header('second'), second.privateKey))
+  await take(await signed(claims, header('first'), first.privateKey))
+  assert.equal(issued.requests.length, 2)
+})
+
+test('a flood of unknown key ids makes one request in five seconds, and delays a new key by no more', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = { ...claimsOf(identifier), exp: NOW / 1_000 + 3_600 }
+  const good = await signed(claims, header('first'), first.privateKey)
+  await take(good)
+  const forged = await Promise.all(
+    Array.from({ length: 25 }, () => signed(claims, header(randomUUID()), second.privateKey)),
+  )
+  for (let step = 0; step < 12; step++) {
+    t.mock.timers.tick(1_000)
+    await Promise.all(forged.map((token) => assert.rejects(take(token), REFUSED)))
+    await take(good)
+  }
+  // At the start, and in twelve seconds twice more.
+  assert.equal(issued.requests.length, 3)
+
+  issued.documents.set('/jwks', { keys: [first.publicKey, second.publicKey] })
+  const rotated = await signed(claims, header('second'), second.privateKey)
+  t.mock.timers.tick(2_000)
+  await assert.rejects(take(rotated), REFUSED)
+  t.mock.timers.tick(3_000)
+  await assert.rejects(take(forged[0]!), REFUSED)
+  await take(rotated)
+  assert.equal(issued.requests.length, 4)
+})
+
+test('an unknown key id is no bad token while the issuer cannot say whose it is', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = claimsOf(identifier)
+  const known = await signed(claims, header('first'), first.privateKey)
+  const rotated = await signed(claims, header('second'), second.privateKey)
+  await take(known)
+  issued.broken = 500
+  t.mock.timers.tick(5_000)
+  await assert.rejects(take(rotated), UNAVAILABLE)
+  await assert.rejects(take(rotated), UNAVAILABLE)
+  await take(known)
+  assert.equal(issued.requests.length, 2)
+
+  issued.broken = undefined
+  issued.documents.set('/jwks', { keys: [first.publicKey, second.publicKey] })
+  t.mock.timers.tick(5_000)
+  await take(rotated)
+})
+
+const small = generateKeyPairSync('rsa', { modulusLength: 1024 })
+const UNUSABLE: Record<string, JWK> = {
+  'too small': { ...(small.publicKey.export({ format: 'jwk' }) as JWK), kid: 'odd' },
+  incomplete: { kty: 'RSA', e: 'AQAB', kid: 'odd' },
+  private: { ...pair('RS256').privateKey, kid: 'odd' },
+}
+for (const [name, key] of Object.entries(UNUSABLE)) {
+  test(`a published key that is ${name} is the issuer's fault, and spoils no other key`, async (t) => {
+    const good = pair('RS256', 'good')
+    const { take, identifier } = await gateWithKeys(t, ['RS256'], [key, good.publicKey])
+    const claims = claimsOf(identifier)
+    const odd = await signed(claims, { alg: 'RS256', kid: 'odd' }, good.privateKey)
+    await assert.rejects(take(odd), UNAVAILABLE)
+    await take(await signed(claims, { alg: 'RS256', kid: 'good' }, good.privateKey))
+  })
+}
+
+test('a redirect of the key set is not followed', async (t) => {
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  issued.broken = 302
+  const token = await signed(claimsOf(identifier), header('first'), first.privateKey)
+  await assert.rejects(take(token), UNAVAILABLE)
+})
+
+test('a configured key set needs no discovery', async (t) => {
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey], {
+    tokenEndpoint: undefined,
+  })
+  await take(await signed(claimsOf(identifier), header('first'), first.privateKey))
+  assert.deepEqual(issued.requests, ['/jwks'])
+})
