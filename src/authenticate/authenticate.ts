@@ -86,7 +86,8 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
       digest: hash('sha256', token, 'base64url'),
       fingerprint: fingerprint(token),
     })
-    const left = subject.expiresAt + api.clockToleranceMs - Date.now()
+    // It was timely a moment ago, which may have been its last.
+    const left = Math.max(1, subject.expiresAt + api.clockToleranceMs - Date.now())
     // Claims as objects weigh about three times their text.
     verified.set(name, { subject, epoch }, Math.min(left, REMEMBERED_FOR_MS), token.length * 4)
     return subject
