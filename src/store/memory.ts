@@ -20,10 +20,17 @@ export interface Store<Value> {
 // What the map, the list and the entry's own objects weigh beside the strings, measured: 0.4 to 0.6 kB.
 const ENTRY_OVERHEAD_BYTES = 512
 
+/** @throws {RangeError} a bound that is no positive integer, or a time to live that is not positive */
 export function createMemoryStore<Value extends object>({
   maxEntries,
   maxBytes,
 }: Bounds): Store<Value> {
+  // To lru-cache a bound of 0 is none.
+  for (const bound of [maxEntries, maxBytes]) {
+    if (!(Number.isSafeInteger(bound) && bound > 0)) {
+      throw new RangeError(`a bound must be a positive integer, not ${bound}`)
+    }
+  }
   const cache = new LRUCache<string, Value>({
     max: maxEntries,
     maxSize: maxBytes,
