@@ -28,7 +28,7 @@ export interface LogOptions {
 const FLUSH_EVERY_MS = 250
 
 export function createLog({ level = 'info', destination }: LogOptions = {}): Log {
-  const buffered = destination ? undefined : pino.destination({ sync: false, minLength: 16_384 })
+  const buffered = destination ? undefined : pino.destination({ sync: false, minLength: 8_192 })
   const stream = destination ?? buffered!
   if (buffered) setInterval(() => buffered.flush(), FLUSH_EVERY_MS).unref()
   const write = (json: string): void => {
@@ -77,11 +77,11 @@ interface ErrorDescription {
  * properties: libraries hang whole responses, claims and requests on them.
  */
 export function describeError(error: unknown, depth = 0): ErrorDescription {
-  if (!(error instanceof Error)) return { name: typeof error, message: masked(String(error)) }
-  const code = 'code' in error && typeof error.code === 'string' ? { code: error.code } : {}
+  if (!(error instanceof Error)) return { name: typeof error, message: primitiveText(error) }
+  const code = 'code' in error && typeof error.code === 'string' ? { code: masked(error.code) } : {}
   const expected = 'status' in error
   return {
-    name: error.name,
+    name: masked(error.name),
     message: masked(error.message),
     ...code,
     ...(error.stack && !expected && depth === 0 ? { stack: masked(error.stack, 2_048) } : {}),
@@ -91,12 +91,28 @@ export function describeError(error: unknown, depth = 0): ErrorDescription {
   }
 }
 
-const TOKEN_SHAPED = /[A-Za-z0-9_~+/=-]{8,}(?:\.[A-Za-z0-9_~+/=-]*){2,4}|[A-Za-z0-9_~+/=-]{40,}/g
+/** An object that was thrown is its properties, and those are not told. */
+function primitiveText(thrown: unknown): string {
+  const whole = typeof thrown === 'object' ? thrown !== null : typeof thrown === 'function'
+  return whole ? 'something that is no error was thrown' : masked(String(thrown))
+}
+
+// With `%`, because forms and URLs spell some of these characters so.
+const TOKEN_SHAPED = /[\w~+/=%-]{8,}(?:\.[\w~+/=%-]*){2,}|[\w~+/=%-]{40,}/g
+const TOKEN_CHARACTER = /[\w~+/=%.-]/
 
 /** Text from elsewhere, cut, without control characters and without anything that is shaped like a token. */
 export function masked(text: string, length = 512): string {
-  const cut = text.slice(0, length * 4).replace(TOKEN_SHAPED, '[masked]')
-  return cut.replace(/[\x00-\x09\x0b-\x1f\x7f]/g, ' ').slice(0, length)
+  const clear = wholeWords(text, length * 4).replace(TOKEN_SHAPED, '[masked]')
+  return clear.replace(/[\x00-\x09\x0b-\x1f\x7f]/g, ' ').slice(0, length)
+}
+
+/** Cut where no token is cut in two: what is left of one may be too short to be told from a word. */
+function wholeWords(text: string, length: number): string {
+  if (text.length <= length) return text
+  let end = length
+  while (end > 0 && TOKEN_CHARACTER.test(text[end]!) && TOKEN_CHARACTER.test(text[end - 1]!)) end--
+  return `${text.slice(0, end)}${end < length ? '[masked]' : ''}`
 }
 
 const fingerprintKey = randomBytes(32)
