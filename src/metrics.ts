@@ -15,7 +15,7 @@ export interface Histogram {
 export interface Metrics {
   counter(name: string, help: string, labels?: Labels): Cell
   gauge(name: string, help: string, labels?: Labels): Cell
-  /** A gauge that is asked when somebody scrapes. */
+  /** A gauge that is asked when somebody scrapes. The last one of its name and labels counts. */
   sampled(name: string, help: string, sample: () => number, labels?: Labels): void
   histogram(name: string, help: string, labels?: Labels): Histogram
   render(): string
@@ -27,7 +27,8 @@ type Kind = 'counter' | 'gauge' | 'histogram'
 interface Family {
   readonly kind: Kind
   readonly help: string
-  readonly lines: (() => string)[]
+  /** By their labels, so that no series is written twice. */
+  readonly lines: Map<string, () => string>
   readonly cells: Map<string, Cell & Histogram>
 }
 
@@ -44,7 +45,7 @@ export function createMetrics(): Metrics {
     if (known !== undefined) return known
     const made = kind === 'histogram' ? new Buckets(labels) : new Single()
     family.cells.set(key, made)
-    family.lines.push(() => made.render(name, key))
+    family.lines.set(key, () => made.render(name, key))
     return made
   }
 
@@ -54,7 +55,7 @@ export function createMetrics(): Metrics {
       if (known.kind !== kind) throw new TypeError(`${name} is a ${known.kind}, not a ${kind}`)
       return known
     }
-    const family: Family = { kind, help, lines: [], cells: new Map() }
+    const family: Family = { kind, help, lines: new Map(), cells: new Map() }
     families.set(name, family)
     return family
   }
@@ -64,13 +65,14 @@ export function createMetrics(): Metrics {
     gauge: (name, help, labels = {}) => cell('gauge', name, help, labels),
     histogram: (name, help, labels = {}) => cell('histogram', name, help, labels),
     sampled(name, help, sample, labels = {}) {
-      familyOf('gauge', name, help).lines.push(() => `${name}${labelText(labels)} ${sample()}\n`)
+      const key = labelText(labels)
+      familyOf('gauge', name, help).lines.set(key, () => `${name}${key} ${spelled(sample())}\n`)
     },
     render() {
       let text = ''
       for (const [name, { kind, help, lines }] of families) {
-        text += `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n`
-        for (const line of lines) text += line()
+        text += `# HELP ${name} ${escapedHelp(help)}\n# TYPE ${name} ${kind}\n`
+        for (const line of lines.values()) text += line()
       }
       return text
     },
@@ -83,7 +85,7 @@ class Single implements Cell, Histogram {
     this.value += seconds
   }
   render(name: string, labels: string): string {
-    return `${name}${labels} ${this.value}\n`
+    return `${name}${labels} ${spelled(this.value)}\n`
   }
 }
 
@@ -116,8 +118,18 @@ class Buckets implements Cell, Histogram {
 }
 
 function labelText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`)
+  const sorted = Object.entries(labels).sort(([one], [other]) => (one < other ? -1 : 1))
+  const pairs = sorted.map(([name, value]) => `${name}="${escaped(value)}"`)
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+}
+
+function spelled(value: number): string {
+  if (value === Infinity) return '+Inf'
+  return value === -Infinity ? '-Inf' : String(value)
+}
+
+function escapedHelp(help: string): string {
+  return help.replace(/[\\\n]/g, (character) => (character === '\n' ? '\\n' : '\\\\'))
 }
 
 function escaped(value: string): string {
