@@ -3,7 +3,7 @@ import { Agent, request } from 'undici'
 export interface OutboundOptions {
   /** The largest answer that is read, in bytes. Default 1 MiB. */
   readonly maxBytes?: number
-  /** How long one request may take in all, in milliseconds, unless it brings a shorter signal. Default 5 000. */
+  /** How long one request may take in all, in milliseconds, unless it brings its own signal. Default 5 000. */
   readonly timeoutMs?: number
 }
 
@@ -11,6 +11,7 @@ export interface OutboundRequest {
   readonly method?: 'GET' | 'POST'
   readonly headers?: Iterable<readonly [string, string]> | Readonly<Record<string, string>>
   readonly body?: string
+  /** Stands in place of `timeoutMs`, and must come to an end: nothing else bounds the request's time. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -27,8 +28,9 @@ export function createOutbound(options: OutboundOptions = {}): Outbound {
   const { maxBytes = 1024 * 1024, timeoutMs = 5_000 } = options
   const agent = new Agent({
     maxResponseSize: maxBytes,
-    headersTimeout: timeoutMs,
-    bodyTimeout: timeoutMs,
+    // The signal of each request bounds it as a whole. These would cut short what a signal allows.
+    headersTimeout: 0,
+    bodyTimeout: 0,
     keepAliveTimeout: 30_000,
     connect: { timeout: Math.min(timeoutMs, 3_000), minVersion: 'TLSv1.2' },
   })
