@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { asGatewayError, errorAnswer, ERROR_CODES, GatewayError } from '../src/errors.ts'
+
+/** Design, section 7: the codes that exist today. */
+const STATUS: Record<string, number> = {
+  missing_token: 401,
+  invalid_request: 400,
+  invalid_token: 401,
+  insufficient_user_authentication: 401,
+  insufficient_scope: 403,
+  not_permitted: 403,
+  exchange_denied: 403,
+  invalid_request_target: 400,
+  route_not_found: 404,
+  method_not_allowed: 405,
+  request_timeout: 408,
+  content_too_large: 413,
+  expectation_failed: 417,
+  rate_limited: 429,
+  headers_too_large: 431,
+  exchange_misconfigured: 502,
+  upstream_rejected_token: 502,
+  upstream_unavailable: 502,
+  upstream_timeout: 504,
+  keys_unavailable: 503,
+  exchange_unavailable: 503,
+  overloaded: 503,
+  internal_error: 500,
+}
+
+for (const code of ERROR_CODES) {
+  test(`${code} is answered ${STATUS[code]} as a problem`, () => {
+    const answer = errorAnswer(new GatewayError(code, 'what happened'), 'request-1')
+    assert.equal(answer.status, STATUS[code])
+    assert.equal(answer.headers['content-type'], 'application/problem+json')
+    assert.equal(answer.headers['cache-control'], 'no-store')
+    const { title, ...problem } = JSON.parse(answer.body) as Record<string, unknown>
+    assert.deepEqual(problem, {
+      type: `urn:behalf:problem:${code}`,
+      status: STATUS[code],
+      detail: 'what happened',
+      code,
+      request_id: 'request-1',
+    })
+    assert.ok(typeof title === 'string' && title.length > 0)
+    const challenged = answer.status === 401 || answer.status === 403
+    assert.equal('www-authenticate' in answer.headers, challenged)
+  })
+}
+
+test('every code of the table has a status', () => {
+  assert.deepEqual([...ERROR_CODES].sort(), Object.keys(STATUS).sort())
+})
+
+for (const [code, challenge] of [
+  ['missing_token', 'Bearer'],
+  ['not_permitted', 'Bearer'],
+  ['exchange_denied', 'Bearer'],
+  ['invalid_token', 'Bearer error="invalid_token", error_description="it is late"'],
+  [
+    'insufficient_user_authentication',
+    'Bearer error="insufficient_user_authentication", error_description="it is late"',
+  ],
+  ['invalid_request', undefined],
+  ['keys_unavailable', undefined],
+] as const) {
+  test(`the challenge of ${code} is ${challenge ?? 'none'}`, () => {
+    const { headers } = errorAnswer(new GatewayError(code, 'it is late'), 'id')
+    assert.equal(headers['www-authenticate'], challenge)
+  })
+}
+
+test('a lack of scope names the scopes that were needed', () => {
+  const error = new GatewayError('insufficient_scope', 'no', { scopes: ['read:orders', 'b'] })
+  assert.equal(
+    errorAnswer(error, 'id').headers['www-authenticate'],
+    'Bearer error="insufficient_scope", error_description="no", scope="read:orders b"',
+  )
+})
+
+test('Retry-After and Allow are given where they are known, and only there', () => {
+  const error = new GatewayError('keys_unavailable', 'no', { retryAfter: 5 })
+  assert.equal(errorAnswer(error, 'id').headers['retry-after'], '5')
+  const other = new GatewayError('method_not_allowed', 'no', { allow: ['GET', 'POST'] })
+  assert.equal(errorAnswer(other, 'id').headers['allow'], 'GET, POST')
+  const plain = errorAnswer(new GatewayError('internal_error', 'no'), 'id').headers
+  assert.deepEqual(Object.keys(plain).sort(), ['cache-control', 'content-type'])
+})
+
+test('nothing in a message or a scope leaves its quotes', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.array(fc.string()), (message, scopes) => {
+      const { headers } = errorAnswer(
+        new GatewayError('insufficient_scope', message, { scopes }),
+        '',
+      )
+      const value = '[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]*'
+      assert.match(
+        headers['www-authenticate']!,
+        new RegExp(
+          `^Bearer error="insufficient_scope", error_description="${value}", scope="${value}"$`,
+        ),
+      )
+    }),
+  )
+})
+
+test('a message is text in the body, whatever it holds', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (message) => {
+      const { body } = errorAnswer(new GatewayError('invalid_token', message), message)
+      const problem = JSON.parse(body) as Record<string, unknown>
+      assert.equal(problem['detail'], message)
+      assert.equal(problem['request_id'], message)
+    }),
+  )
+})
+
+test('what is underneath a failure never reaches its answer', () => {
+  const cause = new Error('canary', { cause: 'canary' })
+  const { body, headers } = errorAnswer(new GatewayError('invalid_token', 'no', { cause }), 'id')
+  assert.ok(!`${body}${JSON.stringify(headers)}`.includes('canary'))
+})
+
+for (const defect of [new TypeError('canary'), 'canary', undefined, null, { status: 404 }]) {
+  test(`${JSON.stringify(defect) ?? String(defect)} that is thrown is a defect, and tells nothing`, () => {
+    const error = asGatewayError(defect)
+    assert.equal(error.code, 'internal_error')
+    assert.equal(error.cause, defect)
+    assert.ok(!errorAnswer(error, 'id').body.includes('canary'))
+  })
+}
+
+test('an expected failure stays itself', () => {
+  const error = new GatewayError('invalid_token', 'no')
+  assert.equal(asGatewayError(error), error)
+})
