@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+const ANY_PORT = ['--listen', '127.0.0.1:0']
+
+interface Started {
+  readonly child: ChildProcess
+  readonly text: string
+  readonly url: string
+}
+
+/** Starts `behalf tenant` and reads what it says until it has said the last of it. */
+async function start(t: TestContext, flags: readonly string[], last: RegExp): Promise<Started> {
+  const child = spawn(process.execPath, [MAIN, 'tenant', ...flags])
+  t.after(() => child.kill('SIGKILL'))
+  let text = ''
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    text += String(chunk)
+    if (last.test(text)) break
+  }
+  return { child, text, url: /http:\S+\//.exec(text)?.[0] ?? '' }
+}
+
+const hasCurl = spawnSync('curl', ['--version']).error === undefined
+
+test(
+  'behalf tenant prints a curl that works as pasted',
+  { skip: hasCurl ? false : 'there is no curl here' },
+  async (t) => {
+    const { text, url } = await start(t, ANY_PORT, /-d scope=.*\n/)
+    const command = text.slice(text.indexOf('curl'))
+    const { stdout } = await promisify(execFile)('sh', ['-c', command])
+    const { access_token: token } = JSON.parse(stdout) as { access_token: string }
+    const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as object
+    assert.deepEqual(
+      { ...claims, iat: 0, exp: 0 },
+      {
+        iss: url,
+        sub: 'auth0|alice',
+        aud: 'https://storefront.example',
+        iat: 0,
+        exp: 0,
+        scope: 'read:orders write:orders read:inventory',
+        azp: 'spa',
+        gty: 'password',
+      },
+    )
+  },
+)
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test(`behalf tenant ends well on ${signal}`, async (t) => {
+    const { child, url } = await start(t, ANY_PORT, /-d scope=.*\n/)
+    assert.equal((await fetch(`${url}.well-known/jwks.json`)).status, 200)
+    child.kill(signal)
+    assert.deepEqual(await once(child, 'exit'), [0, null])
+  })
+}
+
+test('behalf tenant --empty knows nobody', async (t) => {
+  const { child, url } = await start(t, [...ANY_PORT, '--empty'], /no objects yet/)
+  const body = new URLSearchParams({ grant_type: 'password', client_id: 'spa' })
+  const response = await fetch(`${url}oauth/token`, { method: 'POST', body })
+  assert.equal(response.status, 401)
+  child.kill('SIGTERM')
+  await once(child, 'exit')
+})
+
+test('behalf tenant does not leave loopback: a usage error', async () => {
+  const child = spawn(process.execPath, [MAIN, 'tenant', '--listen', '0.0.0.0:0'])
+  assert.deepEqual(await once(child, 'exit'), [64, null])
+})

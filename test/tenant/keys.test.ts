@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createTenant } from '../../src/tenant/index.ts'
+import {
+  ask,
+  assertRefused,
+  exchangeForm,
+  publishedKeys,
+  startTenant,
+  STOREFRONT,
+  tokenOf,
+  verified,
+} from './ask.ts'
+
+test('a new key signs from now on, and the previous one stays until it is dropped', async (t) => {
+  const tenant = await startTenant(t)
+  const asked = { user: 'alice', audience: STOREFRONT }
+  const before = await tenant.token(asked)
+  const [first] = (await publishedKeys(tenant)).keys
+  await tenant.rotateKeys()
+  const after = await tenant.token(asked)
+  const both = await publishedKeys(tenant)
+  assert.equal(both.keys.length, 2)
+  assert.equal((await verified(tenant, before)).header['kid'], first?.kid)
+  assert.equal((await verified(tenant, after)).header['kid'], both.keys[0]?.kid)
+  assert.notEqual(both.keys[0]?.kid, first?.kid)
+  tokenOf(await ask(tenant, exchangeForm(before)))
+
+  tenant.dropPreviousKeys()
+  assert.deepEqual((await publishedKeys(tenant)).keys, [both.keys[0]])
+  assertRefused(await ask(tenant, exchangeForm(before)), 401, 'invalid_grant')
+  tokenOf(await ask(tenant, exchangeForm(after)))
+})
+
+test('the key set holds no private part', async (t) => {
+  const tenant = await startTenant(t)
+  for (const key of (await publishedKeys(tenant)).keys) {
+    assert.deepEqual(Object.keys(key).sort(), ['alg', 'e', 'kid', 'kty', 'n', 'use'])
+    assert.deepEqual([key.alg, key.use, key.kty], ['RS256', 'sig', 'RSA'])
+  }
+})
+
+test('discovery names what there is, under the issuer identifier that tokens carry', async (t) => {
+  const tenant = await startTenant(t)
+  const documents = await Promise.all(
+    ['openid-configuration', 'oauth-authorization-server'].map(async (name) => {
+      const response = await fetch(`${tenant.url}.well-known/${name}`)
+      return (await response.json()) as Record<string, unknown>
+    }),
+  )
+  assert.deepEqual(documents[0], documents[1])
+  assert.deepEqual(documents[0], {
+    issuer: tenant.url,
+    token_endpoint: `${tenant.url}oauth/token`,
+    jwks_uri: `${tenant.url}.well-known/jwks.json`,
+    grant_types_supported: [
+      'password',
+      'client_credentials',
+      'refresh_token',
+      'urn:ietf:params:oauth:grant-type:token-exchange',
+    ],
+    response_types_supported: [],
+    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+  })
+  assert.match(tenant.url, /^http:\/\/127\.0\.0\.1:\d+\/$/)
+})
+
+for (const listen of ['127.0.0.1:0', '127.8.9.10:0', 'localhost:0']) {
+  test(`it listens at ${listen}`, async (t) => {
+    const { url } = await startTenant(t, { listen })
+    assert.equal(new URL(url).hostname, listen.replace(':0', ''))
+    assert.equal((await fetch(`${url}.well-known/jwks.json`)).status, 200)
+  })
+}
+
+for (const listen of [
+  '0.0.0.0:0',
+  '[::]:0',
+  '192.0.2.1:0',
+  '[::ffff:192.0.2.1]:0',
+  'tenant.example:0',
+  '127.0.0.1.example:0',
+  '127.0.0.1',
+  '127.0.0.1:65536',
+  ':0',
+]) {
+  test(`it does not listen at ${listen}`, async () => {
+    await assert.rejects(createTenant({ listen }), { name: 'ListenError' })
+  })
+}
+
+test('closed, it answers nobody, and closing it again is no harm', async () => {
+  const tenant = await createTenant()
+  await tenant.close()
+  await tenant.close()
+  await assert.rejects(fetch(`${tenant.url}.well-known/jwks.json`))
+})
