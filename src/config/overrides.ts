@@ -131,7 +131,8 @@ function find(levels: readonly string[], current: unknown): Found | string {
   let value = current
   const path: (string | number)[] = []
   for (const level of levels) {
-    const step = stepFor(level, shape, value)
+    const [step, ...others] = stepsFor(level, shape, value)
+    if (others.length > 0) return `stands for several names: ${[step, ...others].join(', ')}`
     const next = step === undefined ? undefined : below(shape, step)
     if (step === undefined || next === undefined) return unknownLevel(level, path, shape, value)
     path.push(step)
@@ -141,13 +142,12 @@ function find(levels: readonly string[], current: unknown): Found | string {
   return { path, shape }
 }
 
-function stepFor(level: string, shape: Shape, value: unknown): string | number | undefined {
-  const key = candidates(shape, value).find((name) => asLevel(name, shape) === level)
-  if (key !== undefined) return key
+function stepsFor(level: string, shape: Shape, value: unknown): readonly (string | number)[] {
+  const keys = candidates(shape, value).filter((name) => asLevel(name, shape) === level)
   // A list may grow by one at its end, and has no holes.
   const length = Array.isArray(value) ? value.length : 0
-  const index = /^\d{1,6}$/.test(level) ? Number(level) : undefined
-  return takes(shape, 'array') && index !== undefined && index <= length ? index : undefined
+  const index = /^\d{1,6}$/.test(level) ? Number(level) : Infinity
+  return takes(shape, 'array') && index <= length ? [index] : keys
 }
 
 /** The keys of the schema; of a mapping of names, those that the file has. */

@@ -41,7 +41,9 @@ export function replaced(value: unknown, options: ReplaceOptions): Replaced {
       walk(child, [...path, step], shape && below(shape, step))
     const copy = Array.isArray(node)
       ? node.map(inner)
-      : Object.fromEntries(Object.entries(node).map(([key, child]) => [key, inner(child, key)]))
+      : Object.fromEntries(
+          namedEntries(node, path, options.faults).map(([key, child]) => [key, inner(child, key)]),
+        )
     above.delete(node)
     return copy
   }
@@ -50,6 +52,18 @@ export function replaced(value: unknown, options: ReplaceOptions): Replaced {
     value: walk(value, [], configurationShape()),
     variablesAt: (path) => variables.get(pathText(path)),
   }
+}
+
+/** The one key that libraries pass over in silence. */
+function namedEntries(
+  node: Record<string, unknown>,
+  path: Path,
+  faults: Faults,
+): readonly (readonly [string, unknown])[] {
+  if (Object.hasOwn(node, '__proto__')) {
+    faults.add(path, 'unknown key `__proto__`', { key: '__proto__' })
+  }
+  return Object.entries(node).filter(([key]) => key !== '__proto__')
 }
 
 function isPlain(node: unknown): node is Record<string, unknown> {

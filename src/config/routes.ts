@@ -122,12 +122,11 @@ function refuseRepeatedPaths(routes: readonly Seen[], faults: Faults): void {
   for (const [index, { at, path, methods }] of routes.entries()) {
     if (path === undefined) continue
     const taken = methods === undefined ? [''] : methods.map(String)
-    const repeated = taken.find((method) => owners.get(`${method} ${path}`) !== undefined)
+    const repeated = taken.find((method) => owners.has(`${method} ${path}`))
     if (repeated !== undefined) {
       const owner = owners.get(`${repeated} ${path}`)
       const what = repeated === '' ? path : `${repeated} ${path}`
-      const same = owner === index ? 'itself' : `routes[${owner}]`
-      faults.add([...at, 'match', 'path'], `repeats ${same} (${what})`)
+      faults.add([...at, 'match', 'path'], `repeats routes[${owner}] (${what})`)
     }
     for (const method of taken) owners.set(`${method} ${path}`, index)
   }

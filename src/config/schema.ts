@@ -193,6 +193,7 @@ const match = z
     methods: z
       .array(method())
       .min(1)
+      .refine((methods) => new Set(methods).size === methods.length, 'must not repeat a method')
       .optional()
       .describe(
         'The methods, in upper case. HEAD is taken only where it is listed. Default: all but CONNECT and TRACE.',

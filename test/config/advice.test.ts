@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { advice } from '../../src/config/advice.ts'
+import { readConfig } from '../../src/config/load.ts'
+import { changed, valid } from './given.ts'
+
+/** The second route of the valid configuration asks for nothing, on purpose. */
+const QUIET = changed({
+  'routes[1].authorize': { scopes: ['read:stock'] },
+  'routes[1].exchange.scopes': ['stock:read'],
+})
+
+function advised(
+  changes: Readonly<Record<string, unknown>>,
+  base: object = QUIET,
+): readonly string[] {
+  return advice(readConfig(changed(changes, base), { environment: {} })).map(({ path }) => path)
+}
+
+test('a configuration that says everything is served without advice', () => {
+  assert.deepEqual(advised({}), [])
+})
+
+for (const [path, changes] of [
+  ['issuers.tenant.budget', { 'issuers.tenant.budget': undefined }],
+  ['issuers.tenant.issuer', { 'issuers.tenant.issuer': 'https://tenant.example' }],
+  ['issuers.tenant.dangerouslyAllowHttp', { 'issuers.tenant.dangerouslyAllowHttp': true }],
+  ['issuers.third', { 'issuers.third': { issuer: 'https://third.example', profile: 'rfc8693' } }],
+  ['apis.third', { 'apis.third': { issuer: 'other', audience: 'third' } }],
+  ['server.trustedProxies[0]', { 'server.trustedProxies': ['0.0.0.0/0'] }],
+  ['server.trustedProxies[0]', { 'server.trustedProxies': ['::/0'] }],
+  ['routes[0].authorize', { 'routes[0].authorize': undefined }],
+  ['routes[0].exchange.scopes', { 'routes[0].exchange.scopes': [] }],
+] as const) {
+  test(`${JSON.stringify(changes)} is worth a word`, () => {
+    assert.deepEqual(advised(changes), [path])
+  })
+}
+
+test('the smallest budget is not remarked upon where it was chosen', () => {
+  assert.deepEqual(advised({ 'issuers.tenant.budget': { rate: 2 } }), [])
+})
+
+/** A route below `/orders`, which needs `read:orders`. */
+function below(authorize: object, more: Readonly<Record<string, unknown>> = {}): object {
+  return changed(
+    {
+      'routes[1].match.path': '/orders/all',
+      'routes[1].proxy.upstream': 'http://127.0.0.1:9001',
+      'routes[1].authorize': authorize,
+      ...more,
+    },
+    QUIET,
+  )
+}
+
+test('a route that asks for less than the one that holds its path is worth a word', () => {
+  assert.deepEqual(advised({}, below({ scopes: ['other'] })), ['routes[1].authorize'])
+  assert.deepEqual(advised({}, below({ anyScope: ['read:orders', 'other'] })), [
+    'routes[1].authorize',
+  ])
+  assert.deepEqual(advised({}, below({ scopes: ['other', 'read:orders'] })), [])
+})
+
+test('it is not where the upstream or the path is another', () => {
+  const weaker = below({ scopes: ['other'] })
+  assert.deepEqual(advised({ 'routes[1].proxy.upstream': 'http://127.0.0.1:9' }, weaker), [])
+  assert.deepEqual(advised({ 'routes[1].match.path': '/orders-all' }, weaker), [])
+  assert.deepEqual(advised({ 'routes[0].match.path': '/' }, weaker), ['routes[1].authorize'])
+})
+
+for (const [outer, inner, isWeaker] of [
+  [{ anyScope: ['a', 'b'] }, { scopes: ['a'] }, false],
+  [{ anyScope: ['a', 'b'] }, { anyScope: ['b'] }, false],
+  [{ anyScope: ['a', 'b'] }, { anyScope: ['b', 'c'] }, true],
+  [{ anyScope: ['a', 'b'] }, { scopes: ['c'] }, true],
+  [{ permissions: ['p'] }, { permissions: ['p', 'q'] }, false],
+  [{ permissions: ['p'] }, { scopes: ['p'] }, true],
+] as const) {
+  const asked = `${JSON.stringify(inner)} below ${JSON.stringify(outer)}`
+  test(`${asked} is ${isWeaker ? '' : 'not '}weaker`, () => {
+    const expected = isWeaker ? ['routes[1].authorize'] : []
+    assert.deepEqual(advised({ 'routes[0].authorize': outer }, below(inner)), expected)
+  })
+}
+
+test('the advice of the configuration that all tests change is what it lacks', () => {
+  assert.deepEqual(advised({}, valid()), ['routes[1].authorize', 'routes[1].exchange.scopes'])
+})

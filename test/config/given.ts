@@ -1,0 +1,107 @@
+/** A configuration that is good, to be changed in one place. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { ConfigError, type Fault } from '../../src/config/faults.ts'
+import { readConfig } from '../../src/config/load.ts'
+import type { Environment } from '../../src/config/environment.ts'
+
+/** As long as HS256 asks for (RFC 7518, section 3.2), and not a byte longer. */
+export const SECRET = 'x'.repeat(32)
+
+export function valid(): object {
+  return {
+    server: {
+      listen: '127.0.0.1:8080',
+      publicOrigin: 'https://gateway.example',
+      trustedProxies: ['10.0.0.0/8'],
+      drain: { delay: '0ms', timeout: '1s' },
+    },
+    admin: { listen: '127.0.0.1:8081' },
+    issuers: {
+      tenant: {
+        issuer: 'https://tenant.example/',
+        profile: 'auth0',
+        budget: { rate: 8, burst: 1 },
+      },
+      other: { issuer: ['https://other.example', 'https://login.example'], profile: 'rfc8693' },
+    },
+    apis: {
+      storefront: {
+        issuer: 'tenant',
+        audience: 'https://storefront.example',
+        algorithms: ['RS256'],
+        client: { id: 'storefront-gateway', secret: 'client secret' },
+      },
+      backoffice: {
+        issuer: 'other',
+        audience: 'https://backoffice.example',
+        algorithms: ['HS256'],
+        signingSecret: SECRET,
+        client: { id: 'backoffice-gateway', secret: 'client secret' },
+      },
+    },
+    routes: [
+      {
+        name: 'orders',
+        match: { path: '/orders', methods: ['GET', 'POST'] },
+        authenticate: { api: 'storefront' },
+        authorize: { scopes: ['read:orders'] },
+        exchange: { audience: 'https://orders.internal', scopes: ['orders:read'] },
+        proxy: { upstream: 'http://127.0.0.1:9001', timeout: '5s' },
+      },
+      {
+        name: 'stock',
+        match: { path: '/stock' },
+        authenticate: { api: 'backoffice' },
+        exchange: { resource: 'https://stock.internal' },
+        proxy: { upstream: 'http://127.0.0.1:9002' },
+      },
+    ],
+    cache: { maxEntries: 10, maxBytes: '1MiB' },
+  }
+}
+
+type Changes = Readonly<Record<string, unknown>>
+
+/** A copy with these paths changed, `routes[0].match.path` and the like; undefined takes a key away. */
+export function changed(changes: Changes, base: object = valid()): object {
+  const copy = structuredClone(base)
+  for (const [path, value] of Object.entries(changes)) {
+    const steps = path.split(/[.[\]]+/).filter((step) => step !== '')
+    const last = steps.pop()!
+    let holder = copy as Record<string, unknown>
+    for (const step of steps) holder = (holder[step] ??= {}) as Record<string, unknown>
+    if (value === undefined) delete holder[last]
+    else holder[last] = value
+  }
+  return copy
+}
+
+/** What is wrong with an object; empty when nothing is. */
+export function faultsOf(input: object, environment: Environment = {}): readonly Fault[] {
+  try {
+    readConfig(input, { environment })
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+
+/** `path: message`, for comparison. */
+export function told(faults: readonly Fault[]): readonly string[] {
+  return faults.map(({ path, message }) => `${path}: ${message}`)
+}
+
+/** A folder that ends with the test. */
+export async function folder(
+  t: TestContext,
+  files: Readonly<Record<string, string>>,
+): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'behalf-'))
+  t.after(() => rm(path, { recursive: true, force: true }))
+  for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text)
+  return path
+}
