@@ -40,12 +40,13 @@ export function createMetrics(): Metrics {
 
   function cell(kind: Kind, name: string, help: string, labels: Labels): Cell & Histogram {
     const family = familyOf(kind, name, help)
-    const key = labelText(labels)
+    const key = seriesOf(labels)
     const known = family.cells.get(key)
     if (known !== undefined) return known
     const made = kind === 'histogram' ? new Buckets(labels) : new Single()
+    const text = labelText(labels)
     family.cells.set(key, made)
-    family.lines.set(key, () => made.render(name, key))
+    family.lines.set(key, () => made.render(name, text))
     return made
   }
 
@@ -65,8 +66,9 @@ export function createMetrics(): Metrics {
     gauge: (name, help, labels = {}) => cell('gauge', name, help, labels),
     histogram: (name, help, labels = {}) => cell('histogram', name, help, labels),
     sampled(name, help, sample, labels = {}) {
-      const key = labelText(labels)
-      familyOf('gauge', name, help).lines.set(key, () => `${name}${key} ${spelled(sample())}\n`)
+      const text = labelText(labels)
+      const line = (): string => `${name}${text} ${spelled(sample())}\n`
+      familyOf('gauge', name, help).lines.set(seriesOf(labels), line)
     },
     render() {
       let text = ''
@@ -117,9 +119,13 @@ class Buckets implements Cell, Histogram {
   }
 }
 
+/** One series is one set of labels, in whatever order they are given. */
+function seriesOf(labels: Labels): string {
+  return JSON.stringify(Object.entries(labels).sort(([one], [other]) => (one < other ? -1 : 1)))
+}
+
 function labelText(labels: Labels): string {
-  const sorted = Object.entries(labels).sort(([one], [other]) => (one < other ? -1 : 1))
-  const pairs = sorted.map(([name, value]) => `${name}="${escaped(value)}"`)
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`)
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
 }
 

@@ -58,7 +58,6 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
   return ({ token }, { authenticate: { api } }) => {
     const verifier = verifiers.get(api)
     if (verifier === undefined) throw new TypeError(`no verifier for the API ${api.name}`)
-    assertCanonical(token)
     const name = hash('sha256', `${api.name.length}:${api.name}${token}`, 'base64url')
     const known = verified.get(name)
     return known !== undefined && known.epoch === verifier.epoch(known.subject.issuer)
@@ -72,6 +71,8 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
     token: string,
     name: string,
   ): Promise<SubjectToken> {
+    // Before anything is kept by its name: what is remembered was canonical, so that no other spelling is ever found.
+    assertCanonical(token)
     const { epoch, issuer, claims, scopes, permissions } = await verifier.verify(token)
     const subject = timely({
       value: token,

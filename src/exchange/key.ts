@@ -4,16 +4,22 @@ import type { SubjectToken } from '../authenticate/authenticate.ts'
 import type { Route } from '../config/config.ts'
 import { PROFILES } from './profiles.ts'
 
+// A subject token is one object for as long as it is remembered, and so is a route: the path pays for this key once.
+const keys = new WeakMap<SubjectToken, Map<Route, string>>()
+
 /**
  * The name of an issued token: SHA-256 over everything that decides the answer of an exchange, each field with its
  * length before it, so that no two lists of fields read the same. Nothing secret can be had from it.
  */
 export function exchangeKey({ subject, route }: Permit): string {
-  return hash(
-    'sha256',
-    routePart(route) + field(subject.issuer) + field(subjectPart(subject, route)),
-    'base64url',
-  )
+  let ofSubject = keys.get(subject)
+  if (ofSubject === undefined) keys.set(subject, (ofSubject = new Map()))
+  const known = ofSubject.get(route)
+  if (known !== undefined) return known
+  const fields = routePart(route) + field(subject.issuer) + field(subjectPart(subject, route))
+  const key = hash('sha256', fields, 'base64url')
+  ofSubject.set(route, key)
+  return key
 }
 
 const routeParts = new WeakMap<Route, string>()
@@ -54,19 +60,8 @@ function epoch(route: Route, scopes: readonly string[]): string {
 
 /** `token`: this very token. `context`: every token that says the same but for the claims that always differ. */
 function subjectPart(subject: SubjectToken, route: Route): string {
-  return route.exchange.key === 'token' ? `token:${subject.digest}` : contextPart(subject, route)
-}
-
-const contextParts = new WeakMap<SubjectToken, Map<Route, string>>()
-
-function contextPart(subject: SubjectToken, route: Route): string {
-  let parts = contextParts.get(subject)
-  if (parts === undefined) contextParts.set(subject, (parts = new Map<Route, string>()))
-  const known = parts.get(route)
-  if (known !== undefined) return known
-  const part = contextOf(subject, route) ?? `token:${subject.digest}`
-  parts.set(route, part)
-  return part
+  const context = route.exchange.key === 'context' ? contextOf(subject, route) : undefined
+  return context ?? `token:${subject.digest}`
 }
 
 function contextOf({ claims, api }: SubjectToken, route: Route): string | undefined {

@@ -41,7 +41,10 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   }
   log.logger.info({ origin: originOf(traffic), admin: originOf(admin) }, 'listening')
 
-  async function close(): Promise<void> {
+  let closed: Promise<void> | undefined
+  const close = (): Promise<void> => (closed ??= closeNow())
+
+  async function closeNow(): Promise<void> {
     for (const server of [traffic, admin]) {
       server.close()
       server.closeAllConnections()

@@ -39,6 +39,9 @@ async function start(script: string, ...arguments_: string[]): Promise<Measured>
   const file = fileURLToPath(new URL(script, import.meta.url))
   const child = fork(file, arguments_, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   children.push(child)
+  child.once('exit', (code) => {
+    if (code !== 0) throw new Error(`${script} ended with ${code}`)
+  })
   const [{ origin }] = (await once(child, 'message')) as [{ origin: string }]
   return {
     origin,
