@@ -43,7 +43,9 @@ export interface Bucket {
 }
 
 interface Waiting {
+  readonly deadline: number
   readonly leave: () => void
+  readonly refuse: (error: GatewayError) => void
 }
 
 const LONGEST_RETRY_AFTER_SECONDS = 60
@@ -61,21 +63,42 @@ export function createBucket(budget: Budget | undefined): Bucket {
   let pausedUntil = 0
   let timer: NodeJS.Timeout | undefined
 
+  function levelAt(time: number): number {
+    if (everyMs === 0) return burst
+    return Math.min(burst, level + Math.max(0, time - filledAt) / everyMs)
+  }
+
   function fill(now: number): void {
-    level = everyMs === 0 ? burst : Math.min(burst, level + Math.max(0, now - filledAt) / everyMs)
+    level = levelAt(now)
     filledAt = now
   }
 
-  /** When the next one of so many could leave, in milliseconds from now. */
+  /** When the next one of so many could leave, in milliseconds from now. A pause fills the bucket like any other time. */
   function waitFor(ahead: number, now: number): number {
-    const lacking = Math.max(0, ahead + 1 - level)
-    return Math.max(0, pausedUntil - now) + lacking * everyMs
+    const from = Math.max(now, pausedUntil)
+    const lacking = Math.max(0, ahead + 1 - levelAt(from))
+    return from - now + lacking * everyMs
+  }
+
+  /** Those who would wait for too long now learn it now. */
+  function shedLate(now: number): void {
+    let ahead = 0
+    for (const waiting of queue) {
+      const wait = waitFor(ahead, now)
+      if (now + wait <= waiting.deadline) {
+        ahead++
+        continue
+      }
+      queue.delete(waiting)
+      waiting.refuse(spent(wait))
+    }
   }
 
   function serve(): void {
     timer = undefined
     const now = Date.now()
     fill(now)
+    shedLate(now)
     for (const waiting of queue) {
       if (waitFor(0, now) > 0) break
       level--
@@ -86,8 +109,12 @@ export function createBucket(budget: Budget | undefined): Bucket {
   }
 
   function schedule(now: number): void {
-    if (queue.size === 0 || timer !== undefined) return
-    timer = setTimeout(serve, Math.max(1, Math.ceil(waitFor(0, now))))
+    if (queue.size === 0) {
+      clearTimeout(timer)
+      timer = undefined
+    } else if (timer === undefined) {
+      timer = setTimeout(serve, Math.max(1, Math.ceil(waitFor(0, now))))
+    }
   }
 
   return {
@@ -100,16 +127,23 @@ export function createBucket(budget: Budget | undefined): Bucket {
         level--
         return
       }
-      if (now + wait > deadline) shed(wait)
+      if (now + wait > deadline) throw spent(wait)
       await new Promise<void>((resolve, reject) => {
+        const stay = (): void => signal.removeEventListener('abort', dropped)
         const dropped = (): void => {
           queue.delete(waiting)
+          schedule(Date.now())
           reject(signal.reason as Error)
         }
         const waiting: Waiting = {
+          deadline,
           leave: () => {
-            signal.removeEventListener('abort', dropped)
+            stay()
             resolve()
+          },
+          refuse: (error) => {
+            stay()
+            reject(error)
           },
         }
         signal.addEventListener('abort', dropped, { once: true })
@@ -118,7 +152,10 @@ export function createBucket(budget: Budget | undefined): Bucket {
       })
     },
     pauseFor(ms) {
-      pausedUntil = Math.max(pausedUntil, Date.now() + ms)
+      const now = Date.now()
+      pausedUntil = Math.max(pausedUntil, now + ms)
+      shedLate(now)
+      schedule(now)
     },
     get available() {
       const now = Date.now()
@@ -128,8 +165,9 @@ export function createBucket(budget: Budget | undefined): Bucket {
   }
 }
 
-function shed(waitMs: number): never {
-  throw new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
-    retryAfter: Math.min(Math.ceil(waitMs / 1_000), LONGEST_RETRY_AFTER_SECONDS),
+function spent(waitMs: number): GatewayError {
+  const seconds = Math.max(1, Math.ceil(waitMs / 1_000))
+  return new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
+    retryAfter: Math.min(seconds, LONGEST_RETRY_AFTER_SECONDS),
   })
 }
