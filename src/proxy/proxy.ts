@@ -75,7 +75,9 @@ export function createProxy({ trustedProxies = [] }: ProxyOptions = {}): Proxy &
   function proxy(passage: Passage, route: Route, token: IssuedToken): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const { request, response, target, id } = passage
-      if (response.destroyed || request.socket.destroyed) throw new CallerGone()
+      // A pipelined request's response has no connection yet that could tell.
+      const gone = response.socket === null ? request.socket.destroyed : response.destroyed
+      if (gone) throw new CallerGone()
       const { upstream, base, timeoutMs, keepCookies } = lanes.get(route) ?? laneOf(route)
       const withToken = token.scheme !== 'none'
       const { headers, hasBody, awaitsContinue } = requestHead(request, {

@@ -168,6 +168,22 @@ test('a refused token within the upload does not wait for the rest', async (t) =
   assert.deepEqual(outcomes, ['token_rejected'])
 })
 
+test('every byte comes through as it was, in small bodies and in large', async (t) => {
+  const upstream = await startWatched(t, (request, response) => {
+    response.writeHead(200, { 'content-length': request.headers['content-length'] })
+    request.pipe(response)
+  })
+  const { url } = await startProxy(t, upstream.url)
+  for (const size of [1, 256, 4_096, 4_097, 300_000]) {
+    const body = Buffer.from(Array.from({ length: size }, (_, index) => index % 256))
+    const request = http.request(url, { method: 'PUT', headers: { 'content-length': size } })
+    request.end(body)
+    const [answer] = (await once(request, 'response')) as [IncomingMessage]
+    const pieces = (await answer.toArray()) as Buffer[]
+    assert.ok(Buffer.concat(pieces).equals(body), `${size} bytes`)
+  }
+})
+
 test('bytes go both ways before either side has ended', async (t) => {
   const upstream = await startWatched(t, (request, response) => {
     response.writeHead(200)
