@@ -1,6 +1,8 @@
 import { ListenError } from '../tenant/listen.ts'
 import { createTenant, type Tenant } from '../tenant/tenant.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
+import { signalled } from './signals.ts'
+import { tokenCommand } from './token-command.ts'
 
 const DEFAULT_LISTEN = '127.0.0.1:9400'
 
@@ -18,7 +20,7 @@ export const command = defineCommand({
   async run({ flags: { listen = DEFAULT_LISTEN, empty } }) {
     const tenant = await createTenant({ listen, empty }).catch(refuse)
     process.stdout.write(empty ? emptyGreeting(tenant) : greeting(tenant))
-    await ended()
+    await signalled()
     await tenant.close()
     return EXIT.well
   },
@@ -27,16 +29,6 @@ export const command = defineCommand({
 function refuse(error: unknown): never {
   if (error instanceof ListenError) throw new UsageError(error.message, { cause: error })
   throw error
-}
-
-function ended(): Promise<void> {
-  return new Promise((resolve) => {
-    const onSignal = (): void => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
-      resolve()
-    }
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  })
 }
 
 function emptyGreeting({ url }: Tenant): string {
@@ -55,20 +47,7 @@ function greeting(tenant: Tenant): string {
     '',
     "Alice's token for the storefront API:",
     '',
-    tokenCommand(url)
-      .split('\n')
-      .map((line) => `  ${line}`)
-      .join('\n'),
+    ...tokenCommand(url).map((line) => `  ${line}`),
     '',
-  ].join('\n')
-}
-
-/** A curl command line that gets Alice's token for the storefront API; works as pasted. */
-function tokenCommand(issuer: string): string {
-  return [
-    `curl -s ${issuer}oauth/token \\`,
-    '  -d grant_type=password -d client_id=spa -d username=alice -d password=wonderland \\',
-    '  -d audience=https://storefront.example \\',
-    "  -d scope='read:orders write:orders read:inventory'",
   ].join('\n')
 }

@@ -1,0 +1,58 @@
+/** What the demonstration writes to a terminal. */
+export interface Screen {
+  heading(text: string): void
+  /** A step begins: its number and what it shows. */
+  step(number: number, title: string): void
+  line(text?: string): void
+  /** Something that went well, and what it took. */
+  good(text: string, milliseconds?: number): void
+  bad(text: string): void
+  note(text: string): void
+  /** Names and values, below each other. */
+  table(rows: readonly (readonly [name: string, value: string])[]): void
+}
+
+export interface ScreenOptions {
+  readonly write: (text: string) => void
+  /** Whether to use colours. */
+  readonly isColourful: boolean
+}
+
+const WIDTH = 88
+const NAME_WIDTH = 11
+const INDENT = '     '
+
+export function createScreen({ write, isColourful }: ScreenOptions): Screen {
+  const paint = (code: number, text: string): string =>
+    isColourful ? `\u001b[${code}m${text}\u001b[0m` : text
+  const bold = (text: string): string => paint(1, text)
+  const dim = (text: string): string => paint(2, text)
+  const say = (text = ''): void => write(`${text}\n`)
+
+  return {
+    heading: (text) => say(bold(text)),
+    step(number, title) {
+      say()
+      say(` ${paint(36, String(number))}  ${bold(title)}`)
+    },
+    line: say,
+    good(text, milliseconds) {
+      const took = milliseconds === undefined ? '' : `${milliseconds.toFixed(1)} ms`
+      const gap = ' '.repeat(Math.max(1, WIDTH - INDENT.length - 2 - text.length - took.length))
+      say(`${INDENT}${paint(32, '✓')} ${text}${took === '' ? '' : gap + dim(took)}`)
+    },
+    bad: (text) => say(`${INDENT}${paint(31, '✗')} ${text}`),
+    note: (text) => say(`${INDENT}${dim(text)}`),
+    table(rows) {
+      for (const [name, value] of rows) say(`${INDENT}  ${dim(name.padEnd(NAME_WIDTH))}${value}`)
+    },
+  }
+}
+
+/** Colours are for terminals whose owner did not ask to be spared (no-color.org). */
+export function wantsColours(
+  { isTTY = false }: { readonly isTTY?: boolean },
+  { NO_COLOR: without = '' }: Readonly<Record<string, string | undefined>>,
+): boolean {
+  return isTTY && without === ''
+}
