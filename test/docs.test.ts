@@ -124,9 +124,37 @@ test('the problem that the README shows is one that the gateway renders', () => 
   }
 })
 
-test('the commands of the README are those of the command line', () => {
+test('every line that the README shows of the demo is one that it prints, in this order', () => {
+  const [excerpt] = blocks(section(page('README.md'), 'What the demo prints'), 'text')
+  const printed = behalf('demo', '--once').split('\n').map(withoutChance)
+  const shown = excerpt!.split('\n').map(withoutChance)
+  let next = 0
+  for (const line of shown.filter((one) => one !== '')) {
+    const found = printed.indexOf(line, next)
+    assert.ok(found >= next, line)
+    next = found + 1
+  }
+})
+
+/** Of a line that the demo prints: times and ports differ from run to run. */
+function withoutChance(line: string): string {
+  const steady = line.replace(/[\d.]+ ms$/, '').replace(/(127\.0\.0\.1):\d+/g, '$1')
+  return steady.trim().replace(/ {2,}/g, '  ')
+}
+
+/** What a command prints on standard output; throws where it does not exit 0. */
+function behalf(...parameters: readonly string[]): string {
   const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url))
-  const help = execFileSync(process.execPath, [main, 'help'], { encoding: 'utf8', timeout: 60_000 })
+  const env = { PATH: process.env['PATH'], NO_COLOR: '1' }
+  return execFileSync(process.execPath, [main, ...parameters], {
+    env,
+    encoding: 'utf8',
+    timeout: 60_000,
+  })
+}
+
+test('the commands of the README are those of the command line', () => {
+  const help = behalf('help')
   const commands = [...help.matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, name]) => name!)
   const listed = rows(section(page('README.md'), 'Commands')).map(([name]) => name!)
   assert.deepEqual(listed.toSorted(), commands.toSorted())
