@@ -43,6 +43,7 @@ for (const [name, headers] of [
   ['an empty second line', ['Authorization', `Bearer ${TOKEN}`, 'AUTHORIZATION', '']],
   ['two tokens in one line', ['Authorization', `Bearer ${TOKEN} b`]],
   ['two credentials in one line', ['Authorization', `Bearer ${TOKEN},Bearer b`]],
+  ['two tokens with a comma', ['Authorization', `Bearer ${TOKEN},b`]],
   ['the scheme alone', ['Authorization', 'Bearer']],
   ['the scheme and a space', ['Authorization', 'Bearer ']],
   ['two spaces', ['Authorization', `Bearer  ${TOKEN}`]],
