@@ -52,116 +52,129 @@ const LONGEST_RETRY_AFTER_SECONDS = 60
 
 /** Without a budget only what the issuer itself says holds anything back. */
 export function createBucket(budget: Budget | undefined): Bucket {
-  const { rate, burst } = budget ?? {
-    rate: Number.POSITIVE_INFINITY,
-    burst: Number.MAX_SAFE_INTEGER,
-  }
-  const everyMs = 1_000 / rate
-  const queue = new Set<Waiting>()
-  let level = burst
-  let filledAt = Date.now()
-  let pausedUntil = 0
-  let timer: NodeJS.Timeout | undefined
+  return budget === undefined
+    ? new TokenBucket(Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER)
+    : new TokenBucket(budget.rate, budget.burst)
+}
 
-  function levelAt(time: number): number {
-    if (everyMs === 0) return burst
-    return Math.min(burst, level + Math.max(0, time - filledAt) / everyMs)
+class TokenBucket implements Bucket {
+  readonly #everyMs: number
+  readonly #burst: number
+  readonly #queue = new Set<Waiting>()
+  #level: number
+  #filledAt = Date.now()
+  #pausedUntil = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(rate: number, burst: number) {
+    this.#everyMs = 1_000 / rate
+    this.#burst = burst
+    this.#level = burst
   }
 
-  function fill(now: number): void {
-    level = levelAt(now)
-    filledAt = now
+  async take(signal: AbortSignal, deadline: number): Promise<void> {
+    signal.throwIfAborted()
+    const now = Date.now()
+    this.#fill(now)
+    const wait = this.#waitFor(this.#queue.size, now)
+    if (wait > 0) {
+      if (now + wait > deadline) throw spent(wait)
+      return this.#enqueue(signal, deadline, now)
+    }
+    this.#level--
+  }
+
+  pauseFor(ms: number): void {
+    const now = Date.now()
+    this.#pausedUntil = Math.max(this.#pausedUntil, now + ms)
+    this.#shedLate(now)
+    this.#schedule(now)
+  }
+
+  get available(): number {
+    const now = Date.now()
+    this.#fill(now)
+    return this.#pausedUntil > now ? 0 : Math.floor(this.#level)
+  }
+
+  #enqueue(signal: AbortSignal, deadline: number, now: number): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const stay = (): void => signal.removeEventListener('abort', dropped)
+      const dropped = (): void => {
+        this.#queue.delete(waiting)
+        this.#schedule(Date.now())
+        reject(signal.reason as Error)
+      }
+      const waiting: Waiting = {
+        deadline,
+        leave: () => {
+          stay()
+          resolve()
+        },
+        refuse: (error) => {
+          stay()
+          reject(error)
+        },
+      }
+      signal.addEventListener('abort', dropped, { once: true })
+      this.#queue.add(waiting)
+      this.#schedule(now)
+    })
+  }
+
+  #levelAt(time: number): number {
+    if (this.#everyMs === 0) return this.#burst
+    return Math.min(this.#burst, this.#level + Math.max(0, time - this.#filledAt) / this.#everyMs)
+  }
+
+  #fill(now: number): void {
+    this.#level = this.#levelAt(now)
+    this.#filledAt = now
   }
 
   /** When the next one of so many could leave, in milliseconds from now. A pause fills the bucket like any other time. */
-  function waitFor(ahead: number, now: number): number {
-    const from = Math.max(now, pausedUntil)
-    const lacking = Math.max(0, ahead + 1 - levelAt(from))
-    return from - now + lacking * everyMs
+  #waitFor(ahead: number, now: number): number {
+    const from = Math.max(now, this.#pausedUntil)
+    const lacking = Math.max(0, ahead + 1 - this.#levelAt(from))
+    return from - now + lacking * this.#everyMs
   }
 
   /** Those who would wait for too long now learn it now. */
-  function shedLate(now: number): void {
+  #shedLate(now: number): void {
     let ahead = 0
-    for (const waiting of queue) {
-      const wait = waitFor(ahead, now)
+    for (const waiting of this.#queue) {
+      const wait = this.#waitFor(ahead, now)
       if (now + wait <= waiting.deadline) {
         ahead++
         continue
       }
-      queue.delete(waiting)
+      this.#queue.delete(waiting)
       waiting.refuse(spent(wait))
     }
   }
 
-  function serve(): void {
-    timer = undefined
+  #serve(): void {
+    this.#timer = undefined
     const now = Date.now()
-    fill(now)
-    shedLate(now)
-    for (const waiting of queue) {
-      if (waitFor(0, now) > 0) break
-      level--
-      queue.delete(waiting)
+    this.#fill(now)
+    this.#shedLate(now)
+    for (const waiting of this.#queue) {
+      if (this.#waitFor(0, now) > 0) break
+      this.#level--
+      this.#queue.delete(waiting)
       waiting.leave()
     }
-    schedule(now)
+    this.#schedule(now)
   }
 
-  function schedule(now: number): void {
-    if (queue.size === 0) {
-      clearTimeout(timer)
-      timer = undefined
-    } else if (timer === undefined) {
-      timer = setTimeout(serve, Math.max(1, Math.ceil(waitFor(0, now))))
+  #schedule(now: number): void {
+    if (this.#queue.size === 0) {
+      clearTimeout(this.#timer)
+      this.#timer = undefined
+    } else if (this.#timer === undefined) {
+      const wait = Math.max(1, Math.ceil(this.#waitFor(0, now)))
+      this.#timer = setTimeout(() => this.#serve(), wait)
     }
-  }
-
-  return {
-    async take(signal, deadline) {
-      signal.throwIfAborted()
-      const now = Date.now()
-      fill(now)
-      const wait = waitFor(queue.size, now)
-      if (wait === 0) {
-        level--
-        return
-      }
-      if (now + wait > deadline) throw spent(wait)
-      await new Promise<void>((resolve, reject) => {
-        const stay = (): void => signal.removeEventListener('abort', dropped)
-        const dropped = (): void => {
-          queue.delete(waiting)
-          schedule(Date.now())
-          reject(signal.reason as Error)
-        }
-        const waiting: Waiting = {
-          deadline,
-          leave: () => {
-            stay()
-            resolve()
-          },
-          refuse: (error) => {
-            stay()
-            reject(error)
-          },
-        }
-        signal.addEventListener('abort', dropped, { once: true })
-        queue.add(waiting)
-        schedule(now)
-      })
-    },
-    pauseFor(ms) {
-      const now = Date.now()
-      pausedUntil = Math.max(pausedUntil, now + ms)
-      shedLate(now)
-      schedule(now)
-    },
-    get available() {
-      const now = Date.now()
-      fill(now)
-      return pausedUntil > now ? 0 : Math.floor(level)
-    },
   }
 }
 

@@ -69,9 +69,10 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
       const answer = await genericGrantRequest(configuration, grantType, form).catch(
         (cause: unknown) => rejectExchange(cause, profile),
       )
+      const tokenType = answer[TOKEN_TYPE]
       return {
         accessToken: answer.access_token,
-        tokenType: String(answer[TOKEN_TYPE] ?? '').toLowerCase(),
+        tokenType: typeof tokenType === 'string' ? tokenType.toLowerCase() : '',
         issuedTokenType: answer['issued_token_type'],
         expiresIn: answer[LIFETIME],
         scope: answer.scope,
@@ -126,7 +127,7 @@ async function judgeable(
       ...Object.fromEntries(members),
       token_type: 'Bearer',
       [LIFETIME]: lifetime ?? undefined,
-      [TOKEN_TYPE]: typeof type === 'string' ? type : undefined,
+      [TOKEN_TYPE]: type,
     }),
   )
 }

@@ -25,6 +25,9 @@ interface Sent {
   readonly form: URLSearchParams
 }
 
+type PathOf = (issuer: Issuer, identifier: string) => Promise<string>
+const onlyToken: PathOf = async () => '/token'
+
 /** An exchange with an issuer on loopback that says what it was sent; by default it issues what is right. */
 async function exchangeAt(
   context: TestContext,
@@ -33,7 +36,7 @@ async function exchangeAt(
       access_token: unsignedJwt({ iss: IDENTIFIER, sub: 'alice', aud: TARGET }),
     } as object,
     silent = false,
-    pathOf = async (_: Issuer, __: string) => '/token',
+    pathOf = onlyToken,
   } = {},
 ): Promise<{ exchange: Exchange; sent: Sent[] }> {
   const sent: Sent[] = []

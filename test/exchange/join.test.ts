@@ -16,10 +16,10 @@ test('500 concurrent callers of one key make one exchange', async () => {
   begun[0]!.answer()
   const tokens = await Promise.all(callers.map(({ answer }) => answer))
   assert.equal(new Set(tokens).size, 1)
-  assert.deepEqual(callers.map(({ ask }) => ask.outcome).sort(), [
-    ...Array.from({ length: 499 }, () => 'joined'),
-    'miss',
-  ])
+  assert.deepEqual(
+    callers.map(({ ask }) => ask.outcome),
+    ['miss', ...Array.from({ length: 499 }, () => 'joined')],
+  )
 })
 
 test('50 users make 50 exchanges, and each gets the own token', async () => {

@@ -23,14 +23,19 @@ test('an exchange posts its form and the client’s secret, and nothing else', a
   assert.match(request.headers['content-type'] ?? '', /^application\/x-www-form-urlencoded/)
   assert.equal(request.headers.authorization, undefined)
   assert.equal(request.headers.cookie, undefined)
-  assert.deepEqual([...new URLSearchParams(body)].sort(), [
-    ['audience', 'x&y'],
-    ['client_id', 'client'],
-    ['client_secret', 'a secret'],
-    ['grant_type', GRANT],
-    ['scope', 'read write'],
-    ['subject_token', 'a.b.c'],
-  ])
+  const sent = new URLSearchParams(body)
+  sent.sort()
+  assert.deepEqual(
+    [...sent],
+    [
+      ['audience', 'x&y'],
+      ['client_id', 'client'],
+      ['client_secret', 'a secret'],
+      ['grant_type', GRANT],
+      ['scope', 'read write'],
+      ['subject_token', 'a.b.c'],
+    ],
+  )
 })
 
 test('the client’s id and secret are form-encoded before Basic (RFC 6749, 2.3.1)', async (context) => {
