@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { parseEnv } from 'node:util'
 import { parse } from 'yaml'
+import { z } from 'zod'
 import { advice } from '../../src/config/advice.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { configurationReference, publishedSchema } from '../../src/config/reference.ts'
@@ -52,6 +53,22 @@ test('the schema lets no unknown key pass, and asks for what the gateway asks fo
   )
   assert.deepEqual(open, [])
   assert.ok(!publishedSchema().includes('"kind"'))
+})
+
+test('an editor with the published schema sees what the gateway sees', async () => {
+  const schema = z.fromJSONSchema(JSON.parse(publishedSchema()) as z.core.JSONSchema.JSONSchema)
+  const demo = async (from: string, to: string): Promise<boolean> => {
+    const text = await readFile('deploy/demo/behalf.yaml', 'utf8')
+    assert.ok(text.includes(from))
+    return schema.safeParse(parse(text.replace(from, to))).success
+  }
+  assert.ok(await demo('profile: auth0', 'profile: auth0'))
+  assert.ok(!(await demo('profile: auth0', 'profile: auth1')))
+  assert.ok(!(await demo('profile: auth0', 'profil: auth0')))
+  // Replaced later, and typed then.
+  assert.ok(await demo('profile: auth0', 'profile: ${PROFILE}'))
+  assert.ok(await demo('rate: 8', 'rate: "${RATE:-8}"'))
+  assert.ok(!(await demo('rate: 8', 'rate: eight')))
 })
 
 test('secrets are marked, so that no editor shows them', () => {
