@@ -36,36 +36,30 @@ export type MountedRequest = IncomingMessage & {
   readonly baseUrl?: string
 }
 
-/** The path of a request. Each line needs what the one above it returned, so that none can be skipped. */
+/** The path of a request. Each step needs what the one above it returned, so that none can be skipped. */
 export function createGateway(stages: Stages, options: GatewayOptions): Gateway {
   const { match, authenticate, exchange, proxy } = stages
   const { origin, mountPath, record } = options
 
-  async function pass(journey: Journey): Promise<void> {
-    const { request } = journey
-    const presentable = canonicalTarget(request.originalUrl ?? request.url ?? '', {
-      host: request.headers.host,
-    })
-    const target = (journey.target = belowMount(presentable, request, mountPath()))
-
-    const route = (journey.route = match(request.method ?? '', request.headers.host, target))
-    const subject = (journey.subject = await authenticate(
-      present(request, presentable, origin),
-      route,
-    ))
-    const permit = authorize(subject, route)
-    const token = await journey.exchanging(exchange(permit, journey))
-    const outcome = await journey.proxying(proxy(journey, route, token))
-
-    if (outcome === 'token_rejected') {
-      throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
-    }
-  }
-
   return async function behalf(request, response) {
     const journey = new Journey(request, response)
+    const { method = '', headers, originalUrl, url = '' } = request
     try {
-      await pass(journey)
+      const asked = canonicalTarget(originalUrl ?? url, headers)
+      const target = (journey.target = belowMount(asked, request, mountPath()))
+
+      const route = (journey.route = match(method, headers.host, target))
+      const presented = present(request, asked, origin)
+      const subject = (journey.subject = await authenticate(presented, route))
+      const permit = authorize(subject, route)
+      journey.exchangeAt = performance.now()
+      const token = await exchange(permit, journey)
+      journey.proxyAt = performance.now()
+      const outcome = await proxy(journey, route, token)
+
+      if (outcome === 'token_rejected') {
+        throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
+      }
     } catch (error) {
       journey.failure = error
       respondWithError(journey, error)
@@ -99,26 +93,28 @@ function belowMount(target: Target, request: MountedRequest, mount: string): Tar
   return { path: target.path.slice(baseUrl.length), query: target.query }
 }
 
-/** One request on its way: what the steps found out about it, for the steps after them and for the record. */
+/**
+ * One request on its way: what the steps found out about it, for the steps after them and for the record. Times are
+ * those of `performance.now()`.
+ */
 export class Journey implements Ask, Passage {
   readonly request: MountedRequest
   readonly response: ServerResponse
   readonly id: string
-  /** In milliseconds of `performance.now()`. */
   readonly startedAt = performance.now()
+  exchangeAt: number | undefined
+  proxyAt: number | undefined
   target: Target = NOWHERE
   route: Route | undefined
   subject: SubjectToken | undefined
   outcome: ExchangeOutcome | undefined
-  exchangeMs: number | undefined
-  upstreamMs: number | undefined
   failure: unknown
   #controller: AbortController | undefined
 
   constructor(request: MountedRequest, response: ServerResponse) {
     this.request = request
     this.response = response
-    this.id = nextId()
+    this.id = nextRequestId()
   }
 
   get deadline(): number {
@@ -134,18 +130,6 @@ export class Journey implements Ask, Passage {
     }
     return this.#controller.signal
   }
-
-  /** What the cache answers at once takes no time that is worth a clock's. */
-  exchanging<Value>(answer: Value | Promise<Value>): Value | Promise<Value> {
-    if (!(answer instanceof Promise)) return answer
-    const startedAt = performance.now()
-    return answer.finally(() => (this.exchangeMs = performance.now() - startedAt))
-  }
-
-  proxying<Value>(answer: Promise<Value>): Promise<Value> {
-    const startedAt = performance.now()
-    return answer.finally(() => (this.upstreamMs = performance.now() - startedAt))
-  }
 }
 
 const NOWHERE: Target = { path: '', query: '' }
@@ -154,7 +138,8 @@ const NOWHERE: Target = { path: '', query: '' }
 const processId = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
 let requests = 0
 
-function nextId(): string {
+/** For `X-Request-Id`, `request_id` and the log. What a caller names itself is not taken over. */
+export function nextRequestId(): string {
   return `${processId}-${(++requests).toString(36)}`
 }
 

@@ -50,26 +50,26 @@ export interface Remembered {
 const REMEMBERED_FOR_MS = 60_000
 
 /**
- * Verifies what was presented. Only the signature and the static claims are remembered, by SHA-256 over the API and the
- * token's canonical bytes, and with the epoch of the keys: times are judged on every request, and a key that leaves the
+ * Verifies what was presented. Only the signature and the static claims are remembered, by the SHA-256 of the token's
+ * canonical bytes and the API, with the epoch of the keys: times are judged on every request, and a key that leaves the
  * set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
  */
 export function createAuthenticate({ verifiers, verified }: AuthenticateOptions): Authenticate {
   return ({ token }, { authenticate: { api } }) => {
     const verifier = verifiers.get(api)
     if (verifier === undefined) throw new TypeError(`no verifier for the API ${api.name}`)
-    const name = hash('sha256', `${api.name.length}:${api.name}${token}`, 'base64url')
-    const known = verified.get(name)
+    const digest = hash('sha256', token, 'base64url')
+    const known = verified.get(digest + api.name)
     return known !== undefined && known.epoch === verifier.epoch(known.subject.issuer)
       ? timely(known.subject)
-      : verify(verifier, api, token, name)
+      : verify(verifier, api, token, digest)
   }
 
   async function verify(
     verifier: Verifier,
     api: Api,
     token: string,
-    name: string,
+    digest: string,
   ): Promise<SubjectToken> {
     // Before anything is kept by its name: what is remembered was canonical, so that no other spelling is ever found.
     assertCanonical(token)
@@ -84,13 +84,18 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
       permissions: new Set(permissions),
       expiresAt: claims.exp * 1_000,
       notBefore: (claims.nbf ?? 0) * 1_000,
-      digest: hash('sha256', token, 'base64url'),
+      digest,
       fingerprint: fingerprint(token),
     })
     // It was timely a moment ago, which may have been its last.
     const left = Math.max(1, subject.expiresAt + api.clockToleranceMs - Date.now())
     // Claims as objects weigh about three times their text.
-    verified.set(name, { subject, epoch }, Math.min(left, REMEMBERED_FOR_MS), token.length * 4)
+    verified.set(
+      digest + api.name,
+      { subject, epoch },
+      Math.min(left, REMEMBERED_FOR_MS),
+      token.length * 4,
+    )
     return subject
   }
 }

@@ -1,10 +1,21 @@
-/** Resolves with the first SIGINT or SIGTERM from now on; the one after that is not caught. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A terminal signals every process of its group, and npm passes on what it got: the second of those is no second wish. */
+const ECHO_MS = 250
+
+/** Resolves with the first SIGINT or SIGTERM from now on. Its echoes are swallowed; what comes later is not caught. */
 export function signalled(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     const onSignal = (signal: NodeJS.Signals): void => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
+      setTimeout(() => process.off('SIGTERM', onSignal).off('SIGINT', onSignal), ECHO_MS).unref()
       resolve(signal)
     }
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
   })
+}
+
+/** Resolves with the first SIGINT or SIGTERM that is no echo of the one before. */
+export async function signalledAgain(): Promise<NodeJS.Signals> {
+  await sleep(ECHO_MS, undefined, { ref: false })
+  return signalled()
 }

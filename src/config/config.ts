@@ -22,6 +22,8 @@ export interface ServerConfig {
   readonly publicOrigins: readonly string[]
   /** CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` headers count. Default none. */
   readonly trustedProxies: readonly string[]
+  /** How many processes share the budgets of the issuers. Default 1. */
+  readonly replicas: number
   readonly drain: {
     /** How long requests are still accepted after SIGTERM, so that balancers notice. Default 5 000. */
     readonly delayMs: number
@@ -32,7 +34,7 @@ export interface ServerConfig {
 
 export interface AdminConfig {
   readonly listen: Listen
-  /** The bearer token that everything but /livez asks for. Required unless the listener is on loopback. */
+  /** The bearer token that everything but /livez, /readyz and /metrics asks for. Required beyond loopback. */
   readonly token: string | undefined
 }
 
@@ -54,7 +56,7 @@ export interface Issuer {
 }
 
 export interface Budget {
-  /** Exchanges per second, for all replicas together. */
+  /** Exchanges per second, for all replicas together: each takes `rate / server.replicas`. */
   readonly rate: number
   /** How many may leave at once. Default 1, which paces them. */
   readonly burst: number

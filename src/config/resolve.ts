@@ -22,12 +22,13 @@ export function resolve(raw: unknown, faults: Faults): Config {
   const routes = resolveRoutes(root['routes'], apis, faults)
   const caching = part(cache, root['cache'])
   faults.throwIfAny()
-  const { publicOrigin, trustedProxies, drain, listen } = listeners.server!
+  const { publicOrigin, trustedProxies, replicas, drain, listen } = listeners.server!
   return {
     server: {
       listen,
       publicOrigins: many(publicOrigin),
       trustedProxies,
+      replicas,
       drain: { delayMs: drain.delay, timeoutMs: drain.timeout },
     },
     admin: { listen: listeners.admin!.listen, token: listeners.admin!.token },

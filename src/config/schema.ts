@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { admin, server } from './listeners.ts'
 import {
   text,
   secret,
@@ -7,9 +8,6 @@ import {
   oneOrMany,
   name,
   routeName,
-  listenAddress,
-  origin,
-  network,
   issuerIdentifier,
   endpoint,
   resourceIndicator,
@@ -30,64 +28,15 @@ function scopes(description: string) {
   return z.array(scopeToken()).prefault([]).describe(description)
 }
 
-const drain = z
-  .strictObject({
-    delay: duration({ least: 0 })
-      .prefault('5s')
-      .describe('How long requests are still accepted after SIGTERM, so that balancers notice.'),
-    timeout: duration({ least: 0 })
-      .prefault('25s')
-      .describe('How long requests in flight may take after that.'),
-  })
-  .prefault({})
-  .describe('How the gateway ends.')
-
-const server = z
-  .strictObject({
-    listen: listenAddress()
-      .prefault('127.0.0.1:8080')
-      .describe('Where callers are served: address and port. Port 0 takes a free one.'),
-    publicOrigin: oneOrMany(origin())
-      .optional()
-      .describe(
-        'The origins that callers reach the gateway by, one or a list. Never taken from the Host header, which a caller ' +
-          'can write as it likes.',
-      ),
-    trustedProxies: z
-      .array(network())
-      .prefault([])
-      .describe(
-        'Networks (CIDR) of the proxies in front, whose `Forwarded` and `X-Forwarded-*` headers are kept. ' +
-          "Everybody else's are replaced. Danger: whoever is in these networks can name any client address.",
-      ),
-    drain,
-  })
-  .prefault({})
-  .describe('The listener for callers.')
-
-const admin = z
-  .strictObject({
-    listen: listenAddress()
-      .prefault('127.0.0.1:8081')
-      .describe(
-        'Where operators are served: `/livez`, `/readyz` and `/metrics`. Beyond loopback only with `token`.',
-      ),
-    token: secret()
-      .optional()
-      .describe(
-        'The bearer token that everything but `/livez` asks for. Required beyond loopback.',
-      ),
-  })
-  .prefault({})
-  .describe('The listener for operators.')
-
 const budget = z
   .strictObject({
     rate: z
       .number()
       .positive()
       .max(1_000_000)
-      .describe('Exchanges per second, for all replicas together.'),
+      .describe(
+        'Exchanges per second, for all replicas together: each takes `rate / server.replicas`.',
+      ),
     burst: z
       .int()
       .min(1)

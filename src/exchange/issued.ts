@@ -9,6 +9,7 @@ export interface IssuedToken {
   readonly value: string
   /** Epoch milliseconds; in the past where the issuer gave no lifetime that makes sense. */
   readonly expiresAt: number
+  /** What was granted of the scopes that were asked for; empty where none were. */
   readonly scopes: readonly string[]
 }
 
@@ -38,9 +39,8 @@ export function checkIssued(
     }
     if (claims['exp'] !== undefined && typeof claims['exp'] !== 'number') reject('exp')
   }
-  const scopes = grantedScopes(answer, claims) ?? exchange.scopes
-  const extra =
-    exchange.scopes.length > 0 && scopes.some((scope) => !exchange.scopes.includes(scope))
+  const scopes = exchange.scopes.length === 0 ? [] : grantedScopes(answer, claims, exchange.scopes)
+  const extra = scopes.some((scope) => !exchange.scopes.includes(scope))
   if (extra && (exchange.extraScopes ?? profile.extraScopes) === 'refuse') reject('scope')
   return {
     scheme: 'Bearer',
@@ -69,13 +69,17 @@ function holds(audience: unknown, expected: string | undefined): boolean {
   return Array.isArray(audience) ? audience.includes(expected) : audience === expected
 }
 
-/** Both the answer's and the token's own, since either may hold more than was asked for. */
+/**
+ * Both the answer's and the token's own, since either may hold more than was asked for. Where neither tells any, they are
+ * what was asked for (RFC 6749, section 5.1).
+ */
 function grantedScopes(
   { scope }: TokenAnswer,
   claims: Readonly<Record<string, unknown>> | undefined,
-): readonly string[] | undefined {
+  asked: readonly string[],
+): readonly string[] {
   const named = [scope, claims?.['scope'], claims?.['scp']].filter((one) => one !== undefined)
-  if (named.length === 0) return undefined
+  if (named.length === 0) return asked
   const lists = named.map((one) =>
     Array.isArray(one) ? one : typeof one === 'string' ? one.split(' ') : reject('scope'),
   )

@@ -1,6 +1,6 @@
 import { createAuthenticate, type Remembered } from '../authenticate/authenticate.ts'
 import { createKeys, type Keys } from '../authenticate/keys.ts'
-import { createMetadata } from '../authenticate/metadata.ts'
+import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
 import { createVerifier } from '../authenticate/verify.ts'
 import type { Config, Issuer } from '../config/config.ts'
 import { budgeted, createBucket, type Bucket } from '../exchange/budget.ts'
@@ -12,7 +12,7 @@ import { measured } from '../exchange/measure.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
-import { createOutbound } from '../outbound.ts'
+import { createOutbound, type Outbound } from '../outbound.ts'
 import { createProxy } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
 import { createMemoryStore, type Store } from '../store/memory.ts'
@@ -40,15 +40,10 @@ const VERIFIED_SHARE = 0.25
 export function compose(config: Config, options: ComposeOptions): Composed {
   const { log, metrics, mountPath = () => '' } = options
   const outbound = createOutbound()
-  const issuers = new Map(
+  const metadata = new Map(
     config.issuers.map((issuer) => [issuer, createMetadata(issuer, outbound)]),
   )
-  const keys = new Map<string, Keys>()
-  const keysOf = (issuer: Issuer) => (identifier: string) => {
-    const known = keys.get(identifier) ?? createKeys(identifier, issuers.get(issuer)!, outbound)
-    keys.set(identifier, known)
-    return known
-  }
+  const keyRing = createKeyRing(metadata, outbound)
 
   const { maxEntries, maxBytes } = config.cache
   const verifiedBytes = Math.floor(maxBytes * VERIFIED_SHARE)
@@ -58,12 +53,12 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   metrics.sampled('behalf_cache_bytes', 'What kept tokens weigh.', () => issued.bytes)
 
   const verifiers = new Map(
-    config.apis.map((api) => [api, createVerifier(api, keysOf(api.issuer))]),
+    config.apis.map((api) => [api, createVerifier(api, keyRing.keysOf(api.issuer))]),
   )
   const proxy = createProxy({ trustedProxies: config.server.trustedProxies })
   const exchange = createExchange({
     tokenEndpointOf: async (issuer, identifier) =>
-      issuers.get(issuer)!(identifier, 'tokenEndpoint'),
+      metadata.get(issuer)!(identifier, 'tokenEndpoint'),
     outbound,
   })
   const gateway = createGateway(
@@ -76,19 +71,44 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     { origin: config.server.publicOrigins[0], mountPath, record: createRecord(log, metrics) },
   )
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
-  for (const one of keys.values())
-    one.current().catch((error: unknown) => log.logger.warn({ error }, 'keys'))
+  for (const [identifier, keys] of keyRing.all()) {
+    keys.current().catch((error: unknown) => {
+      log.logger.warn({ issuer: identifier, error }, 'the keys cannot be had yet')
+    })
+  }
 
   return {
     gateway,
     ailments: () =>
-      [...keys]
-        .filter(([, { epoch }]) => epoch() === '')
+      keyRing
+        .all()
+        .filter(([, keys]) => keys.epoch() === '')
         .map(([identifier]) => `the keys of ${identifier} are not known`),
     close: async () => {
       await proxy.close()
       await outbound.close()
     },
+  }
+}
+
+interface KeyRing {
+  keysOf(issuer: Issuer): (identifier: string) => Keys
+  /** With the identifiers that they are of. */
+  all(): readonly (readonly [string, Keys])[]
+}
+
+/** One key set for each identifier of each issuer that has a verifier, however many APIs it has. */
+function createKeyRing(metadata: ReadonlyMap<Issuer, Metadata>, outbound: Outbound): KeyRing {
+  const rings = new Map<Issuer, Map<string, Keys>>()
+  return {
+    keysOf: (issuer) => (identifier) => {
+      const ring = rings.get(issuer) ?? new Map<string, Keys>()
+      rings.set(issuer, ring)
+      const keys = ring.get(identifier) ?? createKeys(identifier, metadata.get(issuer)!, outbound)
+      ring.set(identifier, keys)
+      return keys
+    },
+    all: () => [...rings.values()].flatMap((ring) => [...ring]),
   }
 }
 
@@ -105,12 +125,13 @@ function layered(
   return cached(joined(kept(paced, issued)), issued)
 }
 
-function bucketsOf({ issuers }: Config, metrics: Metrics): ReadonlyMap<Issuer, Bucket> {
+function bucketsOf({ issuers, server }: Config, metrics: Metrics): ReadonlyMap<Issuer, Bucket> {
   const buckets = new Map<Issuer, Bucket>()
   for (const issuer of issuers) {
-    const bucket = createBucket(issuer.budget)
+    const { budget } = issuer
+    const bucket = createBucket(budget && { ...budget, rate: budget.rate / server.replicas })
     buckets.set(issuer, bucket)
-    if (issuer.budget === undefined) continue
+    if (budget === undefined) continue
     const labels = { issuer: issuer.name }
     metrics.sampled(
       'behalf_issuer_budget_available',

@@ -2,6 +2,7 @@ import http from 'node:http'
 import type { Duplex } from 'node:stream'
 import express, { type Express } from 'express'
 import { errorAnswer, GatewayError } from '../errors.ts'
+import { nextRequestId } from '../gateway.ts'
 
 /** Longer than the idle time of the balancers in front, or they reuse what we are closing. */
 const KEEP_ALIVE_MS = 65_000
@@ -59,7 +60,7 @@ function presetPrototypes(app: Express): http.ServerOptions {
 
 /** What is not HTTP never reaches the path; it is answered in the same form all the same. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  if (error.code === 'ECONNRESET' || !socket.writable || answering(socket)) {
     socket.destroy()
     return
   }
@@ -69,7 +70,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? new GatewayError('request_timeout', 'the request did not arrive in time')
         : new GatewayError('invalid_request', 'the request is not well-formed HTTP/1.1')
-  const { status, headers, body } = errorAnswer(refusal, '')
+  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
   const lines = Object.entries({
     ...headers,
     'content-length': String(Buffer.byteLength(body)),
@@ -77,4 +78,15 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   }).map(([name, value]) => `${name}: ${value}\r\n`)
   const statusLine = `HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\n`
   socket.end(`${statusLine}${lines.join('')}\r\n${body}`)
+}
+
+/**
+ * Whether an answer is under way that ours would be read as a part of: one that has begun, or the one to a request that
+ * had arrived whole. Node keeps it on the connection, and looks at it there before it answers by itself.
+ */
+function answering(socket: Duplex): boolean {
+  const { _httpMessage: response } = socket as {
+    readonly _httpMessage?: http.ServerResponse | null
+  }
+  return response != null && (response.headersSent || response.req.complete)
 }

@@ -30,7 +30,9 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   const app = createApp()
   app.use(gateway)
   const traffic = createServer(app)
-  const admin = createServer(createAdmin({ metrics, ready: () => !draining, ailments }))
+  const admin = createServer(
+    createAdmin({ metrics, token: config.admin.token, ready: () => !draining, ailments }),
+  )
   try {
     await listen(traffic, config.server.listen)
     await listen(admin, config.admin.listen)

@@ -65,6 +65,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       listen: { host: '127.0.0.1', port: 8080 },
       publicOrigins: [],
       trustedProxies: [],
+      replicas: 1,
       drain: { delayMs: 5_000, timeoutMs: 25_000 },
     },
     admin: { listen: { host: '127.0.0.1', port: 8081 }, token: undefined },

@@ -96,3 +96,36 @@ async function exchange(port: number, bytes: string): Promise<string> {
   await once(socket, 'close')
   return answer
 }
+
+test('bytes that are not HTTP never get into an answer that has begun', async (t) => {
+  const app = createApp()
+  app.use((request, response) => {
+    response.write('the first half')
+    request.resume()
+  })
+  const { port } = new URL(await listen(t, createServer(app)))
+  const head = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
+  const socket = net.connect(Number(port), '127.0.0.1')
+  let answer = ''
+  socket.on('data', (chunk: Buffer) => {
+    answer += chunk.toString('latin1')
+    if (answer.includes('the first half')) socket.write('not a chunk\r\n')
+  })
+  socket.on('error', () => undefined)
+  socket.write(head)
+  await once(socket, 'close')
+  assert.equal(answer.match(/HTTP\/1\.1 /g)?.length, 1)
+  assert.equal(answer.includes('problem+json'), false)
+})
+
+test('bytes that are not HTTP after a request that waits for its answer are not answered in its place', async (t) => {
+  const app = createApp()
+  let seen = 0
+  app.use(() => void seen++)
+  const { port } = new URL(await listen(t, createServer(app)))
+  assert.equal(
+    await exchange(Number(port), 'GET / HTTP/1.1\r\nHost: a\r\n\r\nnot HTTP\r\n\r\n'),
+    '',
+  )
+  assert.equal(seen, 1)
+})

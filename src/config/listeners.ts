@@ -1,0 +1,63 @@
+import { z } from 'zod'
+import { duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
+
+/* The part of the shape that is about listeners; see `schema.ts`. */
+
+const drain = z
+  .strictObject({
+    delay: duration({ least: 0 })
+      .prefault('5s')
+      .describe('How long requests are still accepted after SIGTERM, so that balancers notice.'),
+    timeout: duration({ least: 0 })
+      .prefault('25s')
+      .describe('How long requests in flight may take after that.'),
+  })
+  .prefault({})
+  .describe('How the gateway ends.')
+
+export const server = z
+  .strictObject({
+    listen: listenAddress()
+      .prefault('127.0.0.1:8080')
+      .describe('Where callers are served: address and port. Port 0 takes a free one.'),
+    publicOrigin: oneOrMany(origin())
+      .optional()
+      .describe(
+        'The origins that callers reach the gateway by, one or a list. Never taken from the Host header, which a caller ' +
+          'can write as it likes.',
+      ),
+    trustedProxies: z
+      .array(network())
+      .prefault([])
+      .describe(
+        'Networks (CIDR) of the proxies in front, whose `Forwarded` and `X-Forwarded-*` headers are kept. ' +
+          "Everybody else's are replaced. Danger: whoever is in these networks can name any client address.",
+      ),
+    replicas: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .prefault(1)
+      .describe(
+        'How many processes serve this configuration. Each takes its share of the budgets: `rate / replicas`.',
+      ),
+    drain,
+  })
+  .prefault({})
+  .describe('The listener for callers.')
+
+export const admin = z
+  .strictObject({
+    listen: listenAddress()
+      .prefault('127.0.0.1:8081')
+      .describe(
+        'Where operators are served: `/livez`, `/readyz` and `/metrics`. Beyond loopback only with `token`.',
+      ),
+    token: secret()
+      .optional()
+      .describe(
+        'The bearer token that everything but `/livez`, `/readyz` and `/metrics` asks for. Required beyond loopback.',
+      ),
+  })
+  .prefault({})
+  .describe('The listener for operators.')

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test, type TestContext } from 'node:test'
+import { folder, MAIN } from './behalf.ts'
+
+const YAML = `server: { listen: "127.0.0.1:0", drain: { delay: 60s } }
+admin: { listen: "127.0.0.1:0" }
+issuers:
+  tenant: { issuer: "http://127.0.0.1:9/", profile: rfc8693 }
+apis:
+  storefront:
+    issuer: tenant
+    audience: https://storefront.example
+    client: { id: storefront, secret: a-client-secret }
+routes:
+  - name: orders
+    match: { path: /orders }
+    authenticate: { api: storefront }
+    exchange: { audience: https://orders.internal }
+    proxy: { upstream: http://127.0.0.1:9 }
+`
+
+interface Running {
+  readonly child: ChildProcess
+  /** Resolves when the output holds this. */
+  saying(text: string): Promise<string>
+  readonly ended: Promise<number | null>
+}
+
+async function serve(t: TestContext, yaml: string): Promise<Running> {
+  const path = await folder(t, { 'behalf.yaml': yaml })
+  const env = { PATH: process.env['PATH'] }
+  const child = spawn(process.execPath, [MAIN, 'serve', '--config', join(path, 'behalf.yaml')], {
+    env,
+  })
+  t.after(() => child.kill('SIGKILL'))
+  let output = ''
+  const read = (chunk: Buffer): void => void (output += chunk.toString('utf8'))
+  child.stdout.on('data', read)
+  child.stderr.on('data', read)
+  return {
+    child,
+    ended: once(child, 'close').then(([code]) => code as number | null),
+    async saying(text) {
+      while (!output.includes(text)) {
+        if (child.exitCode !== null) throw new Error(`it ended and said:\n${output}`)
+        await sleep(5)
+      }
+      return output
+    },
+  }
+}
+
+test('SIGTERM drains and ends with 0', async (t) => {
+  const { child, saying, ended } = await serve(t, YAML.replace('60s', '0ms'))
+  await saying('"msg":"listening"')
+  child.kill('SIGTERM')
+  assert.equal(await ended, 0)
+})
+
+test('a signal that follows at once is an echo; a later one ends the drain, with 1', async (t) => {
+  const { child, saying, ended } = await serve(t, YAML)
+  await saying('"msg":"listening"')
+  child.kill('SIGINT')
+  child.kill('SIGTERM')
+  await saying('"msg":"draining"')
+  await sleep(1_000)
+  assert.equal(child.exitCode, null)
+  child.kill('SIGTERM')
+  assert.equal(await ended, 1)
+})
+
+test('without its issuer it serves all the same, and says what it lacks', async (t) => {
+  const { child, saying } = await serve(t, YAML)
+  const output = await saying('the keys cannot be had yet')
+  assert.equal(child.exitCode, null)
+  assert.match(output, /"issuer":"http:\/\/127\.0\.0\.1:9\/"/)
+})
+
+test('a port that is taken ends it with 1', async (t) => {
+  const { saying } = await serve(t, YAML)
+  const [, port] =
+    /"origin":"http:\/\/127\.0\.0\.1:(\d+)"/.exec(await saying('"msg":"listening"')) ?? []
+  const second = await serve(t, YAML.replace('127.0.0.1:0', `127.0.0.1:${port}`))
+  assert.equal(await second.ended, 1)
+})
