@@ -20,6 +20,6 @@ export async function gateway(
   config: string | ConfigInput,
   options?: EmbedOptions,
 ): Promise<Middleware> {
-  const read = typeof config === 'string' ? await loadConfig(config) : await readConfig(config)
+  const read = typeof config === 'string' ? await loadConfig(config) : readConfig(config)
   return embed(read, options)
 }

@@ -125,7 +125,7 @@ test('what is underneath a failure never reaches its answer', () => {
 })
 
 for (const defect of [new TypeError('canary'), 'canary', undefined, null, { status: 404 }]) {
-  test(`${JSON.stringify(defect) ?? String(defect)} that is thrown is a defect, and tells nothing`, () => {
+  test(`${JSON.stringify(defect) ?? 'undefined'} that is thrown is a defect, and tells nothing`, () => {
     const error = asGatewayError(defect)
     assert.equal(error.code, 'internal_error')
     assert.equal(error.cause, defect)

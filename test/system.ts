@@ -74,7 +74,7 @@ export interface Gateway extends Serving {
 export async function startGateway(t: TestContext, configuration: object): Promise<Gateway> {
   let text = ''
   const log: Log = createLog({ destination: { write: (line) => (text += line) } })
-  const config = await readConfig({
+  const config = readConfig({
     server: { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } },
     admin: { listen: '127.0.0.1:0' },
     ...configuration,

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { Faults, Path } from './faults.ts'
 import { suggestion } from './nearest.ts'
 import { configurationSchema } from './schema.ts'

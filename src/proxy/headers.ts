@@ -148,8 +148,9 @@ export function requestHead(request: IncomingMessage, options: RequestHeadOption
     else if (fate === TRANSFER_ENCODING) {
       transferEncoding = once('Transfer-Encoding', transferEncoding, value)
     } else if (fate === EXPECT) expect = once('Expect', expect, value)
-    else if (fate === COOKIE) keepCookies && headers.push(name, value)
-    else if (fate === FORWARDING && peer.trusted) told = tell(name.toLowerCase(), value, told)
+    else if (fate === COOKIE) {
+      if (keepCookies) headers.push(name, value)
+    } else if (fate === FORWARDING && peer.trusted) told = tell(name.toLowerCase(), value, told)
   }
   if (listed !== undefined) removeListed(headers, listed)
   addOurs(headers, request, host, told, options)

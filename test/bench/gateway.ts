@@ -6,6 +6,6 @@ import { reportUsage } from './usage.ts'
 
 const [configuration] = process.argv.slice(2)
 if (configuration === undefined) throw new TypeError('usage: gateway.js CONFIGURATION_AS_JSON')
-const config = await readConfig(JSON.parse(configuration) as object)
+const config = readConfig(JSON.parse(configuration) as object)
 const serving = await serve(config, { log: createLog() })
 reportUsage(serving.origin)

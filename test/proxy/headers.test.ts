@@ -133,7 +133,8 @@ test('no spelling of an owned name gets through', async (t) => {
           maxLength: name.length,
         })
         .map((choices) =>
-          [...name]
+          name
+            .split('')
             .map((letter, index) => {
               const [upper, other] = choices[index]!
               return letter === '-' ? other : upper ? letter.toUpperCase() : letter.toLowerCase()

@@ -254,8 +254,12 @@ test('a slow reader holds the upstream back', async (t) => {
   assert.ok(written < total / 2, `${written} bytes were taken`)
 })
 
-test('a slow upstream holds the caller back', async (t) => {
-  const upstream = await startWatched(t, () => undefined)
+test('a slow upstream holds the caller back, and its late refusal lets it go on', async (t) => {
+  const refuse = deferred()
+  const upstream = await startWatched(t, (request, response) => {
+    if (request.method === 'GET') response.end('next')
+    else void refuse.promise.then(() => response.writeHead(413, { 'content-length': 0 }).end())
+  })
   const { port } = await startProxy(t, upstream.url)
   const wire = await dial(t, port)
   const total = 64 * 1_048_576
@@ -265,8 +269,9 @@ test('a slow upstream holds the caller back', async (t) => {
   const more = (): void => {
     while (sent < total) {
       sent += piece.length
-      if (!wire.socket.write(piece)) break
+      if (!wire.socket.write(piece)) return
     }
+    wire.socket.write(GET)
   }
   wire.socket.on('drain', more)
   more()
@@ -276,6 +281,8 @@ test('a slow upstream holds the caller back', async (t) => {
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   assert.ok(sent < total / 2, `${sent} bytes were taken`)
+  refuse.resolve()
+  await wire.until(/HTTP\/1\.1 413 [^]*HTTP\/1\.1 200 [^]*next/)
 })
 
 test('memory does not grow with the size of a body, up or down', { timeout: 240_000 }, async () => {
