@@ -57,9 +57,10 @@ export class Answer implements Dispatcher.DispatchHandler {
     const close = (): void => this.#callerClosed()
     response.on('close', close)
     if (response.socket !== null) return
-    // A pipelined request's response has no connection yet, and is not told when it goes.
-    request.socket.once('close', close)
-    response.once('close', () => request.socket.off('close', close))
+    // A pipelined request's response has no connection yet, and is not told when it goes. There may be many.
+    const { socket } = request
+    socket.setMaxListeners(0).once('close', close)
+    response.once('close', () => socket.off('close', close))
   }
 
   onConnect(abort: (error?: Error) => void): void {

@@ -26,6 +26,9 @@ export interface Passage {
  * `answered`: all of it has left. `token_rejected`: the upstream refused our token, and nothing has been sent to the
  * caller yet.
  *
+ * The route's timeout is for silence, before the answer and within it; it may be noticed up to a second late. A caller that
+ * is slow, in sending or in reading, is not the upstream's silence.
+ *
  * Does NOT retry, follow redirects, decode bodies, or forward upgrades, trailers, interim answers and reason phrases.
  *
  * @throws {GatewayError} `invalid_request` and `expectation_failed` for what cannot be forwarded in one meaning;

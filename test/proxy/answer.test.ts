@@ -215,6 +215,14 @@ test('an upstream that stays silent is out of time', async (t) => {
   assert.equal((failures[0] as { cause: { code: string } }).cause.code, 'UND_ERR_HEADERS_TIMEOUT')
 })
 
+test('an upstream that never gets as far as a connection is out of time', async (t) => {
+  // It accepts, and then says nothing of TLS.
+  const upstream = (await startCanned(t, '')).replace('http:', 'https:')
+  const { port, failures } = await startProxy(t, upstream, { proxy: { timeoutMs: 20 } })
+  assert.match(await ask(t, port, GET), /^HTTP\/1\.1 504 [^]*"code":"upstream_timeout"/)
+  assert.equal((failures[0] as { cause: { code: string } }).cause.code, 'UND_ERR_CONNECT_TIMEOUT')
+})
+
 test('an upstream that falls silent within its answer is out of time, and the answer is cut', async (t) => {
   const upstream = await startCanned(t, SIZED)
   const { port, outcomes, settled } = await startProxy(t, upstream, { proxy: { timeoutMs: 20 } })
@@ -250,7 +258,7 @@ for (const [what, answer] of [
   ['without a challenge', 'HTTP/1.1 401 U\r\ncontent-length: 2\r\n\r\nok'],
   [
     'of another scheme',
-    'HTTP/1.1 401 U\r\nWWW-Authenticate: Basic realm="Bearer, Bearer"\r\ncontent-length: 2\r\n\r\nok',
+    'HTTP/1.1 401 U\r\nWWW-Authenticate: Basic realm="a, Bearer b"\r\ncontent-length: 2\r\n\r\nok',
   ],
   [
     'with a parameter of that name',

@@ -242,6 +242,19 @@ test('Forwarded quotes what is no token', async (t) => {
   )
 })
 
+test('whatever bytes Node lets into a header, the caller is to blame or they pass', async (t) => {
+  const upstream = await startRecorder(t)
+  const { port, outcomes } = await startProxy(t, upstream.url)
+  for (let byte = 1; byte < 256; byte++) {
+    if (byte === 10 || byte === 13) continue
+    const value = `a${String.fromCharCode(byte)}b`
+    const answer = await ask(t, port, `GET / HTTP/1.1\r\nHost: h\r\nX-A: ${value}\r\n\r\n`)
+    if (!answer.startsWith('HTTP/1.1 200')) assert.match(answer, /^HTTP\/1\.1 400/, `${byte}`)
+    else assert.equal(upstream.header(upstream.requests.length - 1, 'x-a')[0], value)
+  }
+  assert.ok(outcomes.length > 180)
+})
+
 test('names of Object.prototype are ordinary headers', async (t) => {
   const headers = await received(t, ['__proto__: 1', 'constructor: 2', 'toString: 3'])
   assert.deepEqual(

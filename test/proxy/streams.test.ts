@@ -108,6 +108,29 @@ test('a caller that goes away takes its pipelined requests with it', async (t) =
   assert.deepEqual(outcomes, ['gone', 'gone'])
 })
 
+test('many pipelined requests are answered in order, and without a warning', async (t) => {
+  const upstream = await startWatched(t, (request, response) => {
+    // The later, the sooner.
+    const delay = 40 - Number(request.url?.slice(1))
+    setTimeout(() => response.end(`<${request.url}>`), delay)
+  })
+  const warnings: Error[] = []
+  const warned = (warning: Error): void => void warnings.push(warning)
+  process.on('warning', warned)
+  t.after(() => process.off('warning', warned))
+  const { port, settled } = await startProxy(t, upstream.url)
+  const wire = await dial(t, port)
+  const paths = Array.from({ length: 30 }, (_, index) => `/${index}`)
+  wire.socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`).join(''))
+  await settled(30)
+  await wire.until(/<\/29>/)
+  assert.deepEqual(
+    Array.from(wire.text().matchAll(/<(.*?)>/g), ([, path]) => path),
+    paths,
+  )
+  assert.deepEqual(warnings, [])
+})
+
 test('an early answer reaches a caller that is still sending, and its connection goes on', async (t) => {
   const upstream = await startWatched(t, (request, response) => {
     if (request.method === 'GET') {
