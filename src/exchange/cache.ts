@@ -1,5 +1,6 @@
 import type { Store } from '../store/memory.ts'
-import type { Exchange, IssuedToken } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
+import type { IssuedToken } from './issued.ts'
 import { exchangeKey } from './key.ts'
 import { keepFor } from './lifetime.ts'
 

@@ -7,10 +7,9 @@ import { checkIssued, type IssuedToken } from './issued.ts'
 import { PROFILES } from './profiles.ts'
 import { createTokenEndpoint, type TokenEndpoint } from './token-endpoint.ts'
 
-export type { IssuedToken } from './issued.ts'
 
-/** How a request's token was had, for the access line and the metrics. */
-export type ExchangeOutcome = 'hit' | 'joined' | 'miss'
+/** How a request's token was had, or why it was not, for the access line and the metrics. */
+export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'miss' | 'refused' | 'shed'
 
 /** What one request asks of the exchange beside its permit. Each layer may note what it did. */
 export interface Ask {
@@ -20,6 +19,8 @@ export interface Ask {
   readonly deadline: number
   /** Do not answer with this token: the upstream refused it. */
   readonly instead?: IssuedToken | undefined
+  /** Nobody waits for it, or it is a second one for the same request: those who wait go first. */
+  readonly background?: boolean | undefined
   outcome: ExchangeOutcome | undefined
 }
 

@@ -14,8 +14,8 @@ export interface IssuedToken {
 }
 
 /**
- * Whether what came back is what was asked for: `token_type` and `issued_token_type` always, and `iss`, `sub`, `aud`,
- * `exp` and the scopes where the token can be read. Does NOT verify the issued token's signature: it came from its
+ * Whether what came back is what was asked for: the token's characters, `token_type` and `issued_token_type` always, and
+ * `iss`, `sub`, `aud`, `exp` and the scopes where the token can be read. Does NOT verify the issued token's signature: it came from its
  * issuer over a connection of ours, and its reader is the upstream.
  *
  * @param sentAt when it was asked for, in epoch milliseconds: its lifetime is counted from then
@@ -28,6 +28,7 @@ export function checkIssued(
   sentAt: number,
 ): IssuedToken {
   const { exchange } = route
+  if (!B64TOKEN.test(answer.accessToken)) reject('access_token')
   if (answer.tokenType !== 'bearer') reject('token_type')
   if (answer.issuedTokenType !== profile.requestedTokenType) reject('issued_token_type')
   const claims = readable(answer.accessToken)
@@ -50,12 +51,21 @@ export function checkIssued(
   }
 }
 
+/**
+ * RFC 6750, section 2.1: what stands after `Bearer`. Anything else would be kept, only to fail as a header on every use,
+ * or would bring credentials of another scheme along.
+ */
+const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
+
+// As JWT libraries read it: without a byte order mark, or a token that upstreams can read would be opaque to us.
+const utf8 = new TextDecoder()
+
 /** The claims of a signed JWT. A nested JWE or an opaque token is for its audience's eyes only. */
 function readable(token: string): Readonly<Record<string, unknown>> | undefined {
   const segments = token.split('.')
   if (segments.length !== 3) return undefined
   try {
-    const claims: unknown = JSON.parse(Buffer.from(segments[1]!, 'base64url').toString('utf8'))
+    const claims: unknown = JSON.parse(utf8.decode(Buffer.from(segments[1]!, 'base64url')))
     if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) {
       return claims as Readonly<Record<string, unknown>>
     }

@@ -75,14 +75,16 @@ function contextOf({ claims, api }: SubjectToken, route: Route): string | undefi
     ...route.exchange.ignoreClaims,
   ])
   const kept = Object.entries(claims).filter(([name]) => !ignored.has(name))
-  // Beyond 2^53 two numbers read as one, and so would two tokens.
+  // Beyond 2^53 two numbers read as one, and past the largest all do: so would two tokens.
   if (!kept.every(([, value]) => exact(value))) return undefined
   const context = canonicalJson(Object.fromEntries(kept))
   return `context:${hash('sha256', context, 'base64url')}`
 }
 
 function exact(value: unknown): boolean {
-  if (typeof value === 'number') return !Number.isInteger(value) || Number.isSafeInteger(value)
+  if (typeof value === 'number') {
+    return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))
+  }
   return typeof value !== 'object' || value === null || Object.values(value).every(exact)
 }
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { Route } from '../config/config.ts'
-import type { IssuedToken } from '../exchange/exchange.ts'
+import type { IssuedToken } from '../exchange/issued.ts'
 import type { Target } from '../route/target.ts'
 import { Answer, CallerGone, type Outcome } from './answer.ts'
 import { createPeerOf } from './forwarded.ts'

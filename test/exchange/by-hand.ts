@@ -1,7 +1,8 @@
 /** Exchanges that end when a test says so, and callers that leave when it says so. */
 import type { Permit } from '../../src/authorize/authorize.ts'
 import { GatewayError } from '../../src/errors.ts'
-import type { Ask, Exchange, IssuedToken } from '../../src/exchange/exchange.ts'
+import type { Ask, Exchange } from '../../src/exchange/exchange.ts'
+import type { IssuedToken } from '../../src/exchange/issued.ts'
 import { ask, issuedToken, permit } from '../support.ts'
 
 /** One exchange that the layer under test began. */

@@ -3,7 +3,8 @@ import test from 'node:test'
 import fc from 'fast-check'
 import type { Permit } from '../../src/authorize/authorize.ts'
 import type { GatewayError } from '../../src/errors.ts'
-import type { Exchange, IssuedToken } from '../../src/exchange/exchange.ts'
+import type { Exchange } from '../../src/exchange/exchange.ts'
+import type { IssuedToken } from '../../src/exchange/issued.ts'
 import { joined } from '../../src/exchange/join.ts'
 import {
   type Begun,

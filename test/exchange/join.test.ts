@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { cached, kept } from '../../src/exchange/cache.ts'
-import type { IssuedToken } from '../../src/exchange/exchange.ts'
+import type { IssuedToken } from '../../src/exchange/issued.ts'
 import { joined } from '../../src/exchange/join.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { ask, permit } from '../support.ts'
