@@ -4,9 +4,10 @@ import net, { type AddressInfo, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import type { Route } from '../../src/config/config.ts'
 import { errorAnswer, GatewayError, asGatewayError } from '../../src/errors.ts'
-import type { IssuedToken } from '../../src/exchange/exchange.ts'
+import type { IssuedToken } from '../../src/exchange/issued.ts'
 import { CallerGone, createProxy, type ProxyOptions } from '../../src/proxy/proxy.ts'
 import { canonicalTarget } from '../../src/route/target.ts'
+import type { Scope } from '../system.ts'
 
 /** A route of which only `proxy` counts here. */
 export function route(upstream: string, proxy: Partial<Route['proxy']> = {}): Route {
@@ -94,7 +95,7 @@ function respond(response: http.ServerResponse, error: GatewayError): void {
   response.end(body)
 }
 
-export async function listen(t: TestContext, server: net.Server): Promise<number> {
+export async function listen(t: Scope, server: net.Server): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => {
@@ -123,6 +124,10 @@ export interface Recorder {
   /** Everything received, over all connections. */
   raw(): string
   header(index: number, name: string): string[]
+  /** How many bytes no request accounts for. */
+  leftOver(): number
+  /** Waits until every connection has ended: nothing more can come. */
+  ended(): Promise<void>
 }
 
 /**
@@ -130,22 +135,26 @@ export interface Recorder {
  * after the other, so that a body without a frame shows up as another request.
  */
 export async function startRecorder(
-  t: TestContext,
+  t: Scope,
   answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok',
 ): Promise<Recorder> {
   const requests: Recorded[] = []
   let everything = ''
+  let unread = 0
   const sockets = new Set<Socket>()
   const server = net.createServer((socket) => {
     let pending = ''
     sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
     socket.on('error', () => undefined)
     socket.on('data', (chunk) => {
       pending += chunk.toString('latin1')
+      unread += chunk.length
       everything += chunk.toString('latin1')
       for (let next = parse(pending); next !== undefined; next = parse(pending)) {
         requests.push(next.request)
         pending = pending.slice(next.length)
+        unread -= next.length
         socket.write(answer)
       }
     })
@@ -160,6 +169,12 @@ export async function startRecorder(
       (requests[index]?.headers ?? [])
         .filter(([known]) => known === name)
         .map(([, value]) => value),
+    leftOver: () => unread,
+    ended: async () => {
+      for (const socket of sockets) {
+        await new Promise((resolve) => socket.once('close', resolve))
+      }
+    },
   }
 }
 
@@ -205,7 +220,7 @@ export interface Wire {
 }
 
 /** A caller that sends bytes as they are. */
-export async function dial(t: TestContext, port: number): Promise<Wire> {
+export async function dial(t: Scope, port: number): Promise<Wire> {
   const socket = net.connect(port, '127.0.0.1')
   t.after(() => socket.destroy())
   let text = ''
