@@ -7,7 +7,6 @@ import { checkIssued, type IssuedToken } from './issued.ts'
 import { PROFILES } from './profiles.ts'
 import { createTokenEndpoint, type TokenEndpoint } from './token-endpoint.ts'
 
-
 /** How a request's token was had, or why it was not, for the access line and the metrics. */
 export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'miss' | 'refused' | 'shed'
 
