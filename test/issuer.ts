@@ -1,8 +1,7 @@
 /** An issuer whose every answer a test can decide: a key set, and a token endpoint that exchanges. */
 import http from 'node:http'
-import type { TestContext } from 'node:test'
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose'
-import { listen } from './system.ts'
+import { listen, type Scope } from './system.ts'
 
 export interface TestIssuer {
   /** Its `iss`, with a trailing slash. */
@@ -26,7 +25,11 @@ export interface TestIssuer {
 /** RSA keys are slow to make, and no test here depends on which one it has. */
 const keyPair = generateKeyPair('RS256')
 
-export async function startIssuer(t: TestContext): Promise<TestIssuer> {
+/**
+ * @param port of a dead issuer, to start it again: all issuers of one process sign with the same key. Default: any that
+ *   is free.
+ */
+export async function startIssuer(t: Scope, port = 0): Promise<TestIssuer> {
   const { privateKey, publicKey } = await keyPair
   const jwk = { ...(await exportJWK(publicKey)), kid: 'test', alg: 'RS256' }
   const exchanges: URLSearchParams[] = []
@@ -74,7 +77,7 @@ export async function startIssuer(t: TestContext): Promise<TestIssuer> {
         server.closeAllConnections()
       }),
   }
-  return Object.assign(issuer, { url: `${await listen(t, server)}/` })
+  return Object.assign(issuer, { url: `${await listen(t, server, port)}/` })
 }
 
 const SUBJECT: JWTPayload = {

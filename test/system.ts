@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { TestContext } from 'node:test'
 import { readConfig } from '../src/config/load.ts'
 import { createLog, type Log } from '../src/log.ts'
 import { serve, type Serving } from '../src/server/serve.ts'
@@ -22,13 +21,15 @@ export interface Upstream {
   readonly received: Received[]
 }
 
+/** What ends what was started for it: a test's context, or a load of `npm run judge`. */
+export interface Scope {
+  after(end: () => unknown): void
+}
+
 type Answer = (received: Received, response: http.ServerResponse) => void
 
 /** Answers with the claims of the token that it received, unless told otherwise. */
-export async function startUpstream(
-  t: TestContext,
-  answer: Answer = tellClaims,
-): Promise<Upstream> {
+export async function startUpstream(t: Scope, answer: Answer = tellClaims): Promise<Upstream> {
   const received: Received[] = []
   const server = http.createServer((request, response) => {
     const chunks: Buffer[] = []
@@ -55,8 +56,9 @@ export function claimsOf(authorization: string | undefined): Record<string, unkn
     : (JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as Record<string, unknown>)
 }
 
-export async function listen(t: TestContext, server: http.Server): Promise<string> {
-  server.listen(0, '127.0.0.1')
+/** On loopback until the end. Port 0 stands for any that is free. */
+export async function listen(t: Scope, server: http.Server, port = 0): Promise<string> {
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => {
     server.closeAllConnections()
@@ -71,7 +73,7 @@ export interface Gateway extends Serving {
 }
 
 /** `behalf serve` in this process, on free ports, with a log that can be read. */
-export async function startGateway(t: TestContext, configuration: object): Promise<Gateway> {
+export async function startGateway(t: Scope, configuration: object): Promise<Gateway> {
   let text = ''
   const log: Log = createLog({ destination: { write: (line) => (text += line) } })
   const config = readConfig({

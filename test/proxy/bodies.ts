@@ -1,0 +1,92 @@
+/** Bodies of any size that take no memory, known by their digests, and what they leave behind. */
+import { createCipheriv, createHash } from 'node:crypto'
+import { once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
+
+export const MIB = 1_048_576
+const PIECE = 65_536
+/** The same in every process, and without repetition: a piece that is lost, doubled or moved changes the digest. */
+const noise = createCipheriv('aes-128-ctr', Buffer.alloc(16), Buffer.alloc(16)).update(
+  Buffer.alloc(4 * MIB),
+)
+
+function* pieces(bytes: number): Generator<Buffer> {
+  for (let sent = 0; sent < bytes; sent += PIECE) {
+    const start = ((sent / PIECE) * 4_099) % (noise.length - PIECE)
+    yield noise.subarray(start, start + Math.min(PIECE, bytes - sent))
+  }
+}
+
+const digests = new Map<number, string>()
+
+/** SHA-256 of the body of this size. */
+export function digestOf(bytes: number): string {
+  const known = digests.get(bytes)
+  if (known !== undefined) return known
+  const hash = createHash('sha256')
+  for (const piece of pieces(bytes)) hash.update(piece)
+  const digest = hash.digest('hex')
+  digests.set(bytes, digest)
+  return digest
+}
+
+/** Sends the body of this size and ends. */
+export async function send(
+  to: http.ServerResponse | http.ClientRequest,
+  bytes: number,
+): Promise<void> {
+  for (const piece of pieces(bytes)) if (!to.write(piece)) await once(to, 'drain')
+  to.end()
+}
+
+/** SHA-256 of a body that arrives. */
+export async function received(from: IncomingMessage): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const piece of from) hash.update(piece as Buffer)
+  return hash.digest('hex')
+}
+
+export interface RoundTrip {
+  readonly origin: string
+  /** Sizes in bytes. */
+  readonly up: number
+  readonly down: number
+  /** With Content-Length, up and down. Default: chunked. */
+  readonly sized?: boolean
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * One request with a body up and one down, for an upstream of `large-upstream.ts`.
+ *
+ * @throws {Error} a body did not arrive as it was sent
+ */
+export async function roundTrip(trip: RoundTrip): Promise<void> {
+  const { origin, up, down, sized = false, headers = {} } = trip
+  const framing: Record<string, string | number> = sized
+    ? { 'content-length': up, 'x-sized': '1' }
+    : { 'transfer-encoding': 'chunked' }
+  const request = http.request(`${origin}/orders/${down}`, {
+    method: 'POST',
+    headers: { ...headers, ...framing },
+  })
+  const answered = once(request, 'response') as Promise<[IncomingMessage]>
+  await Promise.all([send(request, up), answered])
+  const [answer] = await answered
+  const digest = await received(answer)
+  if (answer.headers['x-received'] !== digestOf(up)) {
+    throw new Error(`${answer.statusCode}: ${up} bytes did not arrive at the upstream as sent`)
+  }
+  if (digest !== digestOf(down)) throw new Error(`${down} bytes did not come back as sent`)
+}
+
+/** What this process holds when everything that can be freed has been, in bytes: the least of several looks. */
+export async function resident(): Promise<number> {
+  let least = Infinity
+  for (let round = 0; round < 5; round++) {
+    global.gc?.()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    least = Math.min(least, process.memoryUsage.rss())
+  }
+  return least
+}

@@ -1,0 +1,20 @@
+/**
+ * An upstream in a process of its own: takes a body of any size, tells its digest, and gives one of the size that the
+ * path ends with. Tells its parent the port.
+ */
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { received, send } from './bodies.ts'
+
+const server = http.createServer({ requestTimeout: 0 }, (request, response) => {
+  void answer(request, response)
+})
+server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
+process.on('disconnect', () => process.exit(0))
+
+async function answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+  const bytes = Number(/\d+$/.exec(request.url ?? '')?.[0] ?? 0)
+  response.setHeader('x-received', await received(request))
+  if (request.headers['x-sized'] !== undefined) response.setHeader('content-length', bytes)
+  await send(response, bytes)
+}
