@@ -6,7 +6,8 @@ import { authorize } from './authorize/authorize.ts'
 import type { Route } from './config/config.ts'
 import { asGatewayError, errorAnswer, GatewayError } from './errors.ts'
 import type { Ask, Exchange, ExchangeOutcome } from './exchange/exchange.ts'
-import { CallerGone, type Passage, type Proxy } from './proxy/proxy.ts'
+import { CallerGone, linger } from './proxy/caller.ts'
+import type { Passage, Proxy } from './proxy/proxy.ts'
 import type { Match } from './route/match.ts'
 import { canonicalTarget, type Target } from './route/target.ts'
 
@@ -155,16 +156,16 @@ function respondWithError({ request, response, id }: Journey, error: unknown): v
   }
   const { status, headers, body } = errorAnswer(asGatewayError(error), id)
   hardened(request, response, () => undefined)
-  // What is left of a body that nobody will read must not be taken for the next request.
-  if (!request.complete && hasBody(request)) response.shouldKeepAlive = false
+  if (request.headers.expect !== undefined) {
+    // Whether a body follows now is up to the caller (RFC 9110, section 10.1.1): nothing may be read after it.
+    response.shouldKeepAlive = false
+  } else if (!request.complete) {
+    linger(request)
+  }
   response.writeHead(status, {
     ...headers,
     'x-request-id': id,
     'content-length': Buffer.byteLength(body),
   })
   response.end(request.method === 'HEAD' ? undefined : body)
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

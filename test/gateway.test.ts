@@ -257,21 +257,45 @@ test('a caller that leaves during the exchange is recorded as gone, and its answ
   assert.equal(upstream.received.length, 1)
 })
 
-test('a refused request with a body does not leave its body to be read as the next request', async (t) => {
+test('the body of a refused request is not read as the next request, and the next one is', async (t) => {
   const { upstream, gateway } = await world(t)
-  const { port } = new URL(gateway.origin)
-  const socket = net.connect(Number(port), '127.0.0.1')
-  let answers = ''
-  socket.on('data', (chunk: Buffer) => (answers += chunk.toString('latin1')))
   const inner = 'GET /orders HTTP/1.1\r\nHost: a\r\n\r\n'
-  socket.write(
-    `POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: ${inner.length + 100}\r\n\r\n${inner}`,
+  const answers = await conversation(
+    gateway,
+    `POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: ${inner.length}\r\n\r\n${inner}` +
+      'GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
   )
-  await once(socket, 'close')
-  assert.equal(answers.match(/HTTP\/1\.1 /g)?.length, 1)
-  assert.match(answers, /^HTTP\/1\.1 401 /)
+  assert.deepEqual(answers, ['401', '404'])
   assert.equal(upstream.received.length, 0)
 })
+
+test('after an expectation that was not met nothing more is read: a body may follow or not', async (t) => {
+  const { gateway } = await world(t)
+  const answers = await conversation(
+    gateway,
+    'POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n' +
+      'GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n',
+  )
+  assert.deepEqual(answers, ['401'])
+})
+
+test('a caller that sends a megabyte to be refused reads the refusal', async (t) => {
+  const { gateway } = await world(t)
+  const body = 'x'.repeat(1_048_576)
+  const head = `POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`
+  const last = 'GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+  assert.deepEqual(await conversation(gateway, head + body + last), ['401', '404'])
+})
+
+/** The statuses that come back for these bytes on one connection. */
+async function conversation(gateway: Gateway, bytes: string): Promise<string[]> {
+  const socket = net.connect(Number(new URL(gateway.origin).port), '127.0.0.1')
+  let answers = ''
+  socket.on('data', (chunk: Buffer) => (answers += chunk.toString('latin1')))
+  socket.write(bytes)
+  await once(socket, 'close')
+  return [...answers.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status = '']) => status)
+}
 
 function statusOf({ status }: Response): number {
   return status

@@ -3,18 +3,10 @@ import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import { GatewayError } from '../errors.ts'
+import { CallerGone, linger } from './caller.ts'
 import { responseHead } from './headers.ts'
 import type { Upstream } from './pools.ts'
 import type { Upload } from './upload.ts'
-
-/** The caller went away before it was answered. Nobody is left to tell. */
-export class CallerGone extends Error {
-  override readonly name = 'CallerGone'
-
-  constructor() {
-    super('the caller went away')
-  }
-}
 
 export type Outcome = 'answered' | 'token_rejected'
 
@@ -32,8 +24,6 @@ export interface AnswerOptions {
 
 /** A refused token's answer is read to its end, to keep the connection, but not for ever. */
 const MAX_DRAINED_BYTES = 65_536
-/** How long an unread request body may go on after its answer, in milliseconds (RFC 9112, section 9.6). */
-const LINGER_MS = 5_000
 
 /**
  * Brings one answer of an upstream to the caller. undici's native handler: the newer one is a wrapper around it that
@@ -150,13 +140,6 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     if (!request.complete && !request.destroyed) linger(request)
   }
-}
-
-/** The caller is still sending what nobody wants. Closing at once could take its answer away; so could waiting long. */
-function linger(request: IncomingMessage): void {
-  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
-  timer.unref()
-  request.resume().once('close', () => clearTimeout(timer))
 }
 
 /** Headers that others have set stay unless the upstream has its own of that name. */

@@ -3,13 +3,12 @@ import type { Dispatcher } from 'undici'
 import type { Route } from '../config/config.ts'
 import type { IssuedToken } from '../exchange/issued.ts'
 import type { Target } from '../route/target.ts'
-import { Answer, CallerGone, type Outcome } from './answer.ts'
+import { Answer, type Outcome } from './answer.ts'
+import { CallerGone } from './caller.ts'
 import { createPeerOf } from './forwarded.ts'
 import { requestHead } from './headers.ts'
 import { createPools, type Upstream } from './pools.ts'
 import { Upload } from './upload.ts'
-
-export { CallerGone } from './answer.ts'
 
 /** One request on its way through, and where its answer goes. */
 export interface Passage {

@@ -3,7 +3,7 @@ import type { ExchangeOutcome } from '../exchange/exchange.ts'
 import type { Journey } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Cell, Histogram, Metrics } from '../metrics.ts'
-import { CallerGone } from '../proxy/proxy.ts'
+import { CallerGone } from '../proxy/caller.ts'
 
 /** The metrics of one route: found once, then plain numbers. */
 interface RouteMetrics {
