@@ -15,8 +15,8 @@ export interface IssuedToken {
 
 /**
  * Whether what came back is what was asked for: the token's characters, `token_type` and `issued_token_type` always, and
- * `iss`, `sub`, `aud`, `exp` and the scopes where the token can be read. Does NOT verify the issued token's signature: it came from its
- * issuer over a connection of ours, and its reader is the upstream.
+ * `iss`, `sub`, `aud`, `exp` and the scopes where the token can be read. Does NOT verify the issued token's signature: it
+ * came from its issuer over a connection of ours, and its reader is the upstream.
  *
  * @param sentAt when it was asked for, in epoch milliseconds: its lifetime is counted from then
  * @throws {GatewayError} `exchange_misconfigured`
