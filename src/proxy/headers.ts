@@ -53,6 +53,9 @@ const REQUEST_FATES = new Map<string, Fate>([
   ['x-forwarded-client-cert', DROP],
   ['x-real-ip', DROP],
   ['x-request-id', DROP],
+  // Some servers serve these in place of the target that was matched.
+  ['x-original-url', DROP],
+  ['x-rewrite-url', DROP],
   ['forwarded', FORWARDING],
 ])
 
@@ -120,16 +123,25 @@ export interface RequestHead {
 }
 
 /**
+ * Node leaves out what stands beyond some thousand lines, here and as an upstream, and says nothing. There it would be ours,
+ * which come last.
+ */
+const MAX_HEADERS = 100
+
+/**
  * The headers to forward, made from the raw lines: what Node parses out of them hides duplicates. The caller's
  * Connection is honoured first and ours are added last, so that it cannot take ours away. Does NOT look at the
  * caller's credentials beyond leaving them out.
  *
  * @throws {GatewayError} `invalid_request` where the framing or the Host could be read in two ways (RFC 9112, sections
- *   3.2, 6.1 and 6.3), `expectation_failed`
+ *   3.2, 6.1 and 6.3), `headers_too_large` for more than 100 lines, `expectation_failed`
  */
 export function requestHead(request: IncomingMessage, options: RequestHeadOptions): RequestHead {
   const { rawHeaders } = request
   const { peer, keepCookies } = options
+  if (rawHeaders.length > 2 * MAX_HEADERS) {
+    throw new GatewayError('headers_too_large', `there are more than ${MAX_HEADERS} header lines`)
+  }
   const headers: string[] = []
   let host: string | undefined
   let contentLength: string | undefined
@@ -283,6 +295,9 @@ export function responseHead(
 // RFC 9110, section 11.6.1: a list of challenges, in which parameters stand after commas too.
 const TOKEN_SCHEME = /(?:^|,)[ \t]*(?:bearer|dpop)(?=[ \t]*(?:,|$)|[ \t]+[^ \t=,])/i
 
+// A string that nothing ends goes on to the end: looked for from each of its quotes, that end would cost the square.
+const QUOTED = /"(?:[^"\\]|\\.)*(?:"|\\?$)/g
+
 function asksForToken(challenges: string): boolean {
-  return TOKEN_SCHEME.test(challenges.replace(/"(?:[^"\\]|\\.)*"/g, '""'))
+  return TOKEN_SCHEME.test(challenges.replace(QUOTED, '""'))
 }
