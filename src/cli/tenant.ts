@@ -1,3 +1,4 @@
+import { USUAL_LIMIT, type Limit } from '../tenant/limiter.ts'
 import { ListenError } from '../tenant/listen.ts'
 import { createTenant, type Tenant } from '../tenant/tenant.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
@@ -15,16 +16,34 @@ export const command = defineCommand({
       value: 'HOST:PORT',
       summary: `loopback address (default ${DEFAULT_LISTEN})`,
     },
+    limit: {
+      type: 'string',
+      value: 'RATE[/BURST] | off',
+      summary: `exchanges per second, and at once (default ${USUAL_LIMIT.rate}/${USUAL_LIMIT.burst})`,
+    },
     empty: { type: 'boolean', summary: "start without the demo's users, clients and APIs" },
   },
-  async run({ flags: { listen = DEFAULT_LISTEN, empty } }) {
-    const tenant = await createTenant({ listen, empty }).catch(refuse)
-    process.stdout.write(empty ? emptyGreeting(tenant) : greeting(tenant))
+  async run({ flags }) {
+    const { listen = DEFAULT_LISTEN, empty } = flags
+    const limit = limitOf(flags.limit)
+    const tenant = await createTenant({ listen, empty, limit }).catch(refuse)
+    process.stdout.write(empty ? emptyGreeting(tenant) : greeting(tenant, limit))
     await signalled()
     await tenant.close()
     return EXIT.well
   },
 })
+
+/** A burst that is left out is the rate, as it is at Auth0. */
+function limitOf(text: string | undefined): Limit | false {
+  if (text === undefined) return USUAL_LIMIT
+  if (text === 'off') return false
+  const [, rate = '0', burst = String(Math.ceil(Number(rate)))] =
+    /^(\d{1,6}(?:\.\d{1,3})?)(?:\/(\d{1,6}))?$/.exec(text) ?? []
+  const limit = { rate: Number(rate), burst: Number(burst) }
+  if (limit.rate > 0 && limit.burst > 0) return limit
+  throw new UsageError('--limit must be RATE, RATE/BURST or off, for example 8/8')
+}
 
 function refuse(error: unknown): never {
   if (error instanceof ListenError) throw new UsageError(error.message, { cause: error })
@@ -35,7 +54,7 @@ function emptyGreeting({ url }: Tenant): string {
   return `The tenant listens at ${url} and has no objects yet. Ctrl-C ends it.\n`
 }
 
-function greeting(tenant: Tenant): string {
+function greeting(tenant: Tenant, limit: Limit | false): string {
   const { url, state } = tenant
   const users = [...state.users.values()].map(({ username, password }) => `${username}/${password}`)
   return [
@@ -44,6 +63,7 @@ function greeting(tenant: Tenant): string {
     `  users    ${users.join(', ')}`,
     `  clients  ${[...state.clients.keys()].join(', ')}`,
     `  APIs     ${[...state.resourceServers.keys()].join(', ')}`,
+    `  limit    ${limit ? `${limit.rate} exchanges per second, ${limit.burst} at once` : 'none'}`,
     '',
     "Alice's token for the storefront API:",
     '',

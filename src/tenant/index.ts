@@ -12,4 +12,5 @@ export type {
   TokenDialect,
   User,
 } from './state.ts'
+export type { Counts, Limit } from './limiter.ts'
 export type { TokenRequest } from './token-endpoint.ts'

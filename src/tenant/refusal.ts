@@ -10,6 +10,8 @@ const STATUS = {
   unauthorized_client: 403,
   access_denied: 403,
   consent_required: 403,
+  too_many_requests: 429,
+  server_error: 500,
 } as const satisfies Record<string, number>
 
 export type RefusalCode = keyof typeof STATUS

@@ -8,6 +8,7 @@ import { createRefreshTokenGrant } from './grants/refresh-token.ts'
 import { createTokenExchangeGrant, TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 import { createIssue } from './issue.ts'
 import { createKeys, type Keys } from './keys.ts'
+import { createLimiter, type Counts, type Limit, type Limiter } from './limiter.ts'
 import { listenOnLoopback } from './listen.ts'
 import { createRefreshTokens } from './refresh-tokens.ts'
 import { seedDemo } from './seed.ts'
@@ -22,6 +23,11 @@ export interface TenantOptions {
   readonly empty?: boolean
   /** Adds objects before the first request. */
   readonly seed?: (state: State) => void
+  /**
+   * How many exchanges are allowed; beyond it the answer is 429 `too_many_requests`. Default `false`: any number, so
+   * that a test meets only the limit that it is about. `behalf tenant` allows 8 per second.
+   */
+  readonly limit?: Limit | false
   /** In epoch milliseconds. Default: `Date.now`. */
   readonly clock?: () => number
 }
@@ -60,6 +66,8 @@ export interface Tenant {
   dropPreviousKeys(): void
   /** How many exchanges were asked for since the start, whatever became of them. */
   exchanges(): number
+  /** How many of them were within the limit and beyond it. Without a limit all are within it. */
+  limited(): Counts
   /** Every request to the token endpoint since the start, without its secrets; the oldest first, at most 10 000. */
   requests(): readonly TokenRequest[]
   /** Ends all connections and the listener. */
@@ -72,6 +80,7 @@ export interface Tenant {
  */
 export async function createTenant(options: TenantOptions = {}): Promise<Tenant> {
   const { listen = '127.0.0.1:0', empty = false, seed, clock = () => Date.now() } = options
+  const limiter = options.limit ? createLimiter(options.limit, clock) : undefined
   const state = createState()
   if (!empty) seedDemo(state)
   seed?.(state)
@@ -79,7 +88,8 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
   const journal = createJournal()
   const server = http.createServer()
   const issuer = `${await listenOnLoopback(server, listen)}/`
-  const { app, login } = createApp({ issuer, state, keys, now: clock, record: journal.record })
+  const { record } = journal
+  const { app, login } = createApp({ issuer, state, keys, now: clock, limiter, record })
   server.on('request', app)
 
   return {
@@ -97,6 +107,7 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
     rotateKeys: () => keys.rotate(),
     dropPreviousKeys: () => keys.dropPrevious(),
     exchanges: journal.exchanges,
+    limited: () => limiter?.counts() ?? { allowed: journal.exchanges(), refused: 0 },
     requests: journal.requests,
     async close() {
       if (!server.listening) return
@@ -113,10 +124,11 @@ interface AppOptions {
   readonly state: State
   readonly keys: Keys
   readonly now: () => number
+  readonly limiter: Limiter | undefined
   readonly record: (request: TokenRequest) => void
 }
 
-function createApp({ issuer, state, keys, now, record }: AppOptions): {
+function createApp({ issuer, state, keys, now, limiter, record }: AppOptions): {
   readonly app: Express
   readonly login: Login
 } {
@@ -135,7 +147,7 @@ function createApp({ issuer, state, keys, now, record }: AppOptions): {
   app.disable('etag')
   app.set('query parser', false)
   app.use('/.well-known', createDiscovery({ issuer, keys, grantTypes: Object.keys(grants) }))
-  app.use('/oauth/token', createTokenEndpoint({ state, grants, record }))
+  app.use('/oauth/token', createTokenEndpoint({ state, grants, limiter, record }))
   app.use((_request, response) => void response.status(404).json({ error: 'not_found' }))
   return { app, login }
 }

@@ -1,8 +1,14 @@
-import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express'
+import express, {
+  type ErrorRequestHandler,
+  type RequestHandler,
+  type Response,
+  type Router,
+} from 'express'
 import type { Grant, TokenAnswer } from './answer.ts'
 import { authenticateClient } from './client-authentication.ts'
 import { readForm } from './form.ts'
 import { TOKEN_EXCHANGE } from './grants/token-exchange.ts'
+import type { Limiter } from './limiter.ts'
 import { Refusal } from './refusal.ts'
 import type { Client, State } from './state.ts'
 
@@ -20,6 +26,8 @@ export interface TokenEndpointOptions {
   readonly state: State
   /** By `grant_type`. */
   readonly grants: Grants
+  /** Of exchanges; asked before anything else is judged. Absent: there is no limit. */
+  readonly limiter: Limiter | undefined
   /** Told of every request, after it was judged and before it is answered. */
   readonly record: (request: TokenRequest) => void
 }
@@ -45,7 +53,7 @@ const neverStored: RequestHandler = (_request, response, next) => {
   next()
 }
 
-function answerWithToken({ state, grants, record }: TokenEndpointOptions): RequestHandler {
+function answerWithToken({ state, grants, limiter, record }: TokenEndpointOptions): RequestHandler {
   return async (request, response) => {
     let grantType: string | undefined
     let clientId: string | undefined
@@ -53,6 +61,7 @@ function answerWithToken({ state, grants, record }: TokenEndpointOptions): Reque
     try {
       const form = readForm(request.body)
       grantType = form.required('grant_type')
+      if (grantType === TOKEN_EXCHANGE) admit(limiter, response)
       const client = authenticateClient(state, form, request.get('authorization'))
       clientId = client.client_id
       const grant = grantFor(grants, grantType, client)
@@ -66,6 +75,14 @@ function answerWithToken({ state, grants, record }: TokenEndpointOptions): Reque
       record({ grantType, clientId, outcome })
     }
   }
+}
+
+/** @throws {Refusal} `too_many_requests`, with the headers that tell when to come back */
+function admit(limiter: Limiter | undefined, response: Response): void {
+  if (limiter === undefined) return
+  const { allowed, headers } = limiter.take()
+  response.set(headers)
+  if (!allowed) throw new Refusal('too_many_requests', 'Global limit has been reached')
 }
 
 /** @throws {Refusal} `unsupported_grant_type`, `unauthorized_client` */

@@ -75,3 +75,24 @@ test('behalf tenant does not leave loopback: a usage error', async () => {
   const child = spawn(process.execPath, [MAIN, 'tenant', '--listen', '0.0.0.0:0'])
   assert.deepEqual(await once(child, 'exit'), [64, null])
 })
+
+for (const [flags, line] of [
+  [[], 'limit    8 exchanges per second, 8 at once'],
+  [['--limit', '30'], 'limit    30 exchanges per second, 30 at once'],
+  [['--limit', '0.5/2'], 'limit    0.5 exchanges per second, 2 at once'],
+  [['--limit', 'off'], 'limit    none'],
+] as const) {
+  test(`behalf tenant ${flags.join(' ')} has the ${line}`, async (t) => {
+    const { child, text } = await start(t, [...ANY_PORT, ...flags], /-d scope=.*\n/)
+    assert.ok(text.includes(`  ${line}\n`), text)
+    child.kill('SIGTERM')
+    await once(child, 'exit')
+  })
+}
+
+for (const limit of ['0', '8/0', '-1', 'fast', '8/8/8', '1e3']) {
+  test(`behalf tenant --limit=${limit} is a wrong command line`, async () => {
+    const child = spawn(process.execPath, [MAIN, 'tenant', ...ANY_PORT, `--limit=${limit}`])
+    assert.deepEqual(await once(child, 'exit'), [64, null])
+  })
+}

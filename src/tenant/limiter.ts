@@ -1,0 +1,82 @@
+/** How many exchanges the tenant allows. */
+export interface Limit {
+  /** Per second, from all clients together. */
+  readonly rate: number
+  /** How many may come at once: the size of the bucket. */
+  readonly burst: number
+}
+
+/** What Auth0's Essentials and Professional plans allow. */
+export const USUAL_LIMIT: Limit = { rate: 8, burst: 8 }
+
+export interface Allowance {
+  readonly allowed: boolean
+  /** What Auth0 tells with every answer that counts. `Retry-After` is not among them. */
+  readonly headers: RateLimitHeaders
+}
+
+export interface RateLimitHeaders extends Readonly<Record<string, string>> {
+  readonly 'x-ratelimit-limit': string
+  readonly 'x-ratelimit-remaining': string
+  /** When the bucket is full again, in epoch seconds, rounded up. */
+  readonly 'x-ratelimit-reset': string
+}
+
+export interface Limiter {
+  /** Takes one exchange out of the bucket, if there is one. */
+  take(): Allowance
+  /** How many were allowed and refused so far. */
+  counts(): Counts
+}
+
+export interface Counts {
+  readonly allowed: number
+  readonly refused: number
+}
+
+/**
+ * A token bucket, as the time at which it will be full again: nothing accumulates that rounding could wear off.
+ *
+ * @param now in epoch milliseconds
+ * @throws {TypeError} when the rate is not above 0, or the burst is not a whole number of at least 1
+ */
+export function createLimiter({ rate, burst }: Limit, now: () => number): Limiter {
+  if (!(rate > 0 && rate < Infinity)) throw new TypeError('the rate must be a number above 0')
+  if (!(Number.isSafeInteger(burst) && burst >= 1)) {
+    throw new TypeError('the burst must be a whole number of at least 1')
+  }
+  const oneMs = 1_000 / rate
+  const wholeMs = burst * oneMs
+  let fullAt = Number.NEGATIVE_INFINITY
+  const counts = { allowed: 0, refused: 0 }
+  return {
+    take() {
+      const time = now()
+      // A clock that was set back leaves the bucket empty, and no emptier than that.
+      const emptied = Math.min(Math.max(fullAt - time, 0), wholeMs)
+      const allowed = emptied + oneMs <= wholeMs + ROUNDING_MS
+      const missing = allowed ? emptied + oneMs : emptied
+      fullAt = time + missing
+      counts[allowed ? 'allowed' : 'refused']++
+      const remaining = Math.max(0, Math.floor((wholeMs - missing + ROUNDING_MS) / oneMs))
+      return { allowed, headers: rateLimitHeaders(burst, remaining, fullAt) }
+    },
+    counts: () => ({ ...counts }),
+  }
+}
+
+/** Far below what a clock can tell, far above what arithmetic loses. */
+const ROUNDING_MS = 0.001
+
+/** @param resetAt in epoch milliseconds */
+export function rateLimitHeaders(
+  limit: number,
+  remaining: number,
+  resetAt: number,
+): RateLimitHeaders {
+  return {
+    'x-ratelimit-limit': String(limit),
+    'x-ratelimit-remaining': String(remaining),
+    'x-ratelimit-reset': String(Math.ceil(resetAt / 1_000)),
+  }
+}
