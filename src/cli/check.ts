@@ -7,7 +7,7 @@ import { defineCommand, EXIT } from './command.ts'
 
 /** Reads everything that `serve` would read, and connects to nobody. */
 export const command = defineCommand({
-  summary: 'Check the configuration: exit 0 when it can be served, 78 with every fault when not.',
+  summary: 'Check the configuration: exit 0 when it can be served, else 78 and every fault.',
   flags: {},
   formats: ['text', 'json'],
   async run({ config: file, format }) {

@@ -8,6 +8,8 @@ export interface Command<Named extends Flags = Flags> {
   readonly flags: Named
   /** What `--format` takes; the first is the default. Absent: the command takes no `--format`. */
   readonly formats?: readonly [string, ...string[]]
+  /** `none`: no file is read. `--config` is taken all the same, and the help does not name it. */
+  readonly configuration?: 'none'
   /**
    * Resolves with the exit code: 0 well, 1 failed, 2 drift.
    *

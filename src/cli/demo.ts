@@ -8,6 +8,7 @@ import { tokenCommand } from './token-command.ts'
 /** The whole path on one machine, walked once, then left running. */
 export const command = defineCommand({
   summary: 'Start a tenant, two services and the gateway, and walk the path in front of you.',
+  configuration: 'none',
   flags: {
     once: { type: 'boolean', summary: 'end after the walk: 0 when every step held, else 1' },
   },
@@ -22,7 +23,11 @@ export const command = defineCommand({
     try {
       introduce(cast, screen)
       const outcome = await Promise.race([walked(cast, screen), ended.then(() => 'ended' as const)])
-      if (outcome === 'failed' || once) return outcome === 'held' ? EXIT.well : EXIT.failed
+      if (outcome instanceof StepFailed) {
+        screen.bad(outcome.message)
+        return EXIT.failed
+      }
+      if (once) return outcome === 'held' ? EXIT.well : EXIT.failed
       if (outcome === 'ended') return EXIT.well
       invite(cast, screen)
       log = write
@@ -34,14 +39,14 @@ export const command = defineCommand({
   },
 })
 
-async function walked(cast: Cast, screen: Screen): Promise<'held' | 'failed'> {
+/** Does not say what failed: a step that Ctrl-C broke off is nobody's failure. */
+async function walked(cast: Cast, screen: Screen): Promise<'held' | StepFailed> {
   const startedAt = performance.now()
   try {
     await walk(cast, screen)
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error
-    screen.bad(error.message)
-    return 'failed'
+    return error
   }
   screen.line()
   screen.heading(`Every step held. ${Math.round(performance.now() - startedAt)} ms in all.`)
@@ -55,10 +60,10 @@ function introduce(
   screen.heading('Behalf, an On-Behalf-Of token-exchange gateway: the whole path on this machine')
   screen.line()
   screen.table([
-    ['tenant', `${tenant.url.padEnd(24)}an Auth0-shaped authorization server`],
-    ['gateway', `${gateway.origin.padEnd(24)}on ${CONFIGURATION}`],
-    ['orders', `${orders.origin.padEnd(24)}a service that shows what it received`],
-    ['inventory', `${inventory.origin.padEnd(24)}another`],
+    ['tenant', `${tenant.url.padEnd(25)}an Auth0-shaped authorization server`],
+    ['gateway', `${gateway.origin.padEnd(25)}on ${CONFIGURATION}`],
+    ['orders', `${orders.origin.padEnd(25)}a service that shows what it received`],
+    ['inventory', `${inventory.origin.padEnd(25)}another`],
   ])
   if (isElsewhere) screen.note('Some of the usual ports are taken: these are others.')
 }

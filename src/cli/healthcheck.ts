@@ -7,12 +7,12 @@ const TIMEOUT_MS = 2_000
 
 /** For containers: no shell and no curl is needed to ask. */
 export const command = defineCommand({
-  summary: 'Ask the admin listener for /livez: exit 0 when it answers 200 within 2 s, else 1.',
+  summary: 'Ask the admin listener for /livez: exit 0 on a 200 within 2 s, else 1.',
   flags: {
     url: {
       type: 'string',
       value: 'URL',
-      summary: 'what to ask instead of the configured admin listener (the file is not read then)',
+      summary: 'what to ask instead; the file is not read then',
     },
   },
   async run({ config, flags }) {

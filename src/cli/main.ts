@@ -33,7 +33,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT.usage
   }
   if (name === 'help' || name === '--help' || name === '-h') return help(rest[0])
-  const command = await commandOf(name === '--version' ? 'version' : name)
+  const command = await commandOf(name === '--version' || name === '-v' ? 'version' : name)
   const given = parse(command, rest)
   return given === 'help' ? help(name) : command.run(given)
 }
@@ -55,7 +55,7 @@ function parse(command: Command, argv: readonly string[]): Given | 'help' {
   const { values, positionals } = parsed(argv, options)
   if (values['help'] === true) return 'help'
   if (command.positionals === undefined && positionals[0] !== undefined) {
-    throw new UsageError(`unexpected argument \`${positionals[0]}\``)
+    throw new UsageError(unexpected(positionals[0]))
   }
   const format = values['format'] ?? command.formats?.[0] ?? 'text'
   if (command.formats !== undefined && !command.formats.includes(String(format))) {
@@ -71,6 +71,12 @@ function parse(command: Command, argv: readonly string[]): Given | 'help' {
     flags: Object.fromEntries(own) as Given['flags'],
     positionals,
   }
+}
+
+/** The file is given by `--config`; that is easily forgotten. */
+function unexpected(argument: string): string {
+  const hint = /\.(?:ya?ml|json)$/.test(argument) ? `, did you mean \`--config ${argument}\`?` : ''
+  return `unexpected argument \`${argument}\`${hint}`
 }
 
 function flagsOf(command: Command): Flags {
@@ -130,10 +136,12 @@ function overview(): string {
 }
 
 function details(name: string, command: Command): string {
-  const flags = Object.entries(flagsOf(command)).map(([flag, { value, summary }]) => ({
-    text: value === undefined ? `--${flag}` : `--${flag} ${value}`,
-    summary,
-  }))
+  const flags = Object.entries(flagsOf(command))
+    .filter(([flag]) => flag !== 'config' || command.configuration !== 'none')
+    .map(([flag, { value, summary }]) => ({
+      text: value === undefined ? `--${flag}` : `--${flag} ${value}`,
+      summary,
+    }))
   const width = Math.max(...flags.map(({ text }) => text.length))
   const usage = ['behalf', name, command.positionals, '[flags]'].filter(Boolean).join(' ')
   return [
@@ -161,6 +169,12 @@ function report(error: unknown): number {
   process.stderr.write(`behalf: ${text}\n`)
   return EXIT.failed
 }
+
+// Whoever reads may go first: `behalf schema | head -1`. Without this, Node ends with a stack.
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  if (code !== 'EPIPE') process.stderr.write(`behalf: standard output: ${message}\n`)
+  process.exit(EXIT.failed)
+})
 
 // Not process.exit(): what was written to a pipe must arrive.
 process.exitCode = await main(process.argv.slice(2)).catch(report)

@@ -2,8 +2,8 @@ import { configurationReference, publishedSchema } from '../config/reference.ts'
 import { defineCommand, EXIT } from './command.ts'
 
 export const command = defineCommand({
-  summary:
-    'Print the JSON Schema of the configuration (`behalf.schema.json`), or its reference (`docs/configuration.md`).',
+  summary: 'Print the JSON Schema of the configuration, or as Markdown its reference.',
+  configuration: 'none',
   flags: {},
   formats: ['json', 'markdown'],
   async run({ format }) {

@@ -10,8 +10,8 @@ export const command = defineCommand({
   flags: {
     'log-level': {
       type: 'string',
-      value: LEVELS.join(' | '),
-      summary: 'what is logged (default info)',
+      value: 'LEVEL',
+      summary: `${LEVELS.join(', ')} (default info)`,
     },
   },
   async run({ config: file, flags }) {

@@ -3,6 +3,7 @@ import { packageVersion } from './package.ts'
 
 export const command = defineCommand({
   summary: 'Print the version of Behalf, and with `--format json` that of Node, too.',
+  configuration: 'none',
   flags: {},
   formats: ['text', 'json'],
   async run({ format }) {

@@ -120,7 +120,11 @@ for (const [argv, message] of [
   [['--config', 'x', 'check'], /^behalf: unknown command `--config`/],
   [['check', '--confg', 'x'], /^behalf: unknown option '--confg', did you mean `--config`\?\n$/],
   [['check', '--config'], /^behalf: option '--config.* argument missing/],
-  [['check', 'behalf.yaml'], /^behalf: unexpected argument `behalf\.yaml`\n$/],
+  [
+    ['check', 'behalf.yaml'],
+    /^behalf: unexpected argument `behalf\.yaml`, did you mean `--config behalf\.yaml`\?\n$/,
+  ],
+  [['check', 'orders'], /^behalf: unexpected argument `orders`\n$/],
   [['check', '--format', 'xml'], /^behalf: --format must be text or json\n$/],
   [['help', 'nothing'], /^behalf: unknown command `nothing`/],
 ] as const) {
@@ -141,5 +145,23 @@ for (const argv of [['help'], ['--help'], ['-h'], ['help', 'check'], ['check', '
       out,
       argv.includes('check') ? /^usage: behalf check .*--config FILE/s : /^ {2}check /m,
     )
+  })
+}
+
+for (const [name, reads] of [
+  ['serve', true],
+  ['check', true],
+  ['healthcheck', true],
+  ['demo', false],
+  ['schema', false],
+  ['version', false],
+] as const) {
+  test(`the help of ${name} fits a terminal of 80 columns and ${reads ? 'names' : 'leaves out'} --config`, async () => {
+    const { out } = await behalf([name, '--help'])
+    assert.deepEqual(
+      out.split('\n').filter((line) => line.length > 80),
+      [],
+    )
+    assert.equal(out.includes('--config FILE'), reads)
   })
 }

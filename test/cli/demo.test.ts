@@ -56,7 +56,7 @@ test('behalf demo --once walks five steps and exits 0', async (t) => {
   assert.match(text, /act +\{"sub":"storefront-gateway","act":\{"sub":"spa"\}\}/)
   assert.equal(text.includes('\u001b'), false)
   assert.deepEqual(
-    text.split('\n').filter((line) => line.length > 100),
+    text.split('\n').filter((line) => line.length > 80),
     [],
   )
   assert.doesNotMatch(text, /eyJ/)
@@ -105,6 +105,25 @@ test(
     }
   },
 )
+
+test('Ctrl-C within the walk ends it with 0, and no step is said to have failed', async (t) => {
+  // The answer that step 2 waits for never comes, so that the signal finds the walk at work.
+  const waiting = `data:text/javascript,${encodeURIComponent(`
+    const own = globalThis.fetch
+    globalThis.fetch = (url, init) => {
+      if (!String(url).endsWith('/orders')) return own(url, init)
+      process.stdout.write('waiting\\n')
+      return new Promise((_, reject) => process.once('SIGINT', () => reject(new Error('gone'))))
+    }
+  `)}`
+  const child = demo(t, [], ['--import', waiting])
+  const end = ended(child)
+  for await (const chunk of child.stdout!) if (String(chunk).includes('waiting')) break
+  child.kill('SIGINT')
+  const { code, text } = await end
+  assert.equal(code, 0, text)
+  assert.doesNotMatch(text, /did not hold/)
+})
 
 interface Played {
   readonly failure: unknown

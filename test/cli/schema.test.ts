@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { behalf } from './behalf.ts'
+import { behalf, MAIN } from './behalf.ts'
 
 for (const [argv, file] of [
   [['schema'], 'behalf.schema.json'],
@@ -20,4 +22,15 @@ test('`behalf schema` knows no other format: exit 64', async () => {
   const { code, err } = await behalf(['schema', '--format', 'text'])
   assert.equal(code, 64)
   assert.match(err, /--format must be json or markdown/)
+})
+
+test('a reader that goes away ends it without a stack', async (t) => {
+  const child = spawn(process.execPath, [MAIN, 'schema'])
+  t.after(() => child.kill('SIGKILL'))
+  child.stdout.destroy()
+  let err = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
+  const [code] = (await once(child, 'close')) as [number | null]
+  assert.equal(err, '')
+  assert.equal(code, 1)
 })

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { behalf } from './behalf.ts'
 
-for (const name of ['version', '--version']) {
+for (const name of ['version', '--version', '-v']) {
   test(`\`behalf ${name}\` prints what package.json says`, async () => {
     const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string }
     const { code, out } = await behalf([name])

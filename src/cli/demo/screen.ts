@@ -18,9 +18,10 @@ export interface ScreenOptions {
   readonly isColourful: boolean
 }
 
-const WIDTH = 88
-const NAME_WIDTH = 11
-const INDENT = '     '
+/** In columns: the narrowest terminal that is still usual has 80. */
+const WIDTH = 80
+const NAME_WIDTH = 10
+const INDENT = '    '
 
 export function createScreen({ write, isColourful }: ScreenOptions): Screen {
   const paint = (code: number, text: string): string =>

@@ -74,7 +74,7 @@ async function logIn(
   const claims = claimsOf(token)
   hold('aud', claims['aud'], 'https://storefront.example')
   hold('sub', claims['sub'], `auth0|${username}`)
-  screen.good(`POST ${tenant.url}oauth/token   grant_type=password, as ${username}`, milliseconds)
+  screen.good(`POST /oauth/token   grant_type=password, as ${username}`, milliseconds)
   screen.table(rowsOf(claims, ['aud', 'sub', 'scope', 'azp']))
   return token
 }
@@ -124,7 +124,7 @@ async function fromTheCache(
   }
   hold('exchanges', tenant.exchanges() - before, 0)
   screen.good(`${REPETITIONS} times more; the median:`, medianOf(took))
-  screen.good('the tenant was not asked, and the orders service received the same token each time')
+  screen.good('the tenant was not asked; the service received the same token each time')
 }
 
 const REPETITIONS = 100
@@ -134,8 +134,8 @@ function medianOf(values: readonly number[]): number {
 }
 
 async function wrongAudience(cast: Cast, screen: Screen, issued: string): Promise<void> {
-  screen.note('The token that the orders service received, sent to the gateway: well signed and')
-  screen.note(`not expired, but for ${String(claimsOf(issued)['aud'])}.`)
+  screen.note('The token that the orders service received, sent to the gateway: well')
+  screen.note(`signed and not expired, but for ${String(claimsOf(issued)['aud'])}.`)
   await refused(cast, screen, issued, 401, 'invalid_token')
 }
 
