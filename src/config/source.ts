@@ -39,12 +39,19 @@ export function objectSource(value: unknown): Source {
 export function yamlSource(text: string, file: string): Source {
   const lines = new LineCounter()
   // Pretty errors quote the source, and the source may hold secrets.
-  const document = parseDocument(text, {
-    lineCounter: lines,
-    merge: true,
-    prettyErrors: false,
-    logLevel: 'error',
-  })
+  let document: Document
+  try {
+    document = parseDocument(text, {
+      lineCounter: lines,
+      merge: true,
+      prettyErrors: false,
+      logLevel: 'error',
+    })
+  } catch (error) {
+    // The parser calls itself for each level.
+    if (error instanceof RangeError) return unreadable(file, 'is nested too deeply')
+    throw error
+  }
   const placeAt = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
     return { file, line, column: col }
@@ -63,6 +70,11 @@ export function yamlSource(text: string, file: string): Source {
   }
   const locate: Locate = (path, part) => placeAt(offsetOf(document, path, part))
   return { value, locate, faults, isReadable }
+}
+
+function unreadable(file: string, message: string): Source {
+  const place = { file, line: 1, column: 1 }
+  return { value: undefined, locate: () => place, faults: [{ place, message }], isReadable: false }
 }
 
 function worded(message: string): string {
