@@ -112,7 +112,8 @@ async function judgeable(
   try {
     answer = JSON.parse(text)
   } catch {
-    return copy(text)
+    // The library would fail in the same way, but with a piece of the text in its message, which may be of a token.
+    return copy('')
   }
   if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return copy(text)
   const {
