@@ -9,7 +9,8 @@ const DEFAULT_LISTEN = '127.0.0.1:9400'
 
 /** The embedded tenant by itself, for whoever develops against it. */
 export const command = defineCommand({
-  summary: 'Run an Auth0-shaped tenant on loopback, for development, until SIGTERM or SIGINT.',
+  summary: 'Run an Auth0-shaped tenant on loopback, for development, until it is signalled.',
+  configuration: 'none',
   flags: {
     listen: {
       type: 'string',
@@ -58,11 +59,14 @@ function greeting(tenant: Tenant, limit: Limit | false): string {
   const { url, state } = tenant
   const users = [...state.users.values()].map(({ username, password }) => `${username}/${password}`)
   return [
-    `The tenant listens at ${url} for development only: its secrets are public. Ctrl-C ends it.`,
+    `The tenant listens at ${url} for development only.`,
+    'Its secrets are public. Ctrl-C ends it.',
     '',
     `  users    ${users.join(', ')}`,
     `  clients  ${[...state.clients.keys()].join(', ')}`,
-    `  APIs     ${[...state.resourceServers.keys()].join(', ')}`,
+    ...[...state.resourceServers.keys()].map(
+      (audience, index) => `  ${(index === 0 ? 'APIs' : '').padEnd(9)}${audience}`,
+    ),
     `  limit    ${limit ? `${limit.rate} exchanges per second, ${limit.burst} at once` : 'none'}`,
     '',
     "Alice's token for the storefront API:",

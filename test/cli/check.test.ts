@@ -153,6 +153,7 @@ for (const [name, reads] of [
   ['check', true],
   ['healthcheck', true],
   ['demo', false],
+  ['tenant', false],
   ['schema', false],
   ['version', false],
 ] as const) {
