@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import type http from 'node:http'
 import { test, type TestContext } from 'node:test'
+import { exchangeKey } from '../../src/exchange/key.ts'
 import { respond, startIssuer, type TestIssuer } from '../issuer.ts'
+import { permit, unsignedJwt } from '../support.ts'
 import { claimsOf, oneRoute, startGateway, startUpstream, type Upstream } from '../system.ts'
 import { ask, request, type Answered } from './wire.ts'
 
@@ -244,3 +246,21 @@ test('an issuer that mixes up the answers of two users gives neither the otherâ€
     ['user|alice', 'user|mallory'],
   )
 })
+
+for (const [one, other, same] of [
+  ['1e999', '1e999', false],
+  ['1e999', '-1e999', false],
+  ['1e999', 'null', false],
+  ['9007199254740993', '9007199254740992', false],
+  ['1.50', '15e-1', true],
+] as const) {
+  test(`with key: context, two tokens of ${one} and ${other} share ${same ? 'one' : 'no'} entry`, () => {
+    const route = { exchange: { key: 'context' } }
+    const keyOf = (written: string, value: string): string => {
+      const claims = JSON.parse(`{"sub":"alice","level":${written}}`) as Record<string, unknown>
+      return exchangeKey(permit({ subject: { value, claims }, route }))
+    }
+    const keys = [keyOf(one, unsignedJwt({ jti: 1 })), keyOf(other, unsignedJwt({ jti: 2 }))]
+    assert.equal(keys[0] === keys[1], same)
+  })
+}
