@@ -12,5 +12,6 @@ export type {
   TokenDialect,
   User,
 } from './state.ts'
+export type { Fault, FaultKind, FaultScope } from './faults.ts'
 export type { Counts, Limit } from './limiter.ts'
 export type { TokenRequest } from './token-endpoint.ts'

@@ -41,6 +41,12 @@ function parse(listen: string): { readonly host: string; readonly port: number }
   return { host, port }
 }
 
+/** Whether a Host header names this machine, with or without a port. */
+export function isLoopbackHost(header: string): boolean {
+  const [, bracketed, bare] = /^(?:\[([^\]]+)\]|([^:]+))(?::\d{1,5})?$/.exec(header) ?? []
+  return isLoopback((bracketed ?? bare ?? '').toLowerCase())
+}
+
 function isLoopback(host: string): boolean {
   const version = isIP(host)
   if (version === 0) return host === 'localhost'

@@ -2,6 +2,9 @@ import { once } from 'node:events'
 import http from 'node:http'
 import express, { type Express } from 'express'
 import { createDiscovery } from './discovery.ts'
+import { createFaultsEndpoint } from './faults-endpoint.ts'
+import { createFaults, type Fault, type Faults } from './faults.ts'
+import { createFaulty } from './faulty.ts'
 import { createClientCredentialsGrant } from './grants/client-credentials.ts'
 import { createLogin, createPasswordGrant, type Login } from './grants/password.ts'
 import { createRefreshTokenGrant } from './grants/refresh-token.ts'
@@ -64,6 +67,13 @@ export interface Tenant {
   rotateKeys(): Promise<void>
   /** Takes all keys but the current one out of the key set. */
   dropPreviousKeys(): void
+  /**
+   * Gets requests for tokens wrong from now on, as `POST /_tenant/faults` does. Several faults come one after the other.
+   *
+   * @throws {TypeError} for what is no fault
+   */
+  fault(fault: Fault): void
+  clearFaults(): void
   /** How many exchanges were asked for since the start, whatever became of them. */
   exchanges(): number
   /** How many of them were within the limit and beyond it. Without a limit all are within it. */
@@ -88,8 +98,9 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
   const journal = createJournal()
   const server = http.createServer()
   const issuer = `${await listenOnLoopback(server, listen)}/`
+  const faults = createFaults()
   const { record } = journal
-  const { app, login } = createApp({ issuer, state, keys, now: clock, limiter, record })
+  const { app, login } = createApp({ issuer, state, keys, now: clock, limiter, faults, record })
   server.on('request', app)
 
   return {
@@ -106,6 +117,8 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
     addUser: (name, permissions) => state.addUser(name, name, permissions),
     rotateKeys: () => keys.rotate(),
     dropPreviousKeys: () => keys.dropPrevious(),
+    fault: faults.add,
+    clearFaults: faults.clear,
     exchanges: journal.exchanges,
     limited: () => limiter?.counts() ?? { allowed: journal.exchanges(), refused: 0 },
     requests: journal.requests,
@@ -125,13 +138,15 @@ interface AppOptions {
   readonly keys: Keys
   readonly now: () => number
   readonly limiter: Limiter | undefined
+  readonly faults: Faults
   readonly record: (request: TokenRequest) => void
 }
 
-function createApp({ issuer, state, keys, now, limiter, record }: AppOptions): {
+function createApp(options: AppOptions): {
   readonly app: Express
   readonly login: Login
 } {
+  const { issuer, state, keys, now, limiter, faults, record } = options
   const issue = createIssue({ issuer, keys, now })
   const refreshTokens = createRefreshTokens(now)
   const login = createLogin({ state, issue, refreshTokens })
@@ -147,7 +162,10 @@ function createApp({ issuer, state, keys, now, limiter, record }: AppOptions): {
   app.disable('etag')
   app.set('query parser', false)
   app.use('/.well-known', createDiscovery({ issuer, keys, grantTypes: Object.keys(grants) }))
-  app.use('/oauth/token', createTokenEndpoint({ state, grants, limiter, record }))
+  const faulty = createFaulty({ state, keys, now })
+  const tokens = createTokenEndpoint({ state, grants, limiter, faults, faulty, record })
+  app.use('/oauth/token', tokens)
+  app.use('/_tenant/faults', createFaultsEndpoint(faults))
   app.use((_request, response) => void response.status(404).json({ error: 'not_found' }))
   return { app, login }
 }

@@ -1,11 +1,14 @@
 import express, {
   type ErrorRequestHandler,
+  type Request,
   type RequestHandler,
   type Response,
   type Router,
 } from 'express'
 import type { Grant, TokenAnswer } from './answer.ts'
 import { authenticateClient } from './client-authentication.ts'
+import type { Fault, Faults } from './faults.ts'
+import type { Faulty } from './faulty.ts'
 import { readForm } from './form.ts'
 import { TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 import type { Limiter } from './limiter.ts'
@@ -28,6 +31,9 @@ export interface TokenEndpointOptions {
   readonly grants: Grants
   /** Of exchanges; asked before anything else is judged. Absent: there is no limit. */
   readonly limiter: Limiter | undefined
+  /** Asked after the limiter: what is beyond the limit uses none up. */
+  readonly faults: Faults
+  readonly faulty: Faulty
   /** Told of every request, after it was judged and before it is answered. */
   readonly record: (request: TokenRequest) => void
 }
@@ -53,27 +59,50 @@ const neverStored: RequestHandler = (_request, response, next) => {
   next()
 }
 
-function answerWithToken({ state, grants, limiter, record }: TokenEndpointOptions): RequestHandler {
+function answerWithToken(options: TokenEndpointOptions): RequestHandler {
+  const { faulty } = options
   return async (request, response) => {
-    let grantType: string | undefined
-    let clientId: string | undefined
-    let outcome = 'server_error'
+    const passage: Passage = { request, response, fault: undefined }
+    let answer: TokenAnswer
     try {
-      const form = readForm(request.body)
-      grantType = form.required('grant_type')
-      if (grantType === TOKEN_EXCHANGE) admit(limiter, response)
-      const client = authenticateClient(state, form, request.get('authorization'))
-      clientId = client.client_id
-      const grant = grantFor(grants, grantType, client)
-      const answer: TokenAnswer = await grant(form, client)
-      outcome = 'ok'
-      response.json(answer)
-    } catch (error) {
-      if (error instanceof Refusal) outcome = error.error
-      throw error
+      answer = await judge(passage, options)
     } finally {
-      record({ grantType, clientId, outcome })
+      await faulty.hold(passage.fault, response)
     }
+    faulty.send(passage.fault, response, answer)
+  }
+}
+
+interface Passage {
+  readonly request: Request
+  readonly response: Response
+  fault: Fault | undefined
+}
+
+/** Records what becomes of the request, whether it is granted or not. */
+async function judge(passage: Passage, options: TokenEndpointOptions): Promise<TokenAnswer> {
+  const { state, grants, limiter, faults, faulty, record } = options
+  const { request, response } = passage
+  let grantType: string | undefined
+  let clientId: string | undefined
+  let outcome = 'server_error'
+  try {
+    const form = readForm(request.body)
+    grantType = form.required('grant_type')
+    if (grantType === TOKEN_EXCHANGE) admit(limiter, response)
+    passage.fault = faults.take(grantType)
+    faulty.refuse(passage.fault, response)
+    const client = authenticateClient(state, form, request.get('authorization'))
+    clientId = client.client_id
+    const grant = grantFor(grants, grantType, client)
+    const answer = await faulty.forge(passage.fault, await grant(form, client))
+    outcome = 'ok'
+    return answer
+  } catch (error) {
+    if (error instanceof Refusal) outcome = error.error
+    throw error
+  } finally {
+    record({ grantType, clientId, outcome })
   }
 }
 
