@@ -14,11 +14,16 @@ export interface Family {
 export interface RefreshTokens {
   create(family: Family): string
   /**
-   * Takes a token for what it stands for and the token that replaces it: itself, where the client's do not rotate.
+   * Takes a token for what `judge` makes of what it stands for, and the token that replaces it: itself, where the
+   * client's do not rotate. What `judge` throws leaves the token as good as it was.
    *
    * @throws {Refusal} `invalid_grant`; after the reuse of a spent token for every token of its family
    */
-  redeem(token: string, client: Client): { readonly family: Family; readonly next: string }
+  redeem<Judged>(
+    token: string,
+    client: Client,
+    judge: (family: Family) => Judged,
+  ): { readonly judged: Judged; readonly next: string }
 }
 
 interface Line {
@@ -65,20 +70,20 @@ export function createRefreshTokens(now: () => number): RefreshTokens {
       lines.set(current, { family, ...line, previous: undefined, revoked: false })
       return current
     },
-    redeem(token, client) {
+    redeem(token, client, judge) {
       const line = lines.get(token)
       // Whoever holds another client's token learns no more than that, and revokes nothing.
       if (line === undefined || line.family.client !== client) unknown()
       if (line.revoked || isExpired(line)) unknown()
-      const rotates = client.refresh_token.rotation_type === 'rotating'
-      if (token === line.current) {
-        if (rotates) rotate(line)
-      } else if (!isTolerated(token, line)) {
+      const isCurrent = token === line.current
+      if (!isCurrent && !isTolerated(token, line)) {
         line.revoked = true
         unknown()
       }
+      const judged = judge(line.family)
+      if (isCurrent && client.refresh_token.rotation_type === 'rotating') rotate(line)
       line.usedAt = now()
-      return { family: line.family, next: line.current }
+      return { judged, next: line.current }
     },
   }
 }

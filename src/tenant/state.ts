@@ -43,6 +43,11 @@ export interface RefreshTokenSettings {
   token_lifetime: number
   /** How long a family of tokens lives unused, in seconds, if it expires. */
   idle_token_lifetime: number
+  /**
+   * The other APIs that a refresh may name as its `audience` (Multi-Resource Refresh Tokens), and what of their scopes.
+   * Default none.
+   */
+  policies?: { audience: string; scope: string[] }[]
 }
 
 /** An application, or an API in its role as a client (`app_type: resource_server`). */
