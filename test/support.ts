@@ -49,9 +49,11 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
     authorize: { scopes: [], anyScope: [], permissions: [], ...given.authorize },
     exchange: {
       grant: 'token-exchange',
+      delegation: false,
       audience: 'https://orders.internal',
       resource: undefined,
       scopes: [],
+      parameters: {},
       key: 'token',
       ignoreClaims: [],
       maxAgeMs: 3_600_000,

@@ -40,6 +40,7 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
     issuer: api.issuer.name,
     needs: authorize,
     exchange: {
+      grant: exchange.grant,
       ...(exchange.audience !== undefined && { audience: exchange.audience }),
       ...(exchange.resource !== undefined && { resource: exchange.resource }),
       scopes: exchange.scopes,
@@ -69,16 +70,27 @@ function count(items: readonly unknown[], noun: string): string {
 }
 
 function routeLines(route: Route): readonly string[] {
-  const { name, path, methods, api, subjectAudience, issuer, exchange, upstream } = summary(route)
-  const target = [exchange.audience, exchange.resource].filter(Boolean).join(' + ')
-  const scopes = exchange.scopes.length === 0 ? '' : ` [${exchange.scopes.join(' ')}]`
+  const { name, path, methods, api, subjectAudience, issuer, upstream } = summary(route)
   return [
     `${name}  ${typeof methods === 'string' ? 'all methods' : methods.join(', ')} ${path}`,
     `  token     of ${api} (${subjectAudience}), by ${issuer}`,
     `  needs     ${needs(route)}`,
-    `  exchange  for ${target}${scopes}, kept by ${exchange.key} for at most ${exchange.maxAge}`,
+    `  exchange  ${exchanged(route)}`,
     `  upstream  ${upstream}`,
   ]
+}
+
+function exchanged({ exchange }: Route): string {
+  const { grant, audience, resource, key, maxAgeMs } = exchange
+  if (grant === 'none') return 'none: the upstream gets no credentials'
+  if (grant === 'passthrough') {
+    return `none: the upstream gets the caller's own token, because ${exchange.because}`
+  }
+  const how = grant === 'token-exchange' ? '' : `by ${grant} `
+  const target = [audience ?? [], resource ?? []].flat().join(' + ')
+  const scopes = exchange.scopes.length === 0 ? '' : ` [${exchange.scopes.join(' ')}]`
+  const kept = grant === 'client-credentials' ? 'kept for all' : `kept by ${key}`
+  return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}`
 }
 
 function needs({ authorize: { scopes, anyScope, permissions } }: Route): string {

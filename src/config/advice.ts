@@ -66,12 +66,7 @@ function* aboutRoutes({ routes }: Config): Iterable<Advice> {
     if ([authorize.scopes, authorize.anyScope, authorize.permissions].every(isEmpty)) {
       yield { path: `${path}.authorize`, message: 'asks for nothing: any token of the API will do' }
     }
-    if (isEmpty(exchange.scopes)) {
-      yield {
-        path: `${path}.exchange.scopes`,
-        message: 'asks for none: the scopes of issued tokens are not checked',
-      }
-    }
+    yield* aboutExchange(exchange, `${path}.exchange`)
     for (const outer of prefixes(match.path).flatMap((prefix) => byPath.get(prefix) ?? [])) {
       if (outer.proxy.upstream !== route.proxy.upstream || !isWeaker(route, outer)) continue
       yield {
@@ -80,6 +75,31 @@ function* aboutRoutes({ routes }: Config): Iterable<Advice> {
           `asks for less than route \`${outer.name}\` (${outer.match.path}), which holds its path and has the same ` +
           'upstream: an upstream that reads paths differently would serve one for the other',
       }
+    }
+  }
+}
+
+function* aboutExchange(exchange: Route['exchange'], path: string): Iterable<Advice> {
+  const { grant, scopes, audience, resource, expectAudience } = exchange
+  if (grant === 'none') return
+  if (grant === 'passthrough') {
+    if (expectAudience !== undefined) return
+    yield {
+      path: `${path}.expectAudience`,
+      message: "is not given: the upstream gets the caller's token whether or not it is for it",
+    }
+    return
+  }
+  if (isEmpty(scopes)) {
+    yield {
+      path: `${path}.scopes`,
+      message: 'asks for none: the scopes of issued tokens are not checked',
+    }
+  }
+  if ((expectAudience ?? audience ?? resource) === undefined) {
+    yield {
+      path: `${path}.expectAudience`,
+      message: 'is not given: the audience of issued tokens is not checked',
     }
   }
 }

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { Api, AsymmetricAlgorithm, Client, Issuer, Verification } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 import { many, mapping, part, unknownName, type Named } from './parts.ts'
+import { MANNERS } from './profiles.ts'
 import { apiSchema } from './schema.ts'
 
 export function resolveApis(
@@ -68,9 +69,8 @@ function isAsymmetric(algorithm: string): algorithm is AsymmetricAlgorithm {
   return algorithm !== 'HS256'
 }
 
-/** RFC 6749, section 2.3.1: every issuer takes Basic; Auth0's clients are made for POST. */
 function clientOf({ client }: ApiInput, { profile }: Issuer): Client | undefined {
   if (client === undefined) return undefined
-  const usual = profile === 'auth0' ? 'client_secret_post' : 'client_secret_basic'
-  return { id: client.id, method: client.method ?? usual, secret: client.secret }
+  const method = client.method ?? MANNERS[profile].secretMethod
+  return { id: client.id, method, secret: client.secret }
 }

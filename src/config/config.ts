@@ -38,7 +38,8 @@ export interface AdminConfig {
   readonly token: string | undefined
 }
 
-export type ProfileName = 'auth0' | 'rfc8693'
+export type ProfileName =
+  'auth0' | 'auth0-legacy' | 'rfc8693' | 'keycloak' | 'entra' | 'okta' | 'zitadel'
 
 /** An authorization server. */
 export interface Issuer {
@@ -109,26 +110,7 @@ export interface Route {
     /** All of them are needed in Auth0's `permissions` claim. */
     readonly permissions: readonly string[]
   }
-  readonly exchange: {
-    readonly grant: 'token-exchange'
-    readonly audience: string | undefined
-    readonly resource: string | undefined
-    readonly scopes: readonly string[]
-    /** What of the subject token an entry of the cache belongs to. Default `token`. */
-    readonly key: 'token' | 'context'
-    /** Claims that do not tell one `context` from another. */
-    readonly ignoreClaims: readonly string[]
-    /** The longest that an issued token is used. Default 3 600 000. */
-    readonly maxAgeMs: number
-    /** The life of an issued token that does not tell its own. Default 300 000. */
-    readonly defaultLifetimeMs: number
-    /** How long an exchange may take. Default 5 000. */
-    readonly timeoutMs: number
-    /** The audience that the issued token must name. Default `audience`, else `resource`. */
-    readonly expectAudience: string | undefined
-    /** What to do with an issued token that holds more scopes than were asked for. Default: the profile's. */
-    readonly extraScopes: 'refuse' | 'allow' | undefined
-  }
+  readonly exchange: ExchangeConfig
   readonly proxy: {
     /** Origin and optional base path, without a trailing slash. */
     readonly upstream: string
@@ -138,6 +120,51 @@ export interface Route {
     readonly cookies: 'strip' | 'keep'
   }
 }
+
+/** How the token for the upstream is had. With `passthrough` and `none` no token endpoint is asked. */
+export type ExchangeConfig = Asked &
+  (
+    | {
+        readonly grant: 'token-exchange'
+        /** Send an actor token of the API's own (RFC 8693, section 2.1). Default false. */
+        readonly delegation: boolean
+      }
+    | { readonly grant: 'jwt-bearer' }
+    | { readonly grant: 'client-credentials' }
+    /** The upstream gets the subject token itself. */
+    | { readonly grant: 'passthrough'; readonly because: string }
+    /** The upstream gets no credentials. */
+    | { readonly grant: 'none' }
+  )
+
+export type Grant = ExchangeConfig['grant']
+
+interface Asked {
+  readonly audience: OneOrMany | undefined
+  readonly resource: OneOrMany | undefined
+  readonly scopes: readonly string[]
+  /** Changes to the form, by the name of a field. */
+  readonly parameters: Readonly<Record<string, Parameter>>
+  /** What of the subject token an entry of the cache belongs to. Default `token`. */
+  readonly key: 'token' | 'context'
+  /** Claims that do not tell one `context` from another. */
+  readonly ignoreClaims: readonly string[]
+  /** The longest that an issued token is used. Default 3 600 000. */
+  readonly maxAgeMs: number
+  /** The life of an issued token that does not tell its own. Default 300 000. */
+  readonly defaultLifetimeMs: number
+  /** How long an exchange may take. Default 5 000. */
+  readonly timeoutMs: number
+  /** The audience that the issued token must name. Default: each `audience`, else each `resource`. */
+  readonly expectAudience: string | undefined
+  /** What to do with an issued token that holds more scopes than were asked for. Default: the profile's. */
+  readonly extraScopes: 'refuse' | 'allow' | undefined
+}
+
+export type OneOrMany = string | readonly string[]
+
+/** A field's value; null leaves the field out; `rename` sends it by another name. */
+export type Parameter = string | null | { readonly rename: string }
 
 export interface CacheConfig {
   readonly maxEntries: number

@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import { configurationSchema } from './schema.ts'
-import { alternatives, below, configurationShape, isNamed, takes, type Shape } from './shape.ts'
+import {
+  alternatives,
+  below,
+  configurationShape,
+  isNamed,
+  keysOf,
+  takes,
+  type Shape,
+} from './shape.ts'
 
 /** `${NAME}` may stand where something else than text is meant: an editor must not call that wrong. */
 const REPLACED = { type: 'string', pattern: String.raw`\$\{.+\}` } as const
@@ -82,10 +90,10 @@ function optionsBelow(path: string, shape: Shape): readonly Option[] {
     const item = below(shape, 0)
     return item !== undefined && takes(item, 'object') ? optionsBelow(`${path}[]`, item) : []
   }
-  return Object.keys(shape.properties ?? {}).flatMap((key) => {
+  return keysOf(shape).flatMap((key) => {
     const option = below(shape, key)!
     const at = `${path}.${key}`
-    const isRequired = (shape.required ?? []).includes(key)
+    const isRequired = alternatives(shape).some(({ required }) => required?.includes(key))
     return [{ path: at, shape: option, isRequired }, ...optionsBelow(at, option)]
   })
 }

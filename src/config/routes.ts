@@ -1,4 +1,5 @@
 import type { Api, Route } from './config.ts'
+import { isExchanged, resolveExchange } from './exchanges.ts'
 import type { Faults, Path } from './faults.ts'
 import { mapping, part, unknownName, type Named } from './parts.ts'
 import { routeSchema } from './schema.ts'
@@ -31,24 +32,18 @@ function resolveRoute(
   const proxy = unread('proxy') ? undefined : part(shape.proxy, entry['proxy'])
 
   const api = authenticate && apiOf(authenticate.api, path, apis, faults)
-  if (exchange !== undefined) checkExchange(exchange, api, path, faults)
-  if (!match || !api || !authorize || !exchange || !proxy) return undefined
-  const { maxAge, defaultLifetime, timeout, ...asked } = exchange
+  const at = [...path, 'exchange']
+  const asked = exchange && resolveExchange(exchange, entry['exchange'], { api, at, faults })
+  if (api !== undefined && asked !== undefined && isExchanged(asked.grant)) {
+    refuseClientless(api, path, faults)
+  }
+  if (!match || !api || !authorize || !asked || !proxy) return undefined
   return {
     name: part(shape.name, entry['name']) ?? match.path,
     match: { ...match, methods: match.methods },
     authenticate: { api },
     authorize,
-    exchange: {
-      ...asked,
-      audience: asked.audience,
-      resource: asked.resource,
-      expectAudience: asked.expectAudience,
-      extraScopes: asked.extraScopes,
-      maxAgeMs: maxAge,
-      defaultLifetimeMs: defaultLifetime,
-      timeoutMs: timeout,
-    },
+    exchange: asked,
     proxy: { upstream: proxy.upstream, timeoutMs: proxy.timeout, cookies: proxy.cookies },
   }
 }
@@ -56,29 +51,13 @@ function resolveRoute(
 function apiOf(name: string, path: Path, apis: Named<Api>, faults: Faults): Api | undefined {
   const at = [...path, 'authenticate', 'api']
   if (!apis.has(name)) faults.add(at, unknownName('API', name, apis.keys()))
-  const api = apis.get(name)
-  if (api !== undefined && api.client === undefined) {
-    faults.add(at, `names an API without a \`client\`, which the exchange needs`)
-  }
-  return api
+  return apis.get(name)
 }
 
-interface Asked {
-  readonly audience?: string | undefined
-  readonly resource?: string | undefined
-}
-
-function checkExchange(asked: Asked, api: Api | undefined, path: Path, faults: Faults): void {
-  const { audience, resource } = asked
-  const at = [...path, 'exchange']
-  if (audience === undefined && resource === undefined) {
-    faults.add(at, 'needs an `audience` or a `resource`')
-  } else if (api?.issuer.profile === 'auth0' && audience === undefined) {
-    faults.add(
-      [...at, 'resource'],
-      'needs an `audience` beside it: Auth0 knows no resource indicators',
-    )
-  }
+function refuseClientless({ client }: Api, path: Path, faults: Faults): void {
+  if (client !== undefined) return
+  const at = [...path, 'authenticate', 'api']
+  faults.add(at, 'names an API without a `client`, which the exchange needs')
 }
 
 /** What routes can be compared by, also where something else is wrong with them. */

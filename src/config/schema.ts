@@ -7,6 +7,8 @@ import {
   size,
   oneOrMany,
   name,
+  parameter,
+  parameterName,
   routeName,
   issuerIdentifier,
   endpoint,
@@ -47,7 +49,7 @@ const budget = z
   .optional()
   .describe(
     'How many exchanges this issuer is asked for. Absent: `{ rate: 2, burst: 1 }` with profile `auth0`, which is what ' +
-      'its smallest plan allows; no limit with profile `rfc8693`, where only a 429 of the issuer slows the gateway down.',
+      'its smallest plan allows; no limit with the others, where only a 429 of the issuer slows the gateway down.',
   )
 
 export const issuerSchema = z.strictObject({
@@ -56,10 +58,11 @@ export const issuerSchema = z.strictObject({
       "Auth0's end with a slash. `http:` is accepted for loopback hosts only.",
   ),
   profile: z
-    .enum(['auth0', 'rfc8693'])
+    .enum(['auth0', 'auth0-legacy', 'rfc8693', 'keycloak', 'entra', 'okta', 'zitadel'])
     .describe(
-      'What kind of issuer it is: `auth0` (On-Behalf-Of) or `rfc8693` (any issuer that follows the RFC). There is no ' +
-        'default: the two read errors differently.',
+      'What kind of issuer it is: `auth0` (On-Behalf-Of), `auth0-legacy` (that of 2019), `keycloak` (26.2 and later), ' +
+        '`entra` (Microsoft Entra ID), `okta`, `zitadel`, or `rfc8693` (any issuer that follows the RFC). There is no ' +
+        'default: each has its own form, checks and errors.',
     ),
   tokenEndpoint: endpoint()
     .optional()
@@ -89,8 +92,9 @@ const client = z
       .enum(['client_secret_post', 'client_secret_basic'])
       .optional()
       .describe(
-        'How the client authenticates at the token endpoint. Default: `client_secret_post` with profile `auth0`; ' +
-          '`client_secret_basic` with profile `rfc8693`, which every issuer must take (RFC 6749, section 2.3.1).',
+        'How the client authenticates at the token endpoint. Default: `client_secret_post` with profiles `auth0`, ' +
+          '`auth0-legacy` and `entra`; `client_secret_basic` with the others, which every issuer must take ' +
+          '(RFC 6749, section 2.3.1).',
       ),
     secret: secret().describe('The client secret.'),
   })
@@ -177,16 +181,30 @@ const authorize = z
 const exchange = z
   .strictObject({
     grant: z
-      .enum(['token-exchange'])
-      .prefault('token-exchange')
-      .describe('How the token is exchanged: RFC 8693 token exchange.'),
-    audience: text()
-      .optional()
-      .describe('The audience that is asked for. `audience` or `resource` is needed.'),
-    resource: resourceIndicator()
+      .enum(['token-exchange', 'jwt-bearer', 'client-credentials', 'passthrough', 'none'])
       .optional()
       .describe(
-        'The resource indicator (RFC 8707) that is asked for. Auth0 knows `audience` only.',
+        'How the token for the upstream is had. `token-exchange`: RFC 8693. `jwt-bearer`: the On-Behalf-Of of Microsoft ' +
+          "Entra ID. `client-credentials`: the API's own token, which names no user. `passthrough`: the caller's own " +
+          'token, as it came; needs `because`. `none`: no credentials at all. Default: `jwt-bearer` with profile ' +
+          '`entra`, `token-exchange` with the others.',
+      ),
+    because: text()
+      .optional()
+      .describe(
+        'Why the upstream may have a token that was meant for the API. Required with `grant: passthrough`, and only ' +
+          'there. Danger: the upstream can use that token wherever the caller can.',
+      ),
+    audience: oneOrMany(text())
+      .optional()
+      .describe(
+        'The audience that is asked for, one or a list. With `token-exchange`, `audience` or `resource` is needed; ' +
+          'profile `entra` takes neither, but names its target in `scopes`.',
+      ),
+    resource: oneOrMany(resourceIndicator())
+      .optional()
+      .describe(
+        'The resource indicator (RFC 8707) that is asked for, one or a list. Only with profile `rfc8693`.',
       ),
     scopes: scopes(
       'The scopes that are asked for. None: what the issuer gives, and scopes are not checked.',
@@ -217,14 +235,30 @@ const exchange = z
     expectAudience: text()
       .optional()
       .describe(
-        'The audience that the issued token must name. Default: `audience`, else `resource`.',
+        'The audience that the issued token must name. Default: each `audience`, else each `resource`; where there is ' +
+          'neither, audiences are not checked. With `passthrough`: what the `aud` of the token itself must hold.',
+      ),
+    delegation: z
+      .boolean()
+      .optional()
+      .describe(
+        "Send an actor token, the API's own from its client credentials grant, so that the issued token names who acts " +
+          '(RFC 8693, section 1.1). Only with `token-exchange` and profiles `rfc8693` and `zitadel`. Default `false`.',
+      ),
+    parameters: z
+      .record(parameterName(), parameter())
+      .prefault({})
+      .describe(
+        'Changes to the form that is sent, by the name of a field. Text adds or replaces the field; `null` leaves it ' +
+          'out; `{ rename: other }` sends it by another name. What has an option of its own cannot be replaced, and ' +
+          'what authenticates the client cannot be touched.',
       ),
     extraScopes: z
       .enum(['refuse', 'allow'])
       .optional()
       .describe(
-        "What to do with an issued token that holds more scopes than were asked for. Default: the profile's, " +
-          '`refuse` for both.',
+        'What to do with an issued token that holds more scopes than were asked for. Default: `allow` with ' +
+          'profiles `keycloak`, `okta` and `entra`, which add scopes of their own; `refuse` with the others.',
       ),
   })
   .describe('What the token is exchanged for.')

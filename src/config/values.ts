@@ -190,6 +190,40 @@ export function method() {
   })
 }
 
+/** Whose fields say who asks and for whom: nothing that is written down once may stand in their place. */
+const UNTOUCHABLE: ReadonlySet<string> = new Set([
+  'grant_type',
+  'client_id',
+  'client_secret',
+  'client_assertion',
+  'client_assertion_type',
+])
+
+/** The name of a field of the token endpoint's form. */
+export function parameterName() {
+  return checked('name', (written) => {
+    if (!/^[\x21-\x7e]{1,128}$/.test(written)) return 'must be a name without spaces'
+    return UNTOUCHABLE.has(written) ? 'is no parameter that can be changed' : undefined
+  })
+}
+
+export function parameter() {
+  return z
+    .union(
+      [
+        z.string(),
+        z.null(),
+        z.strictObject({
+          rename: parameterName().describe('The name that the field is sent by.'),
+        }),
+      ],
+      { error: ({ input }) => (input === undefined ? undefined : NOT_A_PARAMETER) },
+    )
+    .meta({ kind: 'text, `null` or mapping' })
+}
+
+const NOT_A_PARAMETER = 'must be text, `null` or `{ rename: NAME }`'
+
 /** Names of issuers and APIs stand in logs, in metrics and in the names of variables. */
 export function name() {
   return checked('name', (written) =>

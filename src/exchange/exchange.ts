@@ -2,10 +2,14 @@ import type { Permit } from '../authorize/authorize.ts'
 import type { Api, Issuer } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Outbound } from '../outbound.ts'
+import { createActor, type Actor } from './actor.ts'
+import { CLIENT_CREDENTIALS_GRANT, clientCredentialsForm } from './grants/client-credentials.ts'
+import { JWT_BEARER_GRANT, jwtBearerForm } from './grants/jwt-bearer.ts'
 import { TOKEN_EXCHANGE_GRANT, tokenExchangeForm } from './grants/token-exchange.ts'
 import { checkIssued, type IssuedToken } from './issued.ts'
-import { PROFILES } from './profiles.ts'
-import { createTokenEndpoint, type TokenEndpoint } from './token-endpoint.ts'
+import { withParameters } from './parameters.ts'
+import { PROFILES, type Profile } from './profiles.ts'
+import { createTokenEndpoint, type TokenEndpoint, type TokenRequest } from './token-endpoint.ts'
 
 /** How a request's token was had, or why it was not, for the access line and the metrics. */
 export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'miss' | 'refused' | 'shed'
@@ -33,16 +37,17 @@ export interface ExchangeOptions {
 }
 
 /**
- * Exchanges the permit's subject token at the issuer it came from, as the client that its API is, and checks what comes
- * back. Once it is sent an exchange runs to its deadline: its answer is paid for. Does NOT keep, join or pace anything.
+ * Asks the issuer that the permit's subject token came from for the token that the route wants, as the client that the
+ * API is, and checks what comes back. Once it is sent an exchange runs to its deadline: its answer is paid for. Does NOT
+ * keep, join or pace anything, and does NOT know routes that exchange nothing (see `unexchanged`).
  *
  * @throws {GatewayError} `invalid_token`, `exchange_denied`, `insufficient_user_authentication`,
  *   `exchange_misconfigured`, `exchange_unavailable`
  */
 export function createExchange({ tokenEndpointOf, outbound }: ExchangeOptions): Exchange {
-  const endpoints = new Map<string, TokenEndpoint>()
+  const access = new Map<string, Access>()
 
-  async function endpointFor(api: Api, identifier: string): Promise<TokenEndpoint> {
+  async function accessFor(api: Api, identifier: string): Promise<Access> {
     const url = await tokenEndpointOf(api.issuer, identifier).catch((cause: unknown) => {
       throw new GatewayError('exchange_unavailable', 'the token endpoint is not known', {
         cause,
@@ -50,32 +55,71 @@ export function createExchange({ tokenEndpointOf, outbound }: ExchangeOptions): 
       })
     })
     const name = JSON.stringify([api.name, identifier, url])
-    const known = endpoints.get(name)
+    const known = access.get(name)
     if (known !== undefined) return known
     if (api.client === undefined) throw new TypeError(`the API ${api.name} has no client`)
     const profile = PROFILES[api.issuer.profile]
-    const made = createTokenEndpoint({
+    const endpoint = createTokenEndpoint({
       issuer: identifier,
       url,
       client: api.client,
       profile,
       outbound,
     })
-    endpoints.set(name, made)
+    const made = { endpoint, actor: createActor(endpoint) }
+    access.set(name, made)
     return made
   }
 
   return async (permit, { signal, deadline }) => {
-    const { subject } = permit
+    const { subject, route } = permit
+    const { exchange } = route
     const profile = PROFILES[subject.api.issuer.profile]
-    const endpoint = await endpointFor(subject.api, subject.issuer)
+    const { endpoint, actor } = await accessFor(subject.api, subject.issuer)
     signal.throwIfAborted()
+    const delegates = exchange.grant === 'token-exchange' && exchange.delegation
+    const actorToken = delegates ? await actor(deadline) : undefined
+    signal.throwIfAborted()
+    const { form, ...request } = requestOf(permit, profile, actorToken)
     const sentAt = Date.now()
     const answer = await endpoint.request({
-      grantType: TOKEN_EXCHANGE_GRANT,
-      form: tokenExchangeForm(permit, profile),
+      ...request,
+      form: withParameters(form, exchange.parameters),
       timeoutMs: deadline - sentAt,
     })
     return checkIssued(answer, permit, profile, sentAt)
+  }
+}
+
+/** One client at one token endpoint. */
+interface Access {
+  readonly endpoint: TokenEndpoint
+  readonly actor: Actor
+}
+
+/** What each grant sends. */
+function requestOf(
+  permit: Permit,
+  profile: Profile,
+  actorToken: string | undefined,
+): Omit<TokenRequest, 'timeoutMs'> {
+  const { grant } = permit.route.exchange
+  switch (grant) {
+    case 'token-exchange':
+      return {
+        grantType: TOKEN_EXCHANGE_GRANT,
+        form: tokenExchangeForm(permit, profile, actorToken),
+        about: 'subject',
+      }
+    case 'jwt-bearer':
+      return { grantType: JWT_BEARER_GRANT, form: jwtBearerForm(permit), about: 'subject' }
+    case 'client-credentials':
+      return {
+        grantType: CLIENT_CREDENTIALS_GRANT,
+        form: clientCredentialsForm(permit),
+        about: 'client',
+      }
+    default:
+      throw new TypeError(`nothing is sent with the grant ${grant}`)
   }
 }

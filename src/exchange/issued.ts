@@ -1,5 +1,7 @@
 import type { Permit } from '../authorize/authorize.ts'
+import type { ExchangeConfig } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
+import { listOf } from './grants/target.ts'
 import type { Profile } from './profiles.ts'
 import type { TokenAnswer } from './token-endpoint.ts'
 
@@ -14,32 +16,25 @@ export interface IssuedToken {
 }
 
 /**
- * Whether what came back is what was asked for: the token's characters, `token_type` and `issued_token_type` always, and
- * `iss`, `sub`, `aud`, `exp` and the scopes where the token can be read. Does NOT verify the issued token's signature: it
- * came from its issuer over a connection of ours, and its reader is the upstream.
+ * Whether what came back is what was asked for: the token's characters and `token_type` always, `issued_token_type` after
+ * an exchange of the subject token, and `iss`, the user, `aud`, `exp` and the scopes where the token can be read. What
+ * each means is the profile's. Does NOT verify the issued token's signature: it came from its issuer over a connection of
+ * ours, and its reader is the upstream.
  *
  * @param sentAt when it was asked for, in epoch milliseconds: its lifetime is counted from then
  * @throws {GatewayError} `exchange_misconfigured`
  */
 export function checkIssued(
   answer: TokenAnswer,
-  { subject, route }: Permit,
+  permit: Permit,
   profile: Profile,
   sentAt: number,
 ): IssuedToken {
-  const { exchange } = route
-  if (!B64TOKEN.test(answer.accessToken)) reject('access_token')
-  if (answer.tokenType !== 'bearer') reject('token_type')
-  if (answer.issuedTokenType !== profile.requestedTokenType) reject('issued_token_type')
+  const { exchange } = permit.route
+  assertBearer(answer)
+  if (exchange.grant !== 'client-credentials') assertType(answer, exchange, profile)
   const claims = readable(answer.accessToken)
-  if (claims !== undefined) {
-    if (claims['iss'] !== subject.issuer) reject('iss')
-    if (claims['sub'] !== subject.subject) reject('sub')
-    if (!holds(claims['aud'], exchange.expectAudience ?? exchange.audience ?? exchange.resource)) {
-      reject('aud')
-    }
-    if (claims['exp'] !== undefined && typeof claims['exp'] !== 'number') reject('exp')
-  }
+  if (claims !== undefined) assertClaims(claims, permit, profile)
   const scopes = exchange.scopes.length === 0 ? [] : grantedScopes(answer, claims, exchange.scopes)
   const extra = scopes.some((scope) => !exchange.scopes.includes(scope))
   if (extra && (exchange.extraScopes ?? profile.extraScopes) === 'refuse') reject('scope')
@@ -52,22 +47,84 @@ export function checkIssued(
 }
 
 /**
+ * An API's own token, which only its issuer will read: it must be one, and its time is counted.
+ *
+ * @throws {GatewayError} `exchange_misconfigured`
+ */
+export function checkActor(
+  answer: TokenAnswer,
+  defaultLifetimeMs: number,
+  sentAt: number,
+): IssuedToken {
+  assertBearer(answer)
+  const exp = readable(answer.accessToken)?.['exp']
+  return {
+    scheme: 'Bearer',
+    value: answer.accessToken,
+    expiresAt: expiryOf(answer.expiresIn, exp, defaultLifetimeMs, sentAt),
+    scopes: [],
+  }
+}
+
+function assertBearer({ accessToken, tokenType }: TokenAnswer): void {
+  if (!B64TOKEN.test(accessToken)) reject('access_token')
+  if (tokenType !== 'bearer') reject('token_type')
+}
+
+/** A route that asks for another type by its `parameters` means that one. */
+function assertType(
+  { issuedTokenType }: TokenAnswer,
+  { parameters }: ExchangeConfig,
+  { issuedTokenTypes }: Profile,
+): void {
+  const asked = parameters['requested_token_type']
+  const accepted: readonly unknown[] = typeof asked === 'string' ? [asked] : issuedTokenTypes
+  if (!accepted.includes(issuedTokenType)) reject('issued_token_type')
+}
+
+function assertClaims(claims: Claims, { subject, route }: Permit, profile: Profile): void {
+  const { exchange } = route
+  const issuers =
+    profile.issuedBy === 'the same' ? [subject.issuer] : subject.api.issuer.identifiers
+  if (!issuers.some((identifier) => claims['iss'] === identifier)) reject('iss')
+  if (exchange.grant !== 'client-credentials') {
+    for (const name of profile.sameUser) {
+      const user = subject.claims[name]
+      if (typeof user !== 'string' || claims[name] !== user) reject(name)
+    }
+  }
+  if (!expectedAudiences(exchange).every((one) => holds(claims['aud'], one))) reject('aud')
+  if (claims['exp'] !== undefined && typeof claims['exp'] !== 'number') reject('exp')
+}
+
+/** A token for all of them: which of them the upstream is, is known to nobody here. */
+function expectedAudiences({
+  expectAudience,
+  audience,
+  resource,
+}: ExchangeConfig): readonly string[] {
+  return listOf(expectAudience ?? audience ?? resource)
+}
+
+/**
  * RFC 6750, section 2.1: what stands after `Bearer`. Anything else would be kept, only to fail as a header on every use,
  * or would bring credentials of another scheme along.
  */
 const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
 
+type Claims = Readonly<Record<string, unknown>>
+
 // As JWT libraries read it: without a byte order mark, or a token that upstreams can read would be opaque to us.
 const utf8 = new TextDecoder()
 
 /** The claims of a signed JWT. A nested JWE or an opaque token is for its audience's eyes only. */
-function readable(token: string): Readonly<Record<string, unknown>> | undefined {
+function readable(token: string): Claims | undefined {
   const segments = token.split('.')
   if (segments.length !== 3) return undefined
   try {
     const claims: unknown = JSON.parse(utf8.decode(Buffer.from(segments[1]!, 'base64url')))
     if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) {
-      return claims as Readonly<Record<string, unknown>>
+      return claims as Claims
     }
   } catch {
     // Three segments that hold no JSON are an opaque token like any other.
@@ -75,7 +132,7 @@ function readable(token: string): Readonly<Record<string, unknown>> | undefined 
   return undefined
 }
 
-function holds(audience: unknown, expected: string | undefined): boolean {
+function holds(audience: unknown, expected: string): boolean {
   return Array.isArray(audience) ? audience.includes(expected) : audience === expected
 }
 
@@ -85,7 +142,7 @@ function holds(audience: unknown, expected: string | undefined): boolean {
  */
 function grantedScopes(
   { scope }: TokenAnswer,
-  claims: Readonly<Record<string, unknown>> | undefined,
+  claims: Claims | undefined,
   asked: readonly string[],
 ): readonly string[] {
   const named = [scope, claims?.['scope'], claims?.['scp']].filter((one) => one !== undefined)

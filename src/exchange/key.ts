@@ -16,10 +16,18 @@ export function exchangeKey({ subject, route }: Permit): string {
   if (ofSubject === undefined) keys.set(subject, (ofSubject = new Map()))
   const known = ofSubject.get(route)
   if (known !== undefined) return known
-  const fields = routePart(route) + field(subject.issuer) + field(subjectPart(subject, route))
-  const key = hash('sha256', fields, 'base64url')
+  const key = named(subject, route, subjectPart(subject, route))
   ofSubject.set(route, key)
   return key
+}
+
+/** The name of the issuer's refusal of this very token, in either mode of keys. */
+export function refusalKey({ subject, route }: Permit): string {
+  return named(subject, route, tokenPart(subject))
+}
+
+function named({ issuer }: SubjectToken, route: Route, subjectPart: string): string {
+  return hash('sha256', routePart(route) + field(issuer) + field(subjectPart), 'base64url')
 }
 
 const routeParts = new WeakMap<Route, string>()
@@ -35,8 +43,8 @@ function routePart(route: Route): string {
     epoch(route, scopes),
     api.client?.id ?? '',
     grant,
-    audience ?? '',
-    resource ?? '',
+    JSON.stringify(audience ?? null),
+    JSON.stringify(resource ?? null),
     JSON.stringify(scopes),
   ]
     .map(field)
@@ -60,8 +68,14 @@ function epoch(route: Route, scopes: readonly string[]): string {
 
 /** `token`: this very token. `context`: every token that says the same but for the claims that always differ. */
 function subjectPart(subject: SubjectToken, route: Route): string {
+  // The API's own token says nothing of who asks: it is one for all.
+  if (route.exchange.grant === 'client-credentials') return 'client'
   const context = route.exchange.key === 'context' ? contextOf(subject, route) : undefined
-  return context ?? `token:${subject.digest}`
+  return context ?? tokenPart(subject)
+}
+
+function tokenPart({ digest }: SubjectToken): string {
+  return `token:${digest}`
 }
 
 function contextOf({ claims, api }: SubjectToken, route: Route): string | undefined {

@@ -10,12 +10,30 @@ const SKEW_SHARE = 0.1
  * upstream. With `key: context` the token that a request presents bounds each use, not the entry. Zero or less: it is
  * used once.
  */
-export function keepFor({ subject, route }: Permit, token: IssuedToken, now: number): number {
-  const { key, maxAgeMs } = route.exchange
-  const left = Math.min(
-    token.expiresAt - now,
-    maxAgeMs,
-    key === 'token' ? subject.expiresAt - now : Number.POSITIVE_INFINITY,
-  )
+export function keepFor(
+  permit: Permit,
+  token: Pick<IssuedToken, 'expiresAt'>,
+  now: number,
+): number {
+  const left = Math.min(ownLife(permit, token, now), subjectLife(permit, now))
   return left - Math.min(LARGEST_SKEW_MS, left * SKEW_SHARE)
+}
+
+/**
+ * Whether the subject token is what ends the entry. Another exchange would end with it, and be for nothing: on the
+ * shrinking rest there would be one after the other.
+ */
+export function endsWithSubject(permit: Permit, token: IssuedToken, now: number): boolean {
+  return subjectLife(permit, now) <= ownLife(permit, token, now)
+}
+
+function ownLife({ route }: Permit, token: Pick<IssuedToken, 'expiresAt'>, now: number): number {
+  return Math.min(token.expiresAt - now, route.exchange.maxAgeMs)
+}
+
+function subjectLife({ subject, route }: Permit, now: number): number {
+  const { key, grant } = route.exchange
+  // The API's own token is one for all subjects, and does not end with any.
+  const bound = key === 'token' && grant !== 'client-credentials'
+  return bound ? subject.expiresAt - now : Number.POSITIVE_INFINITY
 }

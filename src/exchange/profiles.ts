@@ -2,17 +2,34 @@ import type { ProfileName } from '../config/config.ts'
 import type { ErrorCode } from '../errors.ts'
 
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
+export const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
 
-/** What one kind of issuer expects and means, as data. */
+/**
+ * What one kind of issuer expects and means, as data. Which grants and targets it takes is the configuration's to judge
+ * (`config/profiles.ts`).
+ */
 export interface Profile {
-  /** The `requested_token_type` that is sent, and that must come back as `issued_token_type`. */
-  readonly requestedTokenType: string
+  /** The `requested_token_type` of a token exchange; undefined where none is sent. */
+  readonly requestedTokenType: string | undefined
+  /** What `issued_token_type` may be after a token exchange; undefined stands for an answer without one. */
+  readonly issuedTokenTypes: readonly (string | undefined)[]
+  /** Claims that the issued token and the subject token must both hold, and alike. */
+  readonly sameUser: readonly string[]
+  /** Whose `iss` the issued token has: that of the subject token, or any identifier of the issuer. */
+  readonly issuedBy: 'the same' | 'any identifier'
   /** Whether an issued token may hold more scopes than were asked for. */
   readonly extraScopes: 'refuse' | 'allow'
   /** Claims that differ between two tokens of one context, beside `exp`, `iat`, `nbf` and `jti`. */
   readonly volatileClaims: readonly string[]
-  /** What an OAuth error of the token endpoint means (RFC 6749, section 5.2; RFC 8693, section 2.2.2). */
+  /**
+   * What an OAuth error of the token endpoint means (RFC 6749, section 5.2; RFC 8693, section 2.2.2). Others are the
+   * issuer's decision, `exchange_denied`.
+   */
   readonly refusals: Readonly<Record<string, Refusal>>
+  /** What an error means that is not named above, by the answer's status. */
+  readonly refusalsByStatus: Readonly<Record<number, Refusal>>
+  /** What the answer's `suberror` means, where it says more than the error. */
+  readonly refusalsBySuberror: Readonly<Record<string, Refusal>>
 }
 
 export type Refusal = Extract<
@@ -30,30 +47,79 @@ const OURS_TO_MEND = {
   unsupported_grant_type: 'exchange_misconfigured',
 } as const
 
-export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
-  auth0: {
-    requestedTokenType: ACCESS_TOKEN_TYPE,
-    extraScopes: 'refuse',
-    volatileClaims: [],
-    refusals: {
-      ...OURS_TO_MEND,
-      invalid_grant: 'invalid_token',
-      invalid_token: 'invalid_token',
-      // Its other meaning beside a malformed request is a chain of actors that is too long.
-      invalid_request: 'exchange_denied',
-      mfa_required: 'insufficient_user_authentication',
-    },
+const RFC8693: Profile = {
+  requestedTokenType: ACCESS_TOKEN_TYPE,
+  issuedTokenTypes: [ACCESS_TOKEN_TYPE],
+  sameUser: ['sub'],
+  issuedBy: 'the same',
+  extraScopes: 'refuse',
+  volatileClaims: [],
+  refusals: {
+    ...OURS_TO_MEND,
+    invalid_grant: 'invalid_token',
+    // RFC 8693, section 2.2.2: the subject token "is invalid for any reason". We know our request to be well-formed.
+    invalid_request: 'invalid_token',
+    temporarily_unavailable: 'exchange_unavailable',
   },
-  rfc8693: {
-    requestedTokenType: ACCESS_TOKEN_TYPE,
-    extraScopes: 'refuse',
-    volatileClaims: [],
+  refusalsByStatus: {},
+  refusalsBySuberror: {},
+}
+
+const AUTH0: Profile = {
+  ...RFC8693,
+  refusals: {
+    ...OURS_TO_MEND,
+    access_denied: 'exchange_denied',
+    consent_required: 'exchange_denied',
+    invalid_grant: 'invalid_token',
+    invalid_token: 'invalid_token',
+    // Its other meaning beside a malformed request is a chain of actors that is too long.
+    invalid_request: 'exchange_denied',
+    mfa_required: 'insufficient_user_authentication',
+  },
+  // A subject token that is no good is answered 401; of the error's name nothing is documented.
+  refusalsByStatus: { 401: 'invalid_token' },
+}
+
+export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
+  auth0: AUTH0,
+  // Draft 19 of RFC 8693: no type is asked for. Refresh and ID tokens may come back, and are passed over.
+  'auth0-legacy': {
+    ...AUTH0,
+    requestedTokenType: undefined,
+    issuedTokenTypes: [undefined, ACCESS_TOKEN_TYPE],
+  },
+  rfc8693: RFC8693,
+  // Default client scopes are added to what was asked for.
+  keycloak: { ...RFC8693, extraScopes: 'allow' },
+  entra: {
+    ...RFC8693,
+    requestedTokenType: undefined,
+    issuedTokenTypes: [undefined],
+    // `sub` is another for each application.
+    sameUser: ['oid', 'tid'],
+    // The target decides about the version of its tokens, and so about their `iss`.
+    issuedBy: 'any identifier',
+    // Asked for by URI, told by name.
+    extraScopes: 'allow',
+    volatileClaims: ['uti', 'aio', 'rh'],
     refusals: {
       ...OURS_TO_MEND,
       invalid_grant: 'invalid_token',
-      // RFC 8693, section 2.2.2: the subject token "is invalid for any reason". We know our request to be well-formed.
-      invalid_request: 'invalid_token',
+      interaction_required: 'insufficient_user_authentication',
+      consent_required: 'exchange_denied',
+      // Its own word for a request that no user can mend.
+      invalid_request: 'exchange_misconfigured',
+      invalid_resource: 'exchange_misconfigured',
       temporarily_unavailable: 'exchange_unavailable',
     },
+    refusalsBySuberror: { consent_required: 'exchange_denied' },
+  },
+  okta: { ...RFC8693, requestedTokenType: undefined, extraScopes: 'allow' },
+  // Its access tokens are opaque unless a JWT is asked for, and what is opaque cannot be checked.
+  zitadel: {
+    ...RFC8693,
+    requestedTokenType: JWT_TYPE,
+    issuedTokenTypes: [JWT_TYPE],
   },
 }

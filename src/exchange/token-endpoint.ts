@@ -12,7 +12,7 @@ import {
 import type { Client } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Outbound } from '../outbound.ts'
-import type { Profile } from './profiles.ts'
+import type { Profile, Refusal } from './profiles.ts'
 
 /** What a token endpoint answered: its shape is checked, its meaning is not (see `checkIssued`). */
 export interface TokenAnswer {
@@ -28,6 +28,8 @@ export interface TokenAnswer {
 export interface TokenRequest {
   readonly grantType: string
   readonly form: URLSearchParams
+  /** Of whom the form speaks: with `client` every refusal is ours to mend, since no user is in it. */
+  readonly about: 'subject' | 'client'
   readonly timeoutMs: number
 }
 
@@ -61,13 +63,13 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
   if (url.startsWith('http:')) allowInsecureRequests(configuration)
 
   return {
-    async request({ grantType, form, timeoutMs }) {
+    async request({ grantType, form, about, timeoutMs }) {
       const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))
       // Read at once by the call below, so that each has its own.
       configuration[customFetch] = (target, init) =>
         judgeable(outbound, target, { ...init, signal })
       const answer = await genericGrantRequest(configuration, grantType, form).catch(
-        (cause: unknown) => rejectExchange(cause, profile),
+        (cause: unknown) => rejectExchange(cause, profile, about),
       )
       const tokenType = answer[TOKEN_TYPE]
       return {
@@ -137,7 +139,7 @@ async function judgeable(
  * An OAuth error is a decision; everything else is an outage. Of the issuer's own words only the error's name gets any
  * further than the log.
  */
-function rejectExchange(cause: unknown, profile: Profile): never {
+function rejectExchange(cause: unknown, profile: Profile, about: TokenRequest['about']): never {
   const refusal = refusalOf(cause)
   if (refusal === undefined || refusal.status >= 500 || refusal.status === 408) unavailable(cause)
   if (refusal.status === 429) throttled(cause, refusal.headers)
@@ -146,11 +148,19 @@ function rejectExchange(cause: unknown, profile: Profile): never {
       cause,
     })
   }
-  const { refusals } = profile
-  const known = Object.hasOwn(refusals, refusal.error) ? refusals[refusal.error] : undefined
-  const code = known ?? 'exchange_denied'
+  const code = meaningOf(refusal, profile)
   if (code === 'exchange_unavailable') unavailable(cause)
-  throw new GatewayError(code, DETAILS[code], { cause })
+  const blamed = about === 'client' ? 'exchange_misconfigured' : code
+  throw new GatewayError(blamed, DETAILS[blamed], { cause })
+}
+
+function meaningOf(
+  { status, error = '', suberror = '' }: IssuerRefusal,
+  { refusals, refusalsByStatus, refusalsBySuberror }: Profile,
+): Refusal {
+  if (Object.hasOwn(refusalsBySuberror, suberror)) return refusalsBySuberror[suberror]!
+  if (Object.hasOwn(refusals, error)) return refusals[error]!
+  return refusalsByStatus[status] ?? 'exchange_denied'
 }
 
 const DETAILS = {
@@ -165,11 +175,20 @@ interface IssuerRefusal {
   readonly headers: Headers
   /** The OAuth error's name, where the answer holds one. */
   readonly error: string | undefined
+  /** Entra's own second word. */
+  readonly suberror?: string | undefined
 }
 
 function refusalOf(cause: unknown): IssuerRefusal | undefined {
   if (cause instanceof ResponseBodyError) {
-    return { status: cause.status, headers: cause.response.headers, error: cause.error }
+    const { status, error, response } = cause
+    const suberror = cause.cause['suberror']
+    return {
+      status,
+      headers: response.headers,
+      error,
+      suberror: typeof suberror === 'string' ? suberror : undefined,
+    }
   }
   if (cause instanceof ClientError && cause.cause instanceof Response) {
     // Not an OAuth error, though a refusal; a 200 here is an answer that makes no sense.

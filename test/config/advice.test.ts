@@ -31,6 +31,14 @@ for (const [path, changes] of [
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['::/0'] }],
   ['routes[0].authorize', { 'routes[0].authorize': undefined }],
   ['routes[0].exchange.scopes', { 'routes[0].exchange.scopes': [] }],
+  [
+    'routes[0].exchange.expectAudience',
+    { 'routes[0].exchange': { grant: 'passthrough', because: 'it is ours' } },
+  ],
+  [
+    'routes[1].exchange.expectAudience',
+    { 'routes[1].exchange': { grant: 'client-credentials', scopes: ['stock:read'] } },
+  ],
 ] as const) {
   test(`${JSON.stringify(changes)} is worth a word`, () => {
     assert.deepEqual(advised(changes), [path])
@@ -40,6 +48,16 @@ for (const [path, changes] of [
 test('the smallest budget is not remarked upon where it was chosen', () => {
   assert.deepEqual(advised({ 'issuers.tenant.budget': { rate: 2 } }), [])
 })
+
+for (const exchange of [
+  { grant: 'none' },
+  { grant: 'passthrough', because: 'it is ours', expectAudience: 'https://orders.internal' },
+  { grant: 'client-credentials', scopes: ['a'], audience: 'a' },
+]) {
+  test(`${JSON.stringify(exchange)} leaves nothing to say`, () => {
+    assert.deepEqual(advised({ 'routes[0].exchange': exchange }), [])
+  })
+}
 
 /** A route below `/orders`, which needs `read:orders`. */
 function below(authorize: object, more: Readonly<Record<string, unknown>> = {}): object {

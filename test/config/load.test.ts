@@ -102,9 +102,11 @@ test('a file becomes the configuration, with every default', async (t) => {
         authorize: { scopes: [], anyScope: [], permissions: [] },
         exchange: {
           grant: 'token-exchange',
+          delegation: false,
           audience: 'https://orders.internal',
           resource: undefined,
           scopes: [],
+          parameters: {},
           key: 'token',
           ignoreClaims: [],
           maxAgeMs: 3_600_000,
@@ -185,7 +187,7 @@ const POSITIONS: readonly (readonly [name: string, from: string, to: string, fau
     'a missing key: where its mapping stands',
     'exchange: { audience: https://orders.internal }',
     'exchange: {}',
-    'behalf.yaml:15:15 routes[0].exchange: needs an `audience` or a `resource`',
+    'behalf.yaml:15:15 routes[0].exchange: needs an `audience`',
   ],
   [
     'a key without a value',

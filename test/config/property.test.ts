@@ -19,7 +19,7 @@ const methods = fc.uniqueArray(fc.constantFrom('GET', 'HEAD', 'POST', 'PUT'), { 
 const maybe = { requiredKeys: [] }
 
 const issuer = fc.record({
-  profile: fc.constantFrom('auth0', 'rfc8693'),
+  profile: fc.constantFrom('auth0', 'auth0-legacy', 'rfc8693', 'keycloak', 'zitadel'),
   more: fc.record({ budget: fc.record({ rate: fc.integer({ min: 1, max: 99 }) }) }, maybe),
 })
 
@@ -33,7 +33,17 @@ const route = fc.record({
   more: fc.record({ methods }, maybe),
   authorize: fc.record({ scopes, anyScope: scopes }, maybe),
   exchange: fc.record(
-    { maxAge: duration, scopes, key: fc.constantFrom('token', 'context') },
+    {
+      maxAge: duration,
+      scopes,
+      key: fc.constantFrom('token', 'context'),
+      grant: fc.constantFrom('token-exchange', 'client-credentials'),
+      parameters: fc.dictionary(
+        fc.stringMatching(/^x_[a-z]{1,5}$/),
+        fc.oneof(word, fc.constant(null), fc.constant({ rename: 'y' })),
+        { maxKeys: 1 },
+      ),
+    },
     maybe,
   ),
   proxy: fc.record({ timeout: duration, cookies: fc.constantFrom('strip', 'keep') }, maybe),

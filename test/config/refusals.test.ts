@@ -127,10 +127,14 @@ const REFUSALS: readonly Refusal[] = [
     bad: ['http://tenant.example/keys'],
     good: ['https://tenant.example/keys?v=1'],
   }),
-  ...values('issuers.tenant.profile', /must be one of `auth0`, `rfc8693`, did you mean `auth0`\?/, {
-    bad: ['auth', 'AUTH0'],
-    good: ['auth0'],
-  }),
+  ...values(
+    'issuers.tenant.profile',
+    /must be one of `auth0`, .*`zitadel`, did you mean `auth0`\?/,
+    {
+      bad: ['auth', 'AUTH0'],
+      good: ['auth0'],
+    },
+  ),
   ...values('issuers.tenant.profile', /is required/, { bad: [undefined], good: ['auth0'] }),
   ...values('issuers.tenant.budget.rate', /must be more than 0/, {
     bad: [0, -1],
@@ -264,14 +268,37 @@ const REFUSALS: readonly Refusal[] = [
     bad: ['a b', 'a'],
     good: [['a'], []],
   }),
-  ...values('routes[0].exchange', /needs an `audience` or a `resource`/, {
+  ...values('routes[0].exchange', /needs an `audience`$/, {
     bad: [{}, { scopes: ['a'] }],
     good: [{ audience: 'a' }],
   }),
-  ...values('routes[0].exchange', /Auth0 knows no resource indicators/, {
-    bad: [{ resource: 'https://a.example' }],
-    good: [{ audience: 'a', resource: 'https://a.example' }],
-    at: 'routes[0].exchange.resource',
+  ...values('routes[1].exchange', /needs an `audience` or a `resource`/, {
+    bad: [{}, { scopes: ['a'] }],
+    good: [
+      { audience: 'a' },
+      { resource: 'https://a.example' },
+      { audience: ['a', 'b'], resource: ['https://a.example', 'urn:b'] },
+    ],
+  }),
+  ...values('routes[0].exchange.resource', /profile `auth0` knows no resource indicators/, {
+    bad: ['https://a.example'],
+    good: [undefined],
+  }),
+  ...values('routes[0].exchange.audience', /profile `auth0` takes a single one/, {
+    bad: [['a', 'b']],
+    good: [['a'], 'a'],
+  }),
+  ...values('routes[0].exchange.scopes', /profile `auth0` gives no `offline_access`/, {
+    bad: [['a', 'offline_access']],
+    good: [['a', 'online_access']],
+  }),
+  ...values('routes[0].exchange.delegation', /profile `auth0` takes no actor token/, {
+    bad: [true],
+    good: [false],
+  }),
+  ...values('routes[1].exchange.delegation', /must be `true` or `false`/, {
+    bad: ['true'],
+    good: [true],
   }),
   ...values('routes[1].exchange.resource', /absolute URI/, {
     bad: ['/a', 'a b'],
@@ -281,9 +308,85 @@ const REFUSALS: readonly Refusal[] = [
     bad: ['https://a#b'],
     good: ['https://a?b'],
   }),
-  ...values('routes[0].exchange.grant', /must be `token-exchange`/, {
-    bad: ['passthrough'],
-    good: ['token-exchange'],
+  ...values('routes[0].exchange.grant', /must be one of `token-exchange`, /, {
+    bad: ['refresh-token', 'token_exchange'],
+    good: ['token-exchange', 'client-credentials'],
+  }),
+  ...values('routes[0].exchange.grant', /profile `auth0` takes one of `token-exchange`, /, {
+    bad: ['jwt-bearer'],
+    good: [undefined],
+  }),
+  ...values('routes[0].exchange', /needs a `because`/, {
+    bad: [{ grant: 'passthrough' }],
+    good: [{ grant: 'passthrough', because: 'it is ours' }],
+  }),
+  ...values('routes[0].exchange', /must not be empty/, {
+    bad: [{ grant: 'passthrough', because: '' }],
+    good: [{ grant: 'passthrough', because: 'it is ours', expectAudience: 'a' }],
+    at: 'routes[0].exchange.because',
+  }),
+  ...values('routes[0].exchange.because', /is of no use with `grant: token-exchange`/, {
+    bad: ['it is ours'],
+    good: [undefined],
+  }),
+  ...values('routes[0].exchange', /is of no use with `grant: none`/, {
+    bad: [{ grant: 'none', audience: 'a' }],
+    good: [{ grant: 'none' }, { grant: 'none', timeout: '1s' }],
+    at: 'routes[0].exchange.audience',
+  }),
+  ...values('routes[0].exchange', /is of no use with `grant: none`/, {
+    bad: [{ grant: 'none', maxAge: '1h' }],
+    good: [{ audience: 'a', maxAge: '1h' }],
+    at: 'routes[0].exchange.maxAge',
+  }),
+  ...values('routes[0].exchange', /is of no use with `grant: passthrough`/, {
+    bad: [{ grant: 'passthrough', because: 'it is ours', scopes: ['a'] }],
+    good: [{ grant: 'passthrough', because: 'it is ours', timeout: '1s' }],
+    at: 'routes[0].exchange.scopes',
+  }),
+  ...values('routes[1].exchange', /is of no use with `grant: client-credentials`/, {
+    bad: [{ grant: 'client-credentials', audience: 'a', delegation: false }],
+    good: [{ grant: 'client-credentials', audience: 'a' }],
+    at: 'routes[1].exchange.delegation',
+  }),
+  ...values('routes[1].exchange', /needs an `audience`, a `resource` or `scopes`/, {
+    bad: [{ grant: 'client-credentials' }],
+    good: [{ grant: 'client-credentials', scopes: ['a'] }],
+  }),
+  ...values('routes[0].exchange.parameters.subject_token', /cannot be replaced/, {
+    bad: ['x'],
+    good: [{ rename: 'subjectToken' }],
+  }),
+  ...values('routes[0].exchange.parameters.subject_token', /cannot be left out/, {
+    bad: [null],
+    good: [undefined],
+  }),
+  ...values('routes[0].exchange.parameters.scope', /cannot be replaced/, {
+    bad: ['admin'],
+    good: [null, { rename: 'scopes' }],
+  }),
+  ...values('routes[0].exchange.parameters', /is no parameter that can be changed/, {
+    bad: [{ client_id: 'x' }, { client_assertion: null }, { grant_type: { rename: 'type' } }],
+    good: [{ client: 'x' }],
+  }),
+  ...values('routes[0].exchange.parameters.audience', /is no parameter that can be changed/, {
+    bad: [{ rename: 'client_id' }],
+    good: [{ rename: 'client' }],
+    at: 'routes[0].exchange.parameters.audience.rename',
+  }),
+  ...values('routes[0].exchange.parameters.audience', /a field with a meaning of its own/, {
+    bad: [{ rename: 'subject_token' }],
+    good: [{ rename: 'audiences' }],
+    at: 'routes[0].exchange.parameters.audience.rename',
+  }),
+  ...values('routes[0].exchange.parameters', /is the name of another parameter/, {
+    bad: [{ audience: { rename: 'x' }, x: 'y' }],
+    good: [{ audience: { rename: 'x' }, y: 'x' }],
+    at: 'routes[0].exchange.parameters.audience.rename',
+  }),
+  ...values('routes[0].exchange.parameters.x', /must be text, `null` or `\{ rename: NAME \}`/, {
+    bad: [7, ['a'], true],
+    good: ['7', '', null],
   }),
   ...values('routes[0].exchange.maxAge', /longer than nothing/, { bad: ['0s'], good: ['7d'] }),
   ...values('routes[0].exchange.timeout', /must be at most 1d/, { bad: ['7d'], good: ['1m'] }),

@@ -175,10 +175,20 @@ for (const [what, accessToken] of [
 }
 
 test('every profile refuses a token of another subject', () => {
+  const claims = { iss: IDENTIFIER, sub: 'alice', oid: 'her object', tid: 'her tenant' }
   for (const profile of Object.keys(PROFILES) as (keyof typeof PROFILES)[]) {
-    check({ profile })
-    refuses({ profile, claims: { sub: 'bob' } }, 'sub')
+    const { issuedTokenTypes, sameUser } = PROFILES[profile]
+    const given = { profile, answer: { issuedTokenType: issuedTokenTypes[0] }, subject: { claims } }
+    check({ ...given, claims })
+    for (const name of sameUser) refuses({ ...given, claims: { ...claims, [name]: 'bob' } }, name)
   }
+})
+
+test('a token for several audiences names all of them', () => {
+  const exchange = { audience: ['one', 'two'] }
+  check({ exchange, claims: { aud: ['two', 'one', 'three'] } })
+  refuses({ exchange, claims: { aud: ['one'] } }, 'aud')
+  check({ exchange: { ...exchange, expectAudience: 'one' }, claims: { aud: ['one'] } })
 })
 
 test('nothing of the issued token is told to the caller', () => {

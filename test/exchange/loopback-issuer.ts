@@ -71,7 +71,7 @@ export function exchange(
   given: Partial<TokenRequest> = {},
 ): Promise<TokenAnswer> {
   const form = new URLSearchParams({ subject_token: 'theirs' })
-  return endpoint.request({ grantType: GRANT, form, timeoutMs: 10_000, ...given })
+  return endpoint.request({ grantType: GRANT, form, about: 'subject', timeoutMs: 10_000, ...given })
 }
 
 export async function failure(promise: Promise<unknown>): Promise<GatewayError> {

@@ -1,18 +1,28 @@
 import type { Permit } from '../../authorize/authorize.ts'
 import { ACCESS_TOKEN_TYPE, type Profile } from '../profiles.ts'
+import { setTarget } from './target.ts'
 
 export const TOKEN_EXCHANGE_GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange'
 
-/** The form of an exchange of the subject token (RFC 8693, section 2.1), without client authentication. Pure. */
-export function tokenExchangeForm({ subject, route }: Permit, profile: Profile): URLSearchParams {
-  const { audience, resource, scopes } = route.exchange
+/**
+ * The form of an exchange of the subject token (RFC 8693, section 2.1), without client authentication. Pure.
+ *
+ * @param actorToken who acts for the subject; absent: the issued token is the subject's alone
+ */
+export function tokenExchangeForm(
+  { subject, route }: Permit,
+  { requestedTokenType }: Profile,
+  actorToken?: string,
+): URLSearchParams {
   const form = new URLSearchParams({
     subject_token: subject.value,
     subject_token_type: ACCESS_TOKEN_TYPE,
-    requested_token_type: profile.requestedTokenType,
   })
-  if (audience !== undefined) form.set('audience', audience)
-  if (resource !== undefined) form.set('resource', resource)
-  if (scopes.length > 0) form.set('scope', scopes.join(' '))
+  if (requestedTokenType !== undefined) form.set('requested_token_type', requestedTokenType)
+  if (actorToken !== undefined) {
+    form.set('actor_token', actorToken)
+    form.set('actor_token_type', ACCESS_TOKEN_TYPE)
+  }
+  setTarget(form, route.exchange)
   return form
 }

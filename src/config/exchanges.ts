@@ -1,0 +1,170 @@
+import type { z } from 'zod'
+import type { Api, ExchangeConfig, Grant } from './config.ts'
+import type { Faults, Path } from './faults.ts'
+import { many, mapping } from './parts.ts'
+import { MANNERS, type Manner } from './profiles.ts'
+import type { routeSchema } from './schema.ts'
+
+export type ExchangeInput = z.output<typeof routeSchema.shape.exchange>
+
+/**
+ * What a route's `exchange` becomes; undefined where something is wrong with it, or with what it depends on.
+ *
+ * @param raw as it was written: an option that means nothing beside the grant is a fault, its default is not
+ */
+export function resolveExchange(
+  input: ExchangeInput,
+  raw: unknown,
+  {
+    api,
+    at,
+    faults,
+  }: { readonly api: Api | undefined; readonly at: Path; readonly faults: Faults },
+): ExchangeConfig | undefined {
+  const manner = api && MANNERS[api.issuer.profile]
+  const grant = input.grant ?? manner?.grants[0] ?? 'token-exchange'
+  const judge: Judge = { input, grant, at, faults }
+  refuseUseless(judge, mapping(raw))
+  refuseParameters(judge)
+  if (api === undefined || manner === undefined) refuseAimless(judge)
+  else refuseForeign(judge, manner, api.issuer.profile)
+  if (grant === 'passthrough' && input.because === undefined) {
+    faults.add(at, '`passthrough` needs a `because`: it hands the token of a caller on')
+  }
+  return faults.within(at) ? undefined : configOf(input, grant)
+}
+
+interface Judge {
+  readonly input: ExchangeInput
+  readonly grant: Grant
+  readonly at: Path
+  readonly faults: Faults
+}
+
+/** With these no token endpoint is asked. */
+export function isExchanged(grant: Grant): boolean {
+  return grant !== 'passthrough' && grant !== 'none'
+}
+
+const ALWAYS = ['grant', 'timeout']
+
+/** What an option would be ignored for, it is refused for: who writes it expects something of it. */
+function refuseUseless({ grant, at, faults }: Judge, raw: Readonly<Record<string, unknown>>): void {
+  const useless = (key: string): boolean => {
+    if (ALWAYS.includes(key)) return false
+    if (key === 'because') return grant !== 'passthrough'
+    if (key === 'delegation') return grant !== 'token-exchange'
+    return grant === 'passthrough' ? key !== 'expectAudience' : grant === 'none'
+  }
+  for (const key of Object.keys(raw).filter(useless)) {
+    faults.add([...at, key], `is of no use with \`grant: ${grant}\``)
+  }
+}
+
+function refuseForeign({ input, grant, at, faults }: Judge, manner: Manner, profile: string): void {
+  if (!manner.grants.includes(grant)) {
+    const known = manner.grants.map((one) => `\`${one}\``).join(', ')
+    return faults.add([...at, 'grant'], `profile \`${profile}\` takes one of ${known}`)
+  }
+  if (!isExchanged(grant)) return
+  if (input.delegation === true && !manner.delegation) {
+    faults.add([...at, 'delegation'], `profile \`${profile}\` takes no actor token`)
+  }
+  const audiences = many(input.audience).length
+  if (manner.audiences === 'none' && audiences > 0) {
+    faults.add(
+      [...at, 'audience'],
+      `profile \`${profile}\` takes none: its target is named by \`scopes\``,
+    )
+  } else if (manner.audiences === 'one' && audiences > 1) {
+    faults.add([...at, 'audience'], `profile \`${profile}\` takes a single one`)
+  }
+  if (!manner.resources && input.resource !== undefined) {
+    faults.add([...at, 'resource'], `profile \`${profile}\` knows no resource indicators`)
+  }
+  const refused = input.scopes.find((scope) => manner.refusedScopes.includes(scope))
+  if (refused !== undefined) {
+    faults.add([...at, 'scopes'], `profile \`${profile}\` gives no \`${refused}\` for an exchange`)
+  }
+  refuseTargetless({ input, grant, at, faults }, manner, profile)
+}
+
+/** Nothing may be asked for that says nowhere whom the issued token is for. */
+function refuseTargetless(
+  { input, grant, at, faults }: Judge,
+  manner: Manner,
+  profile: string,
+): void {
+  const hasTarget = input.audience !== undefined || input.resource !== undefined
+  if (manner.needsScopes && input.scopes.length === 0) {
+    faults.add(at, `needs \`scopes\` with profile \`${profile}\``)
+  } else if (!hasTarget && manner.audiences !== 'none' && grant === 'token-exchange') {
+    faults.add(at, manner.resources ? 'needs an `audience` or a `resource`' : 'needs an `audience`')
+  } else {
+    refuseAimless({ input, grant, at, faults })
+  }
+}
+
+/** Whatever the profile is. */
+function refuseAimless({ input, grant, at, faults }: Judge): void {
+  const aims = [input.audience ?? [], input.resource ?? [], input.scopes].flat()
+  if (isExchanged(grant) && aims.length === 0) {
+    faults.add(at, 'needs an `audience`, a `resource` or `scopes`')
+  }
+}
+
+/** What has an option of its own is said there, where it also is part of what is checked. */
+const SAID_ELSEWHERE: ReadonlySet<string> = new Set([
+  'subject_token',
+  'assertion',
+  'actor_token',
+  'audience',
+  'resource',
+  'scope',
+])
+/** Without these nobody is exchanged. */
+const NEEDED: ReadonlySet<string> = new Set(['subject_token', 'assertion'])
+
+function refuseParameters({ input, at, faults }: Judge): void {
+  const names = new Set(Object.keys(input.parameters))
+  for (const [name, value] of Object.entries(input.parameters)) {
+    const path = [...at, 'parameters', name]
+    if (typeof value === 'string' && SAID_ELSEWHERE.has(name)) {
+      faults.add(
+        path,
+        'cannot be replaced: it comes from the request or from an option of the route',
+      )
+    } else if (value === null && NEEDED.has(name)) {
+      faults.add(path, 'cannot be left out: it is the token that is exchanged')
+    } else if (typeof value === 'object' && value !== null) {
+      if (names.has(value.rename)) {
+        faults.add([...path, 'rename'], 'is the name of another parameter')
+      } else if (SAID_ELSEWHERE.has(value.rename)) {
+        faults.add([...path, 'rename'], 'is the name of a field with a meaning of its own')
+      }
+      names.add(value.rename)
+    }
+  }
+}
+
+function configOf(input: ExchangeInput, grant: Grant): ExchangeConfig {
+  const { maxAge, defaultLifetime, timeout, because = '', delegation = false, ...asked } = input
+  const common = {
+    ...asked,
+    audience: asked.audience,
+    resource: asked.resource,
+    expectAudience: asked.expectAudience,
+    extraScopes: asked.extraScopes,
+    maxAgeMs: maxAge,
+    defaultLifetimeMs: defaultLifetime,
+    timeoutMs: timeout,
+  }
+  switch (grant) {
+    case 'token-exchange':
+      return { ...common, grant, delegation }
+    case 'passthrough':
+      return { ...common, grant, because }
+    default:
+      return { ...common, grant }
+  }
+}

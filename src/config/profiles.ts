@@ -1,0 +1,65 @@
+import type { Grant, ProfileName } from './config.ts'
+
+/** What a configuration may say of a kind of issuer. What is sent and what comes back stands in `exchange/profiles.ts`. */
+export interface Manner {
+  /** What its token endpoint takes. The first is the default. */
+  readonly grants: readonly Grant[]
+  /** How a client that has a secret authenticates unless it says so. */
+  readonly secretMethod: 'client_secret_post' | 'client_secret_basic'
+  /** How many audiences one exchange may name. */
+  readonly audiences: 'none' | 'one' | 'many'
+  /** Whether it knows resource indicators (RFC 8707). */
+  readonly resources: boolean
+  /** Whether an exchange must name its scopes. */
+  readonly needsScopes: boolean
+  /** Scopes that an exchange cannot ask for. */
+  readonly refusedScopes: readonly string[]
+  /** Whether it takes an actor token (RFC 8693, section 2.1). */
+  readonly delegation: boolean
+}
+
+const RFC8693: Manner = {
+  grants: ['token-exchange', 'client-credentials', 'passthrough', 'none'],
+  // RFC 6749, section 2.3.1: every issuer takes Basic.
+  secretMethod: 'client_secret_basic',
+  audiences: 'many',
+  resources: true,
+  needsScopes: false,
+  refusedScopes: [],
+  delegation: true,
+}
+
+const AUTH0_LEGACY: Manner = {
+  ...RFC8693,
+  // Auth0's clients are made for POST.
+  secretMethod: 'client_secret_post',
+  audiences: 'one',
+  resources: false,
+  delegation: false,
+}
+
+export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
+  // On-Behalf-Of answers no refresh token.
+  auth0: { ...AUTH0_LEGACY, refusedScopes: ['offline_access'] },
+  'auth0-legacy': AUTH0_LEGACY,
+  rfc8693: RFC8693,
+  keycloak: { ...RFC8693, resources: false, delegation: false },
+  entra: {
+    grants: ['jwt-bearer', 'client-credentials', 'passthrough', 'none'],
+    secretMethod: 'client_secret_post',
+    audiences: 'none',
+    resources: false,
+    needsScopes: true,
+    refusedScopes: [],
+    delegation: false,
+  },
+  okta: {
+    ...RFC8693,
+    audiences: 'one',
+    resources: false,
+    needsScopes: true,
+    refusedScopes: ['openid', 'offline_access'],
+    delegation: false,
+  },
+  zitadel: { ...RFC8693, resources: false },
+}

@@ -1,0 +1,17 @@
+import type { Permit } from '../../authorize/authorize.ts'
+import { setTarget } from './target.ts'
+
+export const JWT_BEARER_GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
+/**
+ * The form of Microsoft Entra ID's On-Behalf-Of: the subject token as the assertion of RFC 7523, section 2.1, and the
+ * target in `scope`. Without client authentication. Pure.
+ */
+export function jwtBearerForm({ subject, route }: Permit): URLSearchParams {
+  const form = new URLSearchParams({
+    assertion: subject.value,
+    requested_token_use: 'on_behalf_of',
+  })
+  setTarget(form, route.exchange)
+  return form
+}

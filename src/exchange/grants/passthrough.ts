@@ -1,0 +1,22 @@
+import type { Permit } from '../../authorize/authorize.ts'
+import { GatewayError } from '../../errors.ts'
+import type { IssuedToken } from '../issued.ts'
+
+/**
+ * The subject token itself, for as long as it lives. Only where the route says so and why: never in place of an exchange
+ * that failed. It was verified and authorized for this request; `expectAudience` is checked here.
+ *
+ * @throws {GatewayError} `not_permitted` where the token is not for that audience, too
+ */
+export function passthrough({ subject, route }: Permit): IssuedToken {
+  const { expectAudience } = route.exchange
+  if (expectAudience !== undefined && ![subject.claims['aud']].flat().includes(expectAudience)) {
+    throw new GatewayError('not_permitted', 'the access token is not for the upstream')
+  }
+  return {
+    scheme: 'Bearer',
+    value: subject.value,
+    expiresAt: subject.expiresAt,
+    scopes: [...subject.scopes],
+  }
+}
