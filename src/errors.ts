@@ -95,7 +95,8 @@ export function errorAnswer(error: GatewayError, requestId: string): ErrorAnswer
     code: error.code,
     request_id: requestId,
   })
-  return { status: error.status, headers, body }
+  // For whoever reads it in a terminal.
+  return { status: error.status, headers, body: `${body}\n` }
 }
 
 /** RFC 6750, section 3.1, and RFC 9470, section 3. */

@@ -190,21 +190,23 @@ for (const [error, status, code] of decisions) {
   })
 }
 
-test('an issued token of another subject is never forwarded', async (t) => {
-  const { issuer, upstream, gateway } = await world(t)
-  issuer.answer = async (form, response) => {
-    const access_token = await issuer.sign({ sub: 'user|mallory', aud: form.get('audience') ?? '' })
-    await issuer.issue(form, response, { access_token })
-  }
-  const token = await issuer.token()
-  const refused = await fetch(`${gateway.origin}/orders`, bearer(token))
-  assert.equal(refused.status, 502)
-  assert.equal(((await refused.json()) as Problem).code, 'exchange_misconfigured')
-  assert.equal(upstream.received.length, 0)
-
-  issuer.answer = issuer.issue
-  assert.equal((await fetch(`${gateway.origin}/orders`, bearer(token))).status, 200)
-})
+for (const [sub, status] of [
+  ['user|alice', 200],
+  ['user|mallory', 502],
+] as const) {
+  test(`an issued token of ${sub} for a subject token of user|alice is answered ${status}`, async (t) => {
+    const { issuer, upstream, gateway } = await world(t)
+    issuer.answer = async (form, response) => {
+      const access_token = await issuer.sign({ sub, aud: form.get('audience') ?? '' })
+      await issuer.issue(form, response, { access_token })
+    }
+    const response = await fetch(`${gateway.origin}/orders`, bearer(await issuer.token()))
+    assert.equal(response.status, status)
+    if (status === 200) return
+    assert.equal(((await response.json()) as Problem).code, 'exchange_misconfigured')
+    assert.equal(upstream.received.length, 0)
+  })
+}
 
 test('an upstream that refuses the issued token is our 502, not the caller’s 401', async (t) => {
   const issuer = await startIssuer(t)
@@ -285,6 +287,25 @@ test('a caller that sends a megabyte to be refused reads the refusal', async (t)
   const head = `POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`
   const last = 'GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
   assert.deepEqual(await conversation(gateway, head + body + last), ['401', '404'])
+})
+
+test('a target that Express cannot read is refused as any other, and recorded', async (t) => {
+  const { upstream, gateway } = await world(t)
+  const target = 'http://[::1/orders'
+  const bytes = `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`
+  assert.deepEqual(await conversation(gateway, bytes), ['400'])
+  assert.match(gateway.logged(), /"result":"invalid_request_target"/)
+  assert.equal(upstream.received.length, 0)
+})
+
+test('a token in the path is served, and does not get into the log', async (t) => {
+  const { issuer, upstream, gateway } = await world(t)
+  const token = await issuer.token()
+  const response = await fetch(`${gateway.origin}/orders/${token}/items`, bearer(token))
+  assert.equal(response.status, 200)
+  assert.equal(upstream.received[0]?.url, `/orders/${token}/items`)
+  assert.match(gateway.logged(), /"path":"\/orders\/\[masked\]\/items"/)
+  assert.equal(gateway.logged().includes(token.split('.')[1] ?? ''), false)
 })
 
 /** The statuses that come back for these bytes on one connection. */

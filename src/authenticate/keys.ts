@@ -28,8 +28,9 @@ export interface KeySet {
 const FRESH_FOR_MS = 10 * 60_000
 const STALE_FOR_MS = 60 * 60_000
 // A flood of unknown key ids makes no more than one request in this time, and delays a new key by no more.
-const COOLDOWN_MS = 5_000
-const RETRY_AFTER_SECONDS = 5
+const COOLDOWN_SECONDS = 5
+// While there are no keys at all everybody waits for them, and an issuer that was started a moment late is there soon.
+const RETRY_AFTER_SECONDS = 1
 
 export function createKeys(identifier: string, metadata: Metadata, outbound: Outbound): Keys {
   const keys = createRefreshed({
@@ -40,12 +41,13 @@ export function createKeys(identifier: string, metadata: Metadata, outbound: Out
     },
     freshForMs: FRESH_FOR_MS,
     staleForMs: STALE_FOR_MS,
-    cooldownMs: COOLDOWN_MS,
+    cooldownMs: COOLDOWN_SECONDS * 1_000,
+    retryAfterMs: RETRY_AFTER_SECONDS * 1_000,
   })
   return {
     epoch: () => keys.peek()?.epoch ?? '',
-    current: async () => available(async () => keys.current()),
-    renewed: async () => available(async () => keys.renewed()),
+    current: async () => available(async () => keys.current(), RETRY_AFTER_SECONDS),
+    renewed: async () => available(async () => keys.renewed(), COOLDOWN_SECONDS),
   }
 }
 
@@ -59,14 +61,18 @@ function keySet(text: string): KeySet {
 }
 
 /** Not knowing the keys says nothing about the token: an outage, never a 401. */
-async function available(load: () => Promise<KeySet>): Promise<KeySet> {
+async function available(load: () => Promise<KeySet>, retryAfter: number): Promise<KeySet> {
   try {
     return await load()
   } catch (cause) {
-    keysUnavailable("the issuer's keys cannot be had", cause)
+    keysUnavailable("the issuer's keys cannot be had", cause, retryAfter)
   }
 }
 
-export function keysUnavailable(detail: string, cause: unknown): never {
-  throw new GatewayError('keys_unavailable', detail, { cause, retryAfter: RETRY_AFTER_SECONDS })
+export function keysUnavailable(
+  detail: string,
+  cause: unknown,
+  retryAfter = COOLDOWN_SECONDS,
+): never {
+  throw new GatewayError('keys_unavailable', detail, { cause, retryAfter })
 }

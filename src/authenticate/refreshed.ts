@@ -6,6 +6,8 @@ export interface RefreshedOptions<Value> {
   readonly staleForMs: number
   /** The least time between two loads, in milliseconds, whoever asks for them. */
   readonly cooldownMs: number
+  /** The same after a load that failed with nothing known, where everybody waits for it. Default: no shorter. */
+  readonly retryAfterMs?: number
 }
 
 /** A value of the issuer's that is kept, renewed in the background, and survives the issuer for a while. */
@@ -22,7 +24,7 @@ export interface Refreshed<Value> {
 }
 
 export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refreshed<Value> {
-  const { load, freshForMs, staleForMs, cooldownMs } = options
+  const { load, freshForMs, staleForMs, cooldownMs, retryAfterMs = cooldownMs } = options
   let known: { readonly value: Value; readonly at: number } | undefined
   /** Of the last load; undefined where that gave a value. */
   let failure: Error | undefined
@@ -52,7 +54,8 @@ export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refres
   }
 
   function cooling(): boolean {
-    return loading === undefined && within(cooldownMs, askedAt)
+    const spanMs = failure !== undefined && !usable() ? retryAfterMs : cooldownMs
+    return loading === undefined && within(spanMs, askedAt)
   }
 
   return {

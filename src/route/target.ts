@@ -70,6 +70,8 @@ const PATH_FAULTS: readonly Fault[] = [
   [/\/\.{1,2}(?:[/;]|%(?:25)*3b|$)/i, 'holds a dot segment'],
   [/\/;/, 'holds a segment of parameters alone'],
   [/%(?![0-9a-f]{2})/i, 'holds a malformed percent-encoding'],
+  // Some servers end the path here, or trim it.
+  [/%(?:25)*(?:[01][0-9a-f]|7f)/i, 'holds an encoded control character'],
   // RFC 3986, section 6.2.2.2: an encoded unreserved character is the character itself, to some. `%25` before it, once
   // or more, is the same for those that decode twice. With `/`, `\` and NUL they make two paths out of one.
   [

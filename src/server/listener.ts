@@ -1,6 +1,6 @@
 import http from 'node:http'
 import type { Duplex } from 'node:stream'
-import express, { type Express } from 'express'
+import express, { type Express, type Request, type Response } from 'express'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import { nextRequestId } from '../gateway.ts'
 
@@ -20,14 +20,19 @@ export function createApp(): Express {
   return app
 }
 
+export type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown
+
 /**
- * The HTTP server of an application.
+ * The HTTP server of an application. What Express itself gives up on, because it cannot read the target, goes to
+ * `unrouted`, which answers in our form.
  *
  * Express gives each request and response its application's prototypes by `Object.setPrototypeOf`, which on Node 22 and
  * before makes every later property look-up slow: two to three times less throughput. Here they are born with those
  * prototypes, and setting them again changes nothing.
  */
-export function createServer(app: Express): http.Server {
+export function createServer(app: Express, unrouted: Listener = refuseUnread): http.Server {
+  const listener: Listener = (request, response) =>
+    app(request as Request, response as Response, () => unrouted(request, response))
   const server = http.createServer(
     {
       ...presetPrototypes(app),
@@ -37,25 +42,26 @@ export function createServer(app: Express): http.Server {
       insecureHTTPParser: false,
       requireHostHeader: true,
     },
-    app,
+    listener,
   )
   // Node would answer 100 before anyone has looked at the token.
-  server.on('checkContinue', app)
-  server.on('checkExpectation', app)
+  server.on('checkContinue', listener)
+  server.on('checkExpectation', listener)
+  server.on('connect', refuseTunnel)
   server.on('clientError', refuseMalformed)
   return server
 }
 
 function presetPrototypes(app: Express): http.ServerOptions {
-  class Request extends http.IncomingMessage {}
-  class Response<
+  class PresetRequest extends http.IncomingMessage {}
+  class PresetResponse<
     Of extends http.IncomingMessage = http.IncomingMessage,
   > extends http.ServerResponse<Of> {}
-  Object.setPrototypeOf(Request.prototype, app.request)
-  Object.setPrototypeOf(Response.prototype, app.response)
-  app.request = Request.prototype as unknown as express.Request
-  app.response = Response.prototype as unknown as express.Response
-  return { IncomingMessage: Request, ServerResponse: Response } as http.ServerOptions
+  Object.setPrototypeOf(PresetRequest.prototype, app.request)
+  Object.setPrototypeOf(PresetResponse.prototype, app.response)
+  app.request = PresetRequest.prototype as unknown as Request
+  app.response = PresetResponse.prototype as unknown as Response
+  return { IncomingMessage: PresetRequest, ServerResponse: PresetResponse } as http.ServerOptions
 }
 
 /** What is not HTTP never reaches the path; it is answered in the same form all the same. */
@@ -70,6 +76,24 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? new GatewayError('request_timeout', 'the request did not arrive in time')
         : new GatewayError('invalid_request', 'the request is not well-formed HTTP/1.1')
+  endWith(socket, refusal)
+}
+
+function refuseUnread(_request: http.IncomingMessage, response: http.ServerResponse): void {
+  const refusal = new GatewayError('invalid_request_target', 'the request target cannot be read')
+  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
+  response.writeHead(status, headers).end(body)
+}
+
+/** RFC 9110, section 9.3.6: Node hands over the connection of a CONNECT, and closes it where nobody takes it. */
+function refuseTunnel(_request: http.IncomingMessage, socket: Duplex): void {
+  endWith(
+    socket,
+    new GatewayError('method_not_allowed', 'there are no tunnels here', { allow: [] }),
+  )
+}
+
+function endWith(socket: Duplex, refusal: GatewayError): void {
   const { status, headers, body } = errorAnswer(refusal, nextRequestId())
   const lines = Object.entries({
     ...headers,

@@ -99,7 +99,7 @@ function accessLine(
 ): string {
   let line =
     `{"level":"info","time":"${isoTime()}","msg":"request","request_id":"${id}"` +
-    `,"method":"${request.method}","path":${quoted(target.path)}` +
+    `,"method":"${request.method}","path":${quoted(shown(target.path))}` +
     `,"status":${status},"result":"${result}","duration_ms":${rounded(endedAt - startedAt)}`
   if (route !== undefined) line += `,"route":${quoted(route.name)}`
   if (subject !== undefined) line += `,"token":"${subject.fingerprint}"`
@@ -109,6 +109,14 @@ function accessLine(
   }
   if (proxyAt !== undefined) line += `,"upstream_ms":${rounded(endedAt - proxyAt)}`
   return line + '}'
+}
+
+const SHORT = 64
+const TOKEN_SHAPED = /[\w~+=%-]{8,}(?:\.[\w~+=%-]*){2,}|[\w~+=%.-]{80,}/g
+
+/** Some put tokens into paths, which is their right; a log is no place for them. */
+function shown(path: string): string {
+  return path.length <= SHORT ? path : path.replace(TOKEN_SHAPED, '[masked]')
 }
 
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/

@@ -29,7 +29,7 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
 
   const app = createApp()
   app.use(gateway)
-  const traffic = createServer(app)
+  const traffic = createServer(app, gateway)
   const admin = createServer(
     createAdmin({ metrics, token: config.admin.token, ready: () => !draining, ailments }),
   )

@@ -90,3 +90,24 @@ export async function resident(): Promise<number> {
   }
   return least
 }
+
+const MOST_ROUNDS = 16
+
+/**
+ * What is held once it has stopped growing, in bytes. What V8 and the allocator take for the first bodies they keep, for
+ * longer on some versions of Node than on others: that says nothing about what a body leaves behind.
+ */
+export async function plateau(
+  load: () => Promise<unknown>,
+  held: () => Promise<number> = resident,
+): Promise<number> {
+  let most = 0
+  let steady = 0
+  for (let round = 0; round < MOST_ROUNDS && steady < 3; round++) {
+    await load()
+    const now = await held()
+    steady = now < most + MIB ? steady + 1 : 0
+    most = Math.max(most, now)
+  }
+  return most
+}

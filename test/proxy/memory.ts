@@ -5,7 +5,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { createProxy } from '../../src/proxy/proxy.ts'
-import { MIB, resident, roundTrip } from './bodies.ts'
+import { MIB, plateau, resident, roundTrip } from './bodies.ts'
 import { route, token } from './upstream.ts'
 
 const upstream = fork(fileURLToPath(new URL('large-upstream.js', import.meta.url)))
@@ -20,9 +20,7 @@ server.listen(0, '127.0.0.1')
 await once(server, 'listening')
 const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
-// Twice, because what a first large body warms up is not what bodies leave behind.
-for (let round = 0; round < 2; round++) await roundTrip({ origin, up: 64 * MIB, down: 64 * MIB })
-const small = await resident()
+const small = await plateau(() => roundTrip({ origin, up: 64 * MIB, down: 64 * MIB }))
 await roundTrip({ origin, up: 256 * MIB, down: 256 * MIB })
 const large = await resident()
 process.stdout.write(JSON.stringify({ small, large }))

@@ -129,3 +129,9 @@ test('bytes that are not HTTP after a request that waits for its answer are not 
   )
   assert.equal(seen, 1)
 })
+
+test('CONNECT gets an answer, and no tunnel', async (t) => {
+  const { port } = new URL(await listen(t, createServer(createApp())))
+  const answer = await exchange(Number(port), 'CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n')
+  assert.match(answer, /^HTTP\/1\.1 405 /)
+})
