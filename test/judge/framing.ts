@@ -177,12 +177,12 @@ async function send(
   wire.socket.destroy()
 }
 
-/** The statuses that came, when there are so many or the connection has ended. */
+/** The statuses that came, also behind a body that ends without a line end, when there are so many or the connection has ended. */
 async function answers(wire: Wire, count: number, what: string): Promise<readonly string[]> {
   let ended = false
   void wire.closed.then(() => (ended = true))
   const statuses = (): readonly string[] =>
-    Array.from(wire.text().matchAll(/^HTTP\/1\.1 (\d{3}) /gm), ([, status]) => status!)
+    Array.from(wire.text().matchAll(/HTTP\/1\.1 (\d{3}) /g), ([, status]) => status!)
   while (statuses().length < count && !ended) {
     const more = new Promise<void>((resolve) => wire.socket.once('data', () => resolve()))
     await within(LONGEST_WAIT_MS, `the answer to ${what}`, Promise.race([more, wire.closed]))

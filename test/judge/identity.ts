@@ -1,4 +1,5 @@
 import type http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { respond, startIssuer, type TestIssuer } from '../issuer.ts'
 import { unsignedJwt } from '../support.ts'
 import { startGateway, startUpstream, type Received, type Scope } from '../system.ts'
@@ -33,7 +34,7 @@ export async function judgeIdentity(
 ): Promise<Finding> {
   const faults = new Faults()
   const issuer = await startIssuer(scope)
-  const issued = rememberIssued(issuer)
+  const issued = rememberIssued(issuer, seed)
   const upstream = await startUpstream(scope, (received, response) => {
     // The upstream remembers nothing by itself: it would be most of what this process holds.
     upstream.received.length = 0
@@ -57,11 +58,19 @@ export async function judgeIdentity(
     if (count === 0) faults.add(`the load had no ${what} in it`)
   }
   const cache = `${hit} hits, ${joined} joined, ${miss} misses of ${size.cacheEntries} entries`
-  const counts = { seed, users: size.users, ...crowd.counts, cache, exchanges: issued.size }
+  const { expired } = crowd
+  const counts = {
+    users: size.users,
+    ...crowd.counts,
+    'expired on the way': expired,
+    cache,
+    exchanges: issued.size,
+  }
   return { counts, faults: faults.told }
 }
 
 const CALLERS = 64
+const SLOWEST_EXCHANGE_MS = 20
 const STOREFRONT = 'https://storefront.example'
 /** By the route's first segment. */
 const AUDIENCES: Readonly<Record<string, string>> = {
@@ -108,10 +117,13 @@ interface Issued {
 }
 
 /** No two tokens of this issuer are alike, and it knows whose each is. */
-function rememberIssued(issuer: TestIssuer): ReadonlyMap<string, Issued> {
+function rememberIssued(issuer: TestIssuer, seed: number): ReadonlyMap<string, Issued> {
   const issued = new Map<string, Issued>()
-  issuer.answer = (form, response) => {
+  issuer.answer = async (form, response) => {
+    // Half of them take a while, so that others come and go meanwhile.
+    const slow = random(seed, -2 - issued.size)
     issuer.exchanges.length = 0
+    if (slow.oneIn(2)) await sleep(slow.below(SLOWEST_EXCHANGE_MS))
     const user = subjectOf(form.get('subject_token') ?? '')
     const audience = form.get('audience') ?? ''
     const lifetime = ISSUED_SECONDS[issued.size % ISSUED_SECONDS.length]!
@@ -171,6 +183,8 @@ const WRONG_TOKENS = ['of two halves', 'spelled otherwise', 'for another API', '
 
 class Crowd {
   readonly counts = { served: 0, aborted: 0, refused: 0 }
+  /** Tokens that were good when they were sent, and refused when they arrived. */
+  expired = 0
   readonly #options: CrowdOptions
   readonly #subjects = new Map<string, Promise<Subject>>()
 
@@ -213,8 +227,10 @@ class Crowd {
       this.counts.aborted++
       return
     }
-    // It may have expired on its way.
-    if (answered.status === 401 && Date.now() >= expiresAt) return
+    if (answered.status === 401 && Date.now() >= expiresAt) {
+      this.expired++
+      return
+    }
     this.counts.served++
     const expected = JSON.stringify({ canary, user, audience: AUDIENCES[route], body })
     this.#options.faults.unless(answered.text, expected, `the answer to ${canary}`)
