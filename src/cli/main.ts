@@ -13,6 +13,7 @@ interface Entry {
 const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'run the gateway', load: () => import('./serve.ts') },
   check: { summary: 'check the configuration', load: () => import('./check.ts') },
+  exchange: { summary: 'exchange one token, in the open', load: () => import('./exchange.ts') },
   demo: { summary: 'walk the whole path on this machine', load: () => import('./demo.ts') },
   tenant: { summary: 'run the embedded Auth0-shaped tenant', load: () => import('./tenant.ts') },
   schema: { summary: 'print the JSON Schema', load: () => import('./schema.ts') },

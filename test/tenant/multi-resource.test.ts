@@ -118,6 +118,13 @@ test('one family serves several APIs in turn, and rotates with each', async (t) 
   assertRefused(await refresh(tenant, nextOf(again)), 403, 'invalid_grant')
 })
 
+test('a policy cannot give offline_access at another API', async (t) => {
+  const { tenant, spa, token } = await loggedIn(t)
+  spa.refresh_token.policies = [{ audience: ORDERS, scope: ['orders:read', 'offline_access'] }]
+  const answered = await refresh(tenant, token, { audience: ORDERS })
+  assert.deepEqual((await given(tenant, answered))[1], 'orders:read')
+})
+
 test('a policy that names an API which is gone is none', async (t) => {
   const { tenant, spa, token } = await loggedIn(t)
   spa.refresh_token.policies = [{ audience: 'https://gone.example', scope: ['a'] }]

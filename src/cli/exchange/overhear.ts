@@ -1,0 +1,123 @@
+import type { Outbound, OutboundRequest } from '../../outbound.ts'
+import type { Secrets } from './secrets.ts'
+
+/** One request to a token endpoint, as it was sent, without its secrets. */
+export interface Asked {
+  readonly url: string
+  readonly clientAuthentication: string
+  readonly form: readonly { readonly name: string; readonly value: string }[]
+  /** Absent where no answer came. */
+  answer?: Answered
+}
+
+export interface Answered {
+  readonly status: number
+  readonly milliseconds: number
+  /** Members that are no credentials, as they came. */
+  readonly members: Readonly<Record<string, unknown>>
+  /** Names of all others. */
+  readonly withheld: readonly string[]
+  /** Of the access token, where it can be read; its signature is not verified. */
+  readonly claims?: Readonly<Record<string, unknown>>
+}
+
+// What is not named here may be a credential, whatever it is called: a route can send fields of its own.
+const FORM_SHOWN: ReadonlySet<string> = new Set([
+  ...['grant_type', 'subject_token_type', 'actor_token_type', 'requested_token_type', 'audience'],
+  ...['resource', 'scope', 'client_id', 'client_assertion_type', 'requested_token_use'],
+])
+const ANSWER_SHOWN: ReadonlySet<string> = new Set([
+  ...['token_type', 'issued_token_type', 'expires_in', 'scope', 'error', 'error_description'],
+])
+
+export interface OverhearOptions {
+  readonly secrets: Secrets
+  /** What stands in the place of a value that is the subject token. */
+  readonly nameOf: (value: string) => string | undefined
+}
+
+/** An outbound that notes each request to a token endpoint, and what came back: what is told is what was sent. */
+export function overhear(
+  outbound: Outbound,
+  { secrets, nameOf }: OverhearOptions,
+): { readonly outbound: Outbound; readonly asked: readonly Asked[] } {
+  const asked: Asked[] = []
+
+  function note(url: string, { headers = {}, body = '' }: OutboundRequest): Asked {
+    const form = new URLSearchParams(body)
+    const fields = [...form].map(([name, value]) => {
+      const shown = nameOf(value) ?? (FORM_SHOWN.has(name) ? value : undefined)
+      if (shown === undefined) secrets.add(value)
+      return { name, value: shown ?? '[withheld]' }
+    })
+    return {
+      url,
+      clientAuthentication: authenticationOf(form, sends('authorization', headers)),
+      form: fields,
+    }
+  }
+
+  async function fetch(url: string, init: OutboundRequest = {}): Promise<Response> {
+    if (init.method !== 'POST') return outbound.fetch(url, init)
+    const one = note(url, init)
+    asked.push(one)
+    const startedAt = performance.now()
+    const response = await outbound.fetch(url, init)
+    const text = await response.clone().text()
+    one.answer = {
+      status: response.status,
+      milliseconds: Math.round(performance.now() - startedAt),
+      ...describe(text, secrets),
+    }
+    return response
+  }
+
+  return { outbound: { fetch, close: () => outbound.close() }, asked }
+}
+
+function sends(name: string, headers: NonNullable<OutboundRequest['headers']>): boolean {
+  const given = Symbol.iterator in headers ? headers : Object.entries(headers)
+  return Array.from(given, ([one]) => one.toLowerCase()).includes(name)
+}
+
+/** RFC 6749, section 2.3.1, and RFC 7523, section 2.2; what a connection proves is not seen here. */
+function authenticationOf(form: URLSearchParams, hasHeader: boolean): string {
+  if (hasHeader) return 'client_secret_basic'
+  if (form.has('client_secret')) return 'client_secret_post'
+  return form.has('client_assertion') ? 'client_assertion' : 'none in the request'
+}
+
+function describe(
+  text: string,
+  secrets: Secrets,
+): Pick<Answered, 'members' | 'withheld' | 'claims'> {
+  const answer = jsonObject(text)
+  if (answer === undefined) return { members: {}, withheld: ['a body that is no JSON object'] }
+  const entries = Object.entries(answer)
+  for (const [name, value] of entries) {
+    if (!ANSWER_SHOWN.has(name) && typeof value === 'string') secrets.add(value)
+  }
+  const { access_token: token } = answer
+  const [, payload, signature, ...more] = typeof token === 'string' ? token.split('.') : []
+  const readable = payload !== undefined && signature !== undefined && more.length === 0
+  const claims = readable
+    ? jsonObject(Buffer.from(payload, 'base64url').toString('utf8'))
+    : undefined
+  return {
+    members: Object.fromEntries(entries.filter(([name]) => ANSWER_SHOWN.has(name))),
+    withheld: entries.map(([name]) => name).filter((name) => !ANSWER_SHOWN.has(name)),
+    ...(claims && { claims }),
+  }
+}
+
+function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      return value as Readonly<Record<string, unknown>>
+    }
+  } catch {
+    // What is no JSON says nothing that could be told apart from a credential.
+  }
+  return undefined
+}

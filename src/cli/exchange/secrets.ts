@@ -1,0 +1,37 @@
+/** What must not be printed. */
+export interface Secrets {
+  add(secret: string): void
+  /** The same value, without any of the secrets, anything that looks like a JWT, and control characters. */
+  without<Value>(value: Value): Value
+}
+
+/** Shorter ones are found in any text, and protect nothing. */
+const SHORTEST = 4
+const JWT_SHAPED = /eyJ[\w-]{8,}(?:\.[\w-]*)+/g
+
+/** The last thing before standard output: whatever was forgotten elsewhere, or comes back in a claim, ends here. */
+export function createSecrets(): Secrets {
+  const known = new Set<string>()
+
+  function cleaned(text: string): string {
+    let clean = text
+    for (const secret of known) clean = clean.replaceAll(secret, '[secret]')
+    return clean.replace(JWT_SHAPED, '[token]').replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
+  }
+
+  function without(value: unknown): unknown {
+    if (typeof value === 'string') return cleaned(value)
+    if (Array.isArray(value)) return value.map(without)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value).map(([name, member]) => [cleaned(name), without(member)]),
+    )
+  }
+
+  return {
+    add(secret) {
+      if (secret.length >= SHORTEST) known.add(secret)
+    },
+    without: <Value>(value: Value) => without(value) as Value,
+  }
+}

@@ -1,0 +1,172 @@
+import { createAuthenticate, type Remembered } from '../../authenticate/authenticate.ts'
+import { bearerToken } from '../../authenticate/bearer.ts'
+import { createKeys } from '../../authenticate/keys.ts'
+import { createMetadata } from '../../authenticate/metadata.ts'
+import { createVerifier } from '../../authenticate/verify.ts'
+import { authorize, type Permit } from '../../authorize/authorize.ts'
+import type { Api, Route } from '../../config/config.ts'
+import { asGatewayError } from '../../errors.ts'
+import { createExchange } from '../../exchange/exchange.ts'
+import type { IssuedToken } from '../../exchange/issued.ts'
+import { exchangeKey } from '../../exchange/key.ts'
+import { keepFor } from '../../exchange/lifetime.ts'
+import { unexchanged } from '../../exchange/unexchanged.ts'
+import { describeError, fingerprint } from '../../log.ts'
+import { createOutbound, type Outbound } from '../../outbound.ts'
+import { createMemoryStore } from '../../store/memory.ts'
+import { overhear, type Asked } from './overhear.ts'
+import { createSecrets, type Secrets } from './secrets.ts'
+
+/** What one exchange came to. Holds no token and no secret. */
+export interface Report {
+  readonly ok: boolean
+  readonly route: string
+  readonly grant: string
+  readonly subject?: Subject
+  readonly asked: readonly Asked[]
+  readonly issued?: { readonly scheme: string; readonly scopes: readonly string[] }
+  readonly kept?: Kept
+  readonly refusal?: Refusal
+}
+
+export interface Subject {
+  readonly fingerprint: string
+  readonly issuer: string
+  readonly subject: string
+  readonly audience: string
+  readonly scopes: readonly string[]
+  /** Zero within the clock tolerance after its end. */
+  readonly secondsLeft: number
+}
+
+export interface Kept {
+  /** What an entry belongs to: one subject token, one context of them, or the API itself. */
+  readonly mode: 'token' | 'context' | 'client'
+  readonly key: string
+  /** 0: it is used once, and not kept. */
+  readonly seconds: number
+}
+
+export interface Refusal {
+  readonly code: string
+  readonly status: number
+  readonly detail: string
+  readonly scopes?: readonly string[]
+  readonly retryAfter?: number
+  readonly cause?: object
+}
+
+/**
+ * Takes a token the way that a request's token goes, with the steps of the gateway: authenticates, authorizes, and
+ * exchanges it at the issuer, once. Looks into no cache, keeps nothing, and spends one exchange of the issuer's budget.
+ */
+export async function walk(route: Route, token: string): Promise<Report> {
+  const { api } = route.authenticate
+  const secrets = secretsOf(api, token)
+  const plain = createOutbound()
+  const nameOf = (value: string): string | undefined =>
+    value === token ? `[token ${fingerprint(token)}]` : undefined
+  const { outbound, asked } = overhear(plain, { secrets, nameOf })
+  let permit: Permit | undefined
+  let outcome: Partial<Report>
+  try {
+    permit = await permitFor(route, token, plain)
+    outcome = granted(permit, await exchangeOnce(permit, plain, outbound))
+  } catch (error) {
+    outcome = { refusal: refusalOf(error) }
+  } finally {
+    await plain.close()
+  }
+  return secrets.without({
+    ok: outcome.refusal === undefined,
+    route: route.name,
+    grant: route.exchange.grant,
+    ...(permit && { subject: subjectOf(permit) }),
+    asked,
+    ...outcome,
+  })
+}
+
+const PUBLIC: ReadonlySet<string> = new Set(['id', 'method', 'keyId', 'algorithm'])
+
+/** Whatever of the client is not known to be public. */
+function secretsOf({ client, verification }: Api, token: string): Secrets {
+  const secrets = createSecrets()
+  secrets.add(token)
+  for (const [name, value] of Object.entries(client ?? {})) {
+    if (!PUBLIC.has(name) && typeof value === 'string') secrets.add(value)
+  }
+  if (verification.kind === 'secret') verification.secrets.forEach(secrets.add)
+  return secrets
+}
+
+async function permitFor(route: Route, token: string, outbound: Outbound): Promise<Permit> {
+  const { api } = route.authenticate
+  const metadata = createMetadata(api.issuer, outbound)
+  const verifier = createVerifier(api, (identifier) => createKeys(identifier, metadata, outbound))
+  const authenticate = createAuthenticate({
+    verifiers: new Map([[api, verifier]]),
+    verified: createMemoryStore<Remembered>({ maxEntries: 1, maxBytes: 1_048_576 }),
+  })
+  const presented = {
+    method: route.match.methods?.[0] ?? 'GET',
+    origin: undefined,
+    target: route.match.path,
+    scheme: 'Bearer' as const,
+    token: bearerToken(['Authorization', `Bearer ${token}`], ''),
+  }
+  return authorize(await authenticate(presented, route), route)
+}
+
+async function exchangeOnce(
+  permit: Permit,
+  plain: Outbound,
+  overheard: Outbound,
+): Promise<IssuedToken> {
+  const exchange = createExchange({
+    tokenEndpointOf: async (issuer, identifier) =>
+      createMetadata(issuer, plain)(identifier, 'tokenEndpoint'),
+    outbound: overheard,
+  })
+  return unexchanged(exchange)(permit, {
+    signal: new AbortController().signal,
+    deadline: Date.now() + permit.route.exchange.timeoutMs,
+    outcome: undefined,
+  })
+}
+
+function granted(permit: Permit, token: IssuedToken): Partial<Report> {
+  const { grant, key: mode } = permit.route.exchange
+  const issued = { scheme: token.scheme, scopes: token.scopes }
+  if (grant === 'none' || grant === 'passthrough') return { issued }
+  const keptMs = keepFor(permit, token, Date.now())
+  return {
+    issued,
+    kept: {
+      mode: grant === 'client-credentials' ? 'client' : mode,
+      key: exchangeKey(permit),
+      seconds: Math.max(0, Math.floor(keptMs / 1_000)),
+    },
+  }
+}
+
+function subjectOf({ subject }: Permit): Subject {
+  return {
+    fingerprint: subject.fingerprint,
+    issuer: subject.issuer,
+    subject: subject.subject,
+    audience: subject.api.audience,
+    scopes: [...subject.scopes],
+    secondsLeft: Math.max(0, Math.floor((subject.expiresAt - Date.now()) / 1_000)),
+  }
+}
+
+function refusalOf(error: unknown): Refusal {
+  const { code, status, message, scopes, retryAfter, cause } = asGatewayError(error)
+  return {
+    ...{ code, status, detail: message },
+    ...(scopes && { scopes }),
+    ...(retryAfter !== undefined && { retryAfter }),
+    ...(cause instanceof Error && { cause: describeError(cause, 1) }),
+  }
+}
