@@ -5,6 +5,16 @@ export interface OutboundOptions {
   readonly maxBytes?: number
   /** How long one request may take in all, in milliseconds, unless it brings its own signal. Default 5 000. */
   readonly timeoutMs?: number
+  /** Shown to whoever asks for a certificate. Default: none is. */
+  readonly identity?: Identity
+  /** Certificates (PEM) that are trusted instead of those that Node brings. */
+  readonly authorities?: string
+}
+
+/** A certificate, with any intermediate ones after it, and its private key; both PEM. */
+export interface Identity {
+  readonly certificate: string
+  readonly key: string
 }
 
 export interface OutboundRequest {
@@ -25,14 +35,19 @@ export interface Outbound {
 }
 
 export function createOutbound(options: OutboundOptions = {}): Outbound {
-  const { maxBytes = 1024 * 1024, timeoutMs = 5_000 } = options
+  const { maxBytes = 1024 * 1024, timeoutMs = 5_000, identity, authorities } = options
   const agent = new Agent({
     maxResponseSize: maxBytes,
     // The signal of each request bounds it as a whole. These would cut short what a signal allows.
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,
-    connect: { timeout: Math.min(timeoutMs, 3_000), minVersion: 'TLSv1.2' },
+    connect: {
+      timeout: Math.min(timeoutMs, 3_000),
+      minVersion: 'TLSv1.2',
+      ...(identity && { cert: identity.certificate, key: identity.key }),
+      ...(authorities !== undefined && { ca: authorities }),
+    },
   })
   return {
     async fetch(url, { method = 'GET', headers = {}, body, signal } = {}) {

@@ -6,6 +6,8 @@ import { createRefreshed, type Refreshed } from './refreshed.ts'
 export interface IssuerMetadata {
   readonly jwksUri: string
   readonly tokenEndpoint: string
+  /** Where clients with a certificate go (RFC 8705, section 5). */
+  readonly mutualTlsTokenEndpoint: string
 }
 
 /**
@@ -38,7 +40,8 @@ export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
   return (identifier, name) => {
     const found = discovered.get(identifier)
     if (found === undefined) throw new TypeError(`not an identifier of this issuer: ${identifier}`)
-    return issuer[name] ?? discoveredEndpoint(found, name)
+    const configured = issuer[name === 'jwksUri' ? 'jwksUri' : 'tokenEndpoint']
+    return configured ?? discoveredEndpoint(found, name)
   }
 
   async function discoveredEndpoint(
@@ -46,14 +49,23 @@ export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
     name: keyof IssuerMetadata,
   ): Promise<string> {
     const metadata = await found.current()
-    return endpoint(metadata[MEMBERS[name]], issuer)
+    return endpoint(named(metadata, name), issuer)
   }
 }
 
 type Discovered = Readonly<Record<string, unknown>>
 
 /** RFC 8414, section 2. Each is optional there. */
-const MEMBERS = { jwksUri: 'jwks_uri', tokenEndpoint: 'token_endpoint' } as const
+function named(metadata: Discovered, name: keyof IssuerMetadata): unknown {
+  if (name === 'jwksUri') return metadata['jwks_uri']
+  const aliases = metadata['mtls_endpoint_aliases']
+  const hasAlias =
+    name === 'mutualTlsTokenEndpoint' &&
+    typeof aliases === 'object' &&
+    aliases !== null &&
+    'token_endpoint' in aliases
+  return hasAlias ? aliases.token_endpoint : metadata['token_endpoint']
+}
 
 async function discover(identifier: string, outbound: Outbound): Promise<Discovered> {
   let answer = await outbound.fetch(openidConfiguration(identifier))

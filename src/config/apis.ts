@@ -1,14 +1,14 @@
 import type { z } from 'zod'
-import type { Api, AsymmetricAlgorithm, Client, Issuer, Verification } from './config.ts'
+import { resolveClient } from './clients.ts'
+import type { Api, AsymmetricAlgorithm, Issuer, Verification } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 import { many, mapping, part, unknownName, type Named } from './parts.ts'
-import { MANNERS } from './profiles.ts'
 import { apiSchema } from './schema.ts'
 
 export function resolveApis(
   raw: Readonly<Record<string, unknown>>,
   issuers: Named<Issuer>,
-  faults: Faults,
+  { faults, folder }: { readonly faults: Faults; readonly folder: string },
 ): Named<Api> {
   const apis = new Map<string, Api | undefined>()
   for (const [name, value] of Object.entries(raw)) {
@@ -23,11 +23,14 @@ export function resolveApis(
     const verification = verificationOf(read, path, faults)
     const issuer = issuers.get(read.issuer)
     if (issuer === undefined || verification === undefined) continue
+    const at = [...path, 'client']
+    const client = read.client && resolveClient(read.client, { issuer, at, faults, folder })
+    if (faults.within(at)) continue
     apis.set(name, {
       ...{ name, issuer, verification },
       audience: read.audience,
       clockToleranceMs: read.clockTolerance,
-      client: clientOf(read, issuer),
+      client,
     })
   }
   return apis
@@ -67,10 +70,4 @@ function verificationOf(api: ApiInput, path: Path, faults: Faults): Verification
 
 function isAsymmetric(algorithm: string): algorithm is AsymmetricAlgorithm {
   return algorithm !== 'HS256'
-}
-
-function clientOf({ client }: ApiInput, { profile }: Issuer): Client | undefined {
-  if (client === undefined) return undefined
-  const method = client.method ?? MANNERS[profile].secretMethod
-  return { id: client.id, method, secret: client.secret }
 }

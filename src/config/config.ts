@@ -84,11 +84,34 @@ export interface Api {
   readonly client: Client | undefined
 }
 
-export interface Client {
-  readonly id: string
-  readonly method: 'client_secret_post' | 'client_secret_basic'
-  readonly secret: string
-}
+/** Each with what its method needs, and nothing else. */
+export type Client = { readonly id: string } & (
+  | {
+      readonly method: 'client_secret_post' | 'client_secret_basic'
+      readonly secret: string
+    }
+  /** RFC 7523, section 2.2: the client signs who it is. */
+  | {
+      readonly method: 'private_key_jwt'
+      readonly privateKey: Material
+      readonly keyId: string | undefined
+      readonly algorithm: ProofAlgorithm
+    }
+  /** RFC 8705, section 2: the connection shows who the client is. */
+  | {
+      readonly method: 'tls_client_auth'
+      /** With the intermediate ones after it, if any. */
+      readonly certificate: Material
+      readonly key: Material
+    }
+  /** RFC 7523, section 2.2: somebody else signed who it is, for example a Kubernetes API server. */
+  | { readonly method: 'assertion_file'; readonly assertion: { readonly file: string } }
+)
+
+export type ProofAlgorithm = 'RS256' | 'PS256' | 'ES256'
+
+/** As it is, or in a file (an absolute path) that is read again when it changes. */
+export type Material = { readonly pem: string } | { readonly file: string }
 
 /** One route: a property for each step of the path. */
 export interface Route {

@@ -67,7 +67,7 @@ function read(source: Source, options: LoadOptions, folder: string): Config {
   locate = (path, part) =>
     placeOf(path) ?? withVariables(source.locate(path, part), complete.variablesAt(path))
   checkShape(complete.value, faults)
-  return resolve(complete.value, faults)
+  return resolve(complete.value, faults, folder)
 }
 
 function withVariables(

@@ -10,15 +10,16 @@ import { configurationSchema } from './schema.ts'
  * Finds what values do to each other, and makes the configuration of those that are good. A part that has faults of its
  * own is left out of these checks, and does not hide what is wrong with the others.
  *
+ * @param folder where relative paths start
  * @throws {ConfigError}
  */
-export function resolve(raw: unknown, faults: Faults): Config {
+export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const root = mapping(raw)
   const { server, admin, cache } = configurationSchema.shape
   const listeners = { server: part(server, root['server']), admin: part(admin, root['admin']) }
   checkListeners(listeners, faults)
   const issuers = resolveIssuers(mapping(root['issuers']), faults)
-  const apis = resolveApis(mapping(root['apis']), issuers, faults)
+  const apis = resolveApis(mapping(root['apis']), issuers, { faults, folder })
   const routes = resolveRoutes(root['routes'], apis, faults)
   const caching = part(cache, root['cache'])
   faults.throwIfAny()

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { client } from './client-options.ts'
+import { exchange } from './exchange-options.ts'
 import { admin, server } from './listeners.ts'
 import {
   text,
@@ -7,17 +9,13 @@ import {
   size,
   oneOrMany,
   name,
-  parameter,
-  parameterName,
   routeName,
   issuerIdentifier,
   endpoint,
-  resourceIndicator,
-  scopeToken,
   upstream,
   path,
   method,
-  FOREVER_MS,
+  scopes,
 } from './values.ts'
 
 /*
@@ -25,10 +23,6 @@ import {
  * docs/configuration.md are made from these texts. Only what can be judged by one value alone is judged here;
  * `resolve.ts` judges how values go together.
  */
-
-function scopes(description: string) {
-  return z.array(scopeToken()).prefault([]).describe(description)
-}
 
 const budget = z
   .strictObject({
@@ -84,24 +78,6 @@ export const issuerSchema = z.strictObject({
 })
 
 const algorithms = ['HS256', 'RS256', 'RS512', 'PS256', 'ES256', 'EdDSA'] as const
-
-const client = z
-  .strictObject({
-    id: text().describe('The client id.'),
-    method: z
-      .enum(['client_secret_post', 'client_secret_basic'])
-      .optional()
-      .describe(
-        'How the client authenticates at the token endpoint. Default: `client_secret_post` with profiles `auth0`, ' +
-          '`auth0-legacy` and `entra`; `client_secret_basic` with the others, which every issuer must take ' +
-          '(RFC 6749, section 2.3.1).',
-      ),
-    secret: secret().describe('The client secret.'),
-  })
-  .optional()
-  .describe(
-    'With what the API authenticates to its issuer. Required where a route exchanges its tokens.',
-  )
 
 /** An expired token is accepted for that long. */
 const LONGEST_TOLERANCE_MS = 300_000
@@ -177,91 +153,6 @@ const authorize = z
   .describe(
     'What the token must allow. Evaluated on every request. Absent: any token of the API will do.',
   )
-
-const exchange = z
-  .strictObject({
-    grant: z
-      .enum(['token-exchange', 'jwt-bearer', 'client-credentials', 'passthrough', 'none'])
-      .optional()
-      .describe(
-        'How the token for the upstream is had. `token-exchange`: RFC 8693. `jwt-bearer`: the On-Behalf-Of of Microsoft ' +
-          "Entra ID. `client-credentials`: the API's own token, which names no user. `passthrough`: the caller's own " +
-          'token, as it came; needs `because`. `none`: no credentials at all. Default: `jwt-bearer` with profile ' +
-          '`entra`, `token-exchange` with the others.',
-      ),
-    because: text()
-      .optional()
-      .describe(
-        'Why the upstream may have a token that was meant for the API. Required with `grant: passthrough`, and only ' +
-          'there. Danger: the upstream can use that token wherever the caller can.',
-      ),
-    audience: oneOrMany(text())
-      .optional()
-      .describe(
-        'The audience that is asked for, one or a list. With `token-exchange`, `audience` or `resource` is needed; ' +
-          'profile `entra` takes neither, but names its target in `scopes`.',
-      ),
-    resource: oneOrMany(resourceIndicator())
-      .optional()
-      .describe(
-        'The resource indicator (RFC 8707) that is asked for, one or a list. Only with profile `rfc8693`.',
-      ),
-    scopes: scopes(
-      'The scopes that are asked for. None: what the issuer gives, and scopes are not checked.',
-    ),
-    key: z
-      .enum(['token', 'context'])
-      .prefault('token')
-      .describe(
-        'Whom a kept token is for. `token`: the bearer of exactly this access token. `context`: the bearer of any token ' +
-          'with the same claims but `exp`, `iat`, `nbf`, `jti` and `ignoreClaims`, so that a refreshed token needs no ' +
-          'exchange.',
-      ),
-    ignoreClaims: z
-      .array(text())
-      .prefault([])
-      .describe(
-        'With `key: context`: claims that may differ. Danger: name none that decides what the user may do.',
-      ),
-    maxAge: duration({ most: FOREVER_MS })
-      .prefault('1h')
-      .describe('The longest that an issued token is used, whatever its own life.'),
-    defaultLifetime: duration({ most: FOREVER_MS })
-      .prefault('5m')
-      .describe('The life of an issued token that does not tell its own.'),
-    timeout: duration()
-      .prefault('5s')
-      .describe('How long an exchange may take, waiting for the budget included.'),
-    expectAudience: text()
-      .optional()
-      .describe(
-        'The audience that the issued token must name. Default: each `audience`, else each `resource`; where there is ' +
-          'neither, audiences are not checked. With `passthrough`: what the `aud` of the token itself must hold.',
-      ),
-    delegation: z
-      .boolean()
-      .optional()
-      .describe(
-        "Send an actor token, the API's own from its client credentials grant, so that the issued token names who acts " +
-          '(RFC 8693, section 1.1). Only with `token-exchange` and profiles `rfc8693` and `zitadel`. Default `false`.',
-      ),
-    parameters: z
-      .record(parameterName(), parameter())
-      .prefault({})
-      .describe(
-        'Changes to the form that is sent, by the name of a field. Text adds or replaces the field; `null` leaves it ' +
-          'out; `{ rename: other }` sends it by another name. What has an option of its own cannot be replaced, and ' +
-          'what authenticates the client cannot be touched.',
-      ),
-    extraScopes: z
-      .enum(['refuse', 'allow'])
-      .optional()
-      .describe(
-        'What to do with an issued token that holds more scopes than were asked for. Default: `allow` with ' +
-          'profiles `keycloak`, `okta` and `entra`, which add scopes of their own; `refuse` with the others.',
-      ),
-  })
-  .describe('What the token is exchanged for.')
 
 const proxy = z
   .strictObject({

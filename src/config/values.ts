@@ -17,6 +17,15 @@ export function secret(): z.ZodString {
   return text().meta({ writeOnly: true })
 }
 
+/** Public material: PEM, or the path of a file with it. */
+export function pem(): z.ZodString {
+  return text().meta({ kind: 'PEM or path' })
+}
+
+export function filePath(): z.ZodString {
+  return text().meta({ kind: 'path' })
+}
+
 interface DurationBounds {
   readonly least?: number
   readonly most?: number
@@ -145,6 +154,10 @@ export function scopeToken() {
       ? undefined
       : 'must be a single scope, without spaces, quotes or backslashes (RFC 6749)',
   )
+}
+
+export function scopes(description: string) {
+  return z.array(scopeToken()).prefault([]).describe(description)
 }
 
 export function upstream() {

@@ -1,7 +1,7 @@
 import type { Permit } from '../authorize/authorize.ts'
 import type { Api, Issuer } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
-import type { Outbound } from '../outbound.ts'
+import { createOutbound, type Identity, type Outbound } from '../outbound.ts'
 import { createActor, type Actor } from './actor.ts'
 import { CLIENT_CREDENTIALS_GRANT, clientCredentialsForm } from './grants/client-credentials.ts'
 import { JWT_BEARER_GRANT, jwtBearerForm } from './grants/jwt-bearer.ts'
@@ -9,6 +9,7 @@ import { TOKEN_EXCHANGE_GRANT, tokenExchangeForm } from './grants/token-exchange
 import { checkIssued, type IssuedToken } from './issued.ts'
 import { withParameters } from './parameters.ts'
 import { PROFILES, type Profile } from './profiles.ts'
+import { createProve } from './prove.ts'
 import { createTokenEndpoint, type TokenEndpoint, type TokenRequest } from './token-endpoint.ts'
 
 /** How a request's token was had, or why it was not, for the access line and the metrics. */
@@ -31,9 +32,15 @@ export interface Ask {
 export type Exchange = (permit: Permit, ask: Ask) => IssuedToken | Promise<IssuedToken>
 
 export interface ExchangeOptions {
-  /** Where an issuer's token endpoint is, by one of its identifiers. */
-  readonly tokenEndpointOf: (issuer: Issuer, identifier: string) => Promise<string>
+  /** Where an issuer's token endpoint is, by one of its identifiers: the one for clients with a certificate, if asked. */
+  readonly tokenEndpointOf: (
+    issuer: Issuer,
+    identifier: string,
+    endpoint: 'tokenEndpoint' | 'mutualTlsTokenEndpoint',
+  ) => Promise<string>
   readonly outbound: Outbound
+  /** Connections that show a certificate. Default: of their own, with the limits of all. */
+  readonly presenting?: (identity: Identity) => Outbound
 }
 
 /**
@@ -44,11 +51,15 @@ export interface ExchangeOptions {
  * @throws {GatewayError} `invalid_token`, `exchange_denied`, `insufficient_user_authentication`,
  *   `exchange_misconfigured`, `exchange_unavailable`
  */
-export function createExchange({ tokenEndpointOf, outbound }: ExchangeOptions): Exchange {
+export function createExchange(options: ExchangeOptions): Exchange {
+  const { tokenEndpointOf, outbound, presenting = withIdentity } = options
   const access = new Map<string, Access>()
 
   async function accessFor(api: Api, identifier: string): Promise<Access> {
-    const url = await tokenEndpointOf(api.issuer, identifier).catch((cause: unknown) => {
+    const { client, issuer } = api
+    if (client === undefined) throw new TypeError(`the API ${api.name} has no client`)
+    const kind = client.method === 'tls_client_auth' ? 'mutualTlsTokenEndpoint' : 'tokenEndpoint'
+    const url = await tokenEndpointOf(issuer, identifier, kind).catch((cause: unknown) => {
       throw new GatewayError('exchange_unavailable', 'the token endpoint is not known', {
         cause,
         retryAfter: 1,
@@ -57,15 +68,9 @@ export function createExchange({ tokenEndpointOf, outbound }: ExchangeOptions): 
     const name = JSON.stringify([api.name, identifier, url])
     const known = access.get(name)
     if (known !== undefined) return known
-    if (api.client === undefined) throw new TypeError(`the API ${api.name} has no client`)
-    const profile = PROFILES[api.issuer.profile]
-    const endpoint = createTokenEndpoint({
-      issuer: identifier,
-      url,
-      client: api.client,
-      profile,
-      outbound,
-    })
+    const profile = PROFILES[issuer.profile]
+    const prove = createProve(client, { profile, url, outbound, presenting })
+    const endpoint = createTokenEndpoint({ issuer: identifier, url, profile, prove })
     const made = { endpoint, actor: createActor(endpoint) }
     access.set(name, made)
     return made
@@ -89,6 +94,10 @@ export function createExchange({ tokenEndpointOf, outbound }: ExchangeOptions): 
     })
     return checkIssued(answer, permit, profile, sentAt)
   }
+}
+
+function withIdentity(identity: Identity): Outbound {
+  return createOutbound({ identity })
 }
 
 /** One client at one token endpoint. */

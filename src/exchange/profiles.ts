@@ -17,6 +17,10 @@ export interface Profile {
   readonly sameUser: readonly string[]
   /** Whose `iss` the issued token has: that of the subject token, or any identifier of the issuer. */
   readonly issuedBy: 'the same' | 'any identifier'
+  /** What the client's own assertions are for (RFC 7523, section 3): their `aud`. */
+  readonly proofFor: 'the issuer' | 'the token endpoint'
+  /** In which member of an assertion's header the id of the key stands. */
+  readonly keyIdMember: 'kid' | 'x5t#S256'
   /** Whether an issued token may hold more scopes than were asked for. */
   readonly extraScopes: 'refuse' | 'allow'
   /** Claims that differ between two tokens of one context, beside `exp`, `iat`, `nbf` and `jti`. */
@@ -52,6 +56,8 @@ const RFC8693: Profile = {
   issuedTokenTypes: [ACCESS_TOKEN_TYPE],
   sameUser: ['sub'],
   issuedBy: 'the same',
+  proofFor: 'the issuer',
+  keyIdMember: 'kid',
   extraScopes: 'refuse',
   volatileClaims: [],
   refusals: {
@@ -100,6 +106,8 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     sameUser: ['oid', 'tid'],
     // The target decides about the version of its tokens, and so about their `iss`.
     issuedBy: 'any identifier',
+    proofFor: 'the token endpoint',
+    keyIdMember: 'x5t#S256',
     // Asked for by URI, told by name.
     extraScopes: 'allow',
     volatileClaims: ['uti', 'aio', 'rh'],
@@ -115,7 +123,12 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     },
     refusalsBySuberror: { consent_required: 'exchange_denied' },
   },
-  okta: { ...RFC8693, requestedTokenType: undefined, extraScopes: 'allow' },
+  okta: {
+    ...RFC8693,
+    requestedTokenType: undefined,
+    proofFor: 'the token endpoint',
+    extraScopes: 'allow',
+  },
   // Its access tokens are opaque unless a JWT is asked for, and what is opaque cannot be checked.
   zitadel: {
     ...RFC8693,

@@ -1,18 +1,16 @@
 import {
   allowInsecureRequests,
   ClientError,
-  ClientSecretBasic,
-  ClientSecretPost,
   Configuration,
   customFetch,
   type CustomFetchOptions,
   genericGrantRequest,
   ResponseBodyError,
 } from 'openid-client'
-import type { Client } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Outbound } from '../outbound.ts'
 import type { Profile, Refusal } from './profiles.ts'
+import type { Proof, Prove } from './prove.ts'
 
 /** What a token endpoint answered: its shape is checked, its meaning is not (see `checkIssued`). */
 export interface TokenAnswer {
@@ -41,33 +39,21 @@ export interface TokenEndpoint {
 export interface TokenEndpointOptions {
   readonly issuer: string
   readonly url: string
-  readonly client: Client
   readonly profile: Profile
-  readonly outbound: Outbound
+  /** How the client shows who it is. */
+  readonly prove: Prove
 }
 
 /** One client's access to one token endpoint (RFC 6749, section 3.2), over kept connections. */
 export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoint {
-  const { issuer, url, client, profile, outbound } = options
-  const configuration = new Configuration(
-    { issuer, token_endpoint: url },
-    client.id,
-    undefined,
-    client.method === 'client_secret_post'
-      ? ClientSecretPost(client.secret)
-      : ClientSecretBasic(client.secret),
-  )
-  // The library multiplies seconds, and gives up where that is no whole number of milliseconds: the time is kept here.
-  configuration.timeout = 0
-  // Where plain http is acceptable was decided by the configuration and by discovery.
-  if (url.startsWith('http:')) allowInsecureRequests(configuration)
-
+  const { profile, prove } = options
   return {
     async request({ grantType, form, about, timeoutMs }) {
       const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))
-      // Read at once by the call below, so that each has its own.
+      const proof = await prove()
+      const configuration = configurationOf(options, proof)
       configuration[customFetch] = (target, init) =>
-        judgeable(outbound, target, { ...init, signal })
+        judgeable(proof.outbound, target, { ...init, signal })
       const answer = await genericGrantRequest(configuration, grantType, form).catch(
         (cause: unknown) => rejectExchange(cause, profile, about),
       )
@@ -81,6 +67,16 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
       }
     },
   }
+}
+
+function configurationOf({ issuer, url }: TokenEndpointOptions, proof: Proof): Configuration {
+  const server = { issuer, token_endpoint: url }
+  const configuration = new Configuration(server, proof.clientId, undefined, proof.authenticate)
+  // The library multiplies seconds, and gives up where that is no whole number of milliseconds: the time is kept here.
+  configuration.timeout = 0
+  // Where plain http is acceptable was decided by the configuration and by discovery.
+  if (url.startsWith('http:')) allowInsecureRequests(configuration)
+  return configuration
 }
 
 /** Where the answer's own members travel, past a library that throws on the odd ones. */

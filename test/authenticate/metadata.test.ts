@@ -178,3 +178,29 @@ test('an identifier that is not the issuer’s is a defect', async (t) => {
   const { metadata } = await discovering(t)
   await assert.rejects(async () => metadata('https://other.example/', 'jwksUri'), TypeError)
 })
+
+const ALIASES = { mtls_endpoint_aliases: { token_endpoint: 'https://mtls.issuer.example/token' } }
+
+test('clients with a certificate go where the issuer sends them (RFC 8705, section 5)', async (t) => {
+  const { issued, identifier, metadata } = await discovering(t)
+  issued.documents.set(OPENID, metadataOf(identifier, ALIASES))
+  assert.equal(
+    await metadata(identifier, 'mutualTlsTokenEndpoint'),
+    ALIASES.mtls_endpoint_aliases.token_endpoint,
+  )
+  assert.notEqual(
+    await metadata(identifier, 'tokenEndpoint'),
+    ALIASES.mtls_endpoint_aliases.token_endpoint,
+  )
+})
+
+for (const mtls_endpoint_aliases of [undefined, {}, null, 'https://mtls.issuer.example/token']) {
+  test(`without an alias (${JSON.stringify(mtls_endpoint_aliases)}) they go where all go`, async (t) => {
+    const { issued, identifier, metadata } = await discovering(t)
+    issued.documents.set(OPENID, metadataOf(identifier, { mtls_endpoint_aliases }))
+    assert.equal(
+      await metadata(identifier, 'mutualTlsTokenEndpoint'),
+      await metadata(identifier, 'tokenEndpoint'),
+    )
+  })
+}

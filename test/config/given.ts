@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import type { Config } from '../../src/config/config.ts'
 import { ConfigError, type Fault } from '../../src/config/faults.ts'
 import { readConfig } from '../../src/config/load.ts'
 import type { Environment } from '../../src/config/environment.ts'
@@ -88,6 +89,12 @@ export function faultsOf(input: object, environment: Environment = {}): readonly
     if (error instanceof ConfigError) return error.faults
     throw error
   }
+}
+
+/** Of the first API's client, where it has one. */
+export function secretOf({ apis }: Pick<Config, 'apis'>): string | undefined {
+  const client = apis[0]?.client
+  return client !== undefined && 'secret' in client ? client.secret : undefined
 }
 
 /** `path: message`, for comparison. */

@@ -6,7 +6,7 @@ import type { Config } from '../../src/config/config.ts'
 import type { Environment } from '../../src/config/environment.ts'
 import { ConfigError, faultText } from '../../src/config/faults.ts'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
-import { changed, folder, valid } from './given.ts'
+import { changed, folder, valid, secretOf } from './given.ts'
 
 const YAML = `server:
   listen: 127.0.0.1:8080
@@ -335,7 +335,7 @@ test('a file that is not there is a fault like others', async (t) => {
   }
 })
 
-const client = (config: Config): string | undefined => config.apis[0]?.client?.secret
+const client = (config: Config): string | undefined => secretOf(config)
 
 test('a variable is put in, and not looked at again', async (t) => {
   for (const value of [
@@ -377,7 +377,7 @@ test('several variables may stand in one text, and what they make gets the type 
 
 test('a text that is no number is not made one because it looks like it', async (t) => {
   const { apis } = await load(t, YAML, { CLIENT_SECRET: '0123456' })
-  assert.equal(apis[0]?.client?.secret, '0123456')
+  assert.equal(secretOf({ apis }), '0123456')
 })
 
 for (const [written, message] of [

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
 import { faultText } from '../../src/config/faults.ts'
-import { changed, faultsOf, folder, SECRET, valid } from './given.ts'
+import { changed, faultsOf, folder, SECRET, valid, secretOf } from './given.ts'
 
 type Look = (config: Config) => unknown
 
@@ -44,12 +44,7 @@ const OVERRIDES: readonly (readonly [string, string, Look, unknown])[] = [
     ({ issuers }) => issuers[0]?.dangerouslyAllowHttp,
     true,
   ],
-  [
-    'APIS__STOREFRONT__CLIENT__SECRET',
-    '${NOT_REPLACED}',
-    ({ apis }) => apis[0]?.client?.secret,
-    '${NOT_REPLACED}',
-  ],
+  ['APIS__STOREFRONT__CLIENT__SECRET', '${NOT_REPLACED}', secretOf, '${NOT_REPLACED}'],
   [
     'APIS__BACKOFFICE__SIGNING_SECRET',
     'y'.repeat(32),

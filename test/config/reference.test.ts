@@ -77,7 +77,14 @@ test('secrets are marked, so that no editor shows them', () => {
   )
   assert.deepEqual(
     secrets.map(([path]) => path),
-    ['.admin.token', '.apis.signingSecret', '.apis.signingSecrets', '.apis.client.secret'],
+    [
+      '.admin.token',
+      '.apis.signingSecret',
+      '.apis.signingSecrets',
+      '.apis.client.secret',
+      '.apis.client.privateKey',
+      '.apis.client.key',
+    ],
   )
 })
 

@@ -7,7 +7,11 @@ import { canonicalJson, exchangeKey } from '../../src/exchange/key.ts'
 import { PROFILES } from '../../src/exchange/profiles.ts'
 import { api, issuer, permit, route, subject } from '../support.ts'
 
-const CLIENT: Client = { id: 'client', method: 'client_secret_post', secret: 'one' }
+const CLIENT = {
+  id: 'client',
+  method: 'client_secret_post',
+  secret: 'one',
+} as const satisfies Client
 
 type Claims = Readonly<Record<string, unknown>>
 

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import type { Client } from '../../src/config/config.ts'
 import type { GatewayError } from '../../src/errors.ts'
 import { PROFILES } from '../../src/exchange/profiles.ts'
+import { createProve } from '../../src/exchange/prove.ts'
 import {
   createTokenEndpoint,
   type TokenAnswer,
@@ -55,8 +56,10 @@ export function accessTo(
   outbound: Outbound,
   { client = POST, profile = 'rfc8693' as ProfileName } = {},
 ): TokenEndpoint {
-  const options = { issuer: IDENTIFIER, url, client, profile: PROFILES[profile], outbound }
-  return createTokenEndpoint(options)
+  const own = PROFILES[profile]
+  const presenting = (): Outbound => outbound
+  const prove = createProve(client, { profile: own, url, outbound, presenting })
+  return createTokenEndpoint({ issuer: IDENTIFIER, url, profile: own, prove })
 }
 
 export const answering =

@@ -18,6 +18,11 @@ export const GATEWAY_CLIENT = {
   secret: 'a secret/with+signs that=need&care',
 }
 
+const SECRET_CLIENT: ClientMetadata = {
+  client_secret: GATEWAY_CLIENT.secret,
+  token_endpoint_auth_method: 'client_secret_basic',
+}
+
 const SCOPES: Readonly<Record<string, string>> = {
   'https://storefront.example': 'read:orders write:orders',
   'https://orders.internal': 'orders:read orders:write',
@@ -30,8 +35,12 @@ export interface AuthorizationServer {
   close(): Promise<void>
 }
 
+/** What stands in place of the gateway's secret: members of client metadata (OpenID Connect Registration, section 2). */
+type ClientMetadata = Readonly<Record<string, unknown>>
+
 export async function startAuthorizationServer(
   algorithm: 'RS256' | 'PS256' | 'ES256' = 'RS256',
+  client: ClientMetadata = SECRET_CLIENT,
 ): Promise<AuthorizationServer> {
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true })
   const key: JWK = { ...(await exportJWK(privateKey)), kid: 'one', alg: algorithm, use: 'sig' }
@@ -43,7 +52,7 @@ export async function startAuthorizationServer(
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   let exchanges = 0
 
-  const provider = quietly(() => new Provider(issuer, configuration(key, algorithm)))
+  const provider = quietly(() => new Provider(issuer, configuration(key, algorithm, client)))
   provider.registerGrantType(TEST_LOGIN, (context) => login(context, provider), [
     'user',
     'resource',
@@ -92,13 +101,17 @@ export async function startAuthorizationServer(
   }
 }
 
-function configuration(key: JWK, algorithm: string): object {
+function configuration(key: JWK, algorithm: string, client: ClientMetadata): object {
   return {
     jwks: { keys: [key] },
     cookies: { keys: ['for tests only'] },
     ttl: { AccessToken: 3_600 },
     clientDefaults: { id_token_signed_response_alg: algorithm },
-    enabledJWA: { idTokenSigningAlgValues: [algorithm] },
+    enabledJWA: {
+      idTokenSigningAlgValues: [algorithm],
+      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256'],
+    },
+    clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     scopes: ['read:orders', 'write:orders', 'orders:read', 'orders:write'],
     clients: [
       {
@@ -110,8 +123,7 @@ function configuration(key: JWK, algorithm: string): object {
       },
       {
         client_id: GATEWAY_CLIENT.id,
-        client_secret: GATEWAY_CLIENT.secret,
-        token_endpoint_auth_method: 'client_secret_basic',
+        ...client,
         grant_types: [TOKEN_EXCHANGE],
         redirect_uris: [],
         response_types: [],

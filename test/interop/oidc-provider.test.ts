@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { exportJWK, exportPKCS8, generateKeyPair } from 'jose'
 import {
   assertHeadersAllowed,
   assertTokensContained,
@@ -114,3 +115,33 @@ test('a client secret that oidc-provider refuses is our misconfiguration, not th
   assert.equal(((await response.json()) as { code: string }).code, 'exchange_misconfigured')
   assert.equal(upstream.received.length, 0)
 })
+
+for (const algorithm of ['RS256', 'PS256', 'ES256'] as const) {
+  test(`oidc-provider knows a client by what it signs with ${algorithm}, and not by another key`, async (t) => {
+    const pair = await generateKeyPair(algorithm, { extractable: true })
+    const other = await generateKeyPair(algorithm, { extractable: true })
+    const jwk = { ...(await exportJWK(pair.publicKey)), kid: 'of the gateway', use: 'sig' }
+    const issuer = await startAuthorizationServer('RS256', {
+      token_endpoint_auth_method: 'private_key_jwt',
+      token_endpoint_auth_signing_alg: algorithm,
+      jwks: { keys: [jwk] },
+    })
+    t.after(() => issuer.close())
+    const upstream = await startUpstream(t)
+    const answerOf = async (key: typeof pair.privateKey): Promise<Response> => {
+      const privateKey = await exportPKCS8(key)
+      const client = { id: GATEWAY_CLIENT.id, privateKey, keyId: 'of the gateway', algorithm }
+      const setting = { issuer: issuer.issuer, upstream: upstream.origin, client }
+      const gateway = await startGateway(t, oneRoute(setting))
+      return fetch(`${gateway.origin}/orders`, bearer(await issuer.token('alice')))
+    }
+
+    const own = await answerOf(pair.privateKey)
+    assert.equal(own.status, 200)
+    assert.equal(((await own.json()) as { sub: string }).sub, 'alice')
+    const foreign = await answerOf(other.privateKey)
+    assert.equal(foreign.status, 502)
+    assert.equal(((await foreign.json()) as { code: string }).code, 'exchange_misconfigured')
+    assert.equal(upstream.received.length, 1)
+  })
+}

@@ -1,0 +1,175 @@
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { z } from 'zod'
+import type { Client, Issuer, Material, ProofAlgorithm } from './config.ts'
+import { reasonOf } from './environment.ts'
+import type { Faults, Path } from './faults.ts'
+import { MANNERS } from './profiles.ts'
+import type { apiSchema } from './schema.ts'
+
+export type ClientInput = NonNullable<z.output<typeof apiSchema>['client']>
+
+export interface ClientContext {
+  readonly issuer: Issuer
+  readonly at: Path
+  readonly faults: Faults
+  /** Where relative paths start. */
+  readonly folder: string
+}
+
+/** The ways to authenticate: the option that begins each, those that belong to it, and the methods that name it. */
+const WAYS = {
+  secret: { with: [], methods: ['client_secret_post', 'client_secret_basic'] },
+  privateKey: { with: ['keyId', 'algorithm'], methods: ['private_key_jwt'] },
+  certificate: { with: ['key'], methods: ['tls_client_auth'] },
+  assertionFile: { with: [], methods: [] },
+} as const satisfies Record<string, { with: readonly string[]; methods: readonly string[] }>
+
+type Way = keyof typeof WAYS
+const ALL_WAYS = Object.keys(WAYS) as readonly Way[]
+
+/** What a client becomes; undefined where something is wrong with it. */
+export function resolveClient(input: ClientInput, context: ClientContext): Client | undefined {
+  const { at, faults } = context
+  const way = wayOf(input, context)
+  if (way === undefined) return undefined
+  for (const other of ALL_WAYS) {
+    for (const option of WAYS[other].with) {
+      if (other === way || input[option] === undefined) continue
+      faults.add([...at, option], `is of no use without \`${other}\``)
+    }
+  }
+  const methods: readonly string[] = WAYS[way].methods
+  if (input.method !== undefined && !methods.includes(input.method)) {
+    faults.add([...at, 'method'], `does not go with \`${way}\``)
+  }
+  const client = MAKERS[way](input, context)
+  return faults.within(at) ? undefined : client
+}
+
+function wayOf(input: ClientInput, { at, faults }: ClientContext): Way | undefined {
+  const [way, ...others] = ALL_WAYS.filter((one) => input[one] !== undefined)
+  if (way === undefined) {
+    const choice = 'or a `privateKey`, a `certificate` with its `key`, or an `assertionFile`'
+    faults.add([...at, 'secret'], `is required, ${choice}`)
+  }
+  for (const other of others) {
+    faults.add([...at, other], `stands beside \`${way}\`: a client authenticates in one way`)
+  }
+  return others.length > 0 ? undefined : way
+}
+
+const MAKERS: Readonly<
+  Record<Way, (input: ClientInput, context: ClientContext) => Client | undefined>
+> = {
+  secret: ({ id, method, secret = '' }, { issuer }) => ({
+    id,
+    method:
+      method === 'client_secret_post' || method === 'client_secret_basic'
+        ? method
+        : MANNERS[issuer.profile].secretMethod,
+    secret,
+  }),
+  privateKey({ id, privateKey = '', keyId, algorithm }, context) {
+    const read = materialOf(privateKey, 'privateKey', context)
+    const key = read && privateKeyOf(read.text, 'privateKey', context)
+    const fitting = key && algorithmOf(key, algorithm, context)
+    if (read === undefined || fitting === undefined) return undefined
+    return { id, method: 'private_key_jwt', privateKey: read.material, keyId, algorithm: fitting }
+  },
+  certificate({ id, certificate = '', key }, context) {
+    const { at, faults } = context
+    if (key === undefined) {
+      faults.add([...at, 'certificate'], 'needs a `key` beside it')
+      return undefined
+    }
+    const [chain, own] = [
+      materialOf(certificate, 'certificate', context),
+      materialOf(key, 'key', context),
+    ]
+    if (chain === undefined || own === undefined) return undefined
+    checkPair(chain.text, own.text, context)
+    return { id, method: 'tls_client_auth', certificate: chain.material, key: own.material }
+  },
+  assertionFile({ id, assertionFile = '' }, context) {
+    const file = resolve(context.folder, assertionFile)
+    if (textOf(file, 'assertionFile', context) === undefined) return undefined
+    return { id, method: 'assertion_file', assertion: { file } }
+  },
+}
+
+interface Read {
+  readonly material: Material
+  readonly text: string
+}
+
+function materialOf(written: string, option: string, context: ClientContext): Read | undefined {
+  if (written.includes('-----BEGIN ')) return { material: { pem: written }, text: written }
+  const file = resolve(context.folder, written)
+  const text = textOf(file, option, context)
+  return text === undefined ? undefined : { material: { file }, text }
+}
+
+/** No message quotes what was written: it may be a key that is no PEM. */
+function textOf(file: string, option: string, { at, faults }: ClientContext): string | undefined {
+  try {
+    const text = readFileSync(file, 'utf8')
+    if (text.trim() !== '') return text
+    faults.add([...at, option], 'names a file that is empty')
+  } catch (error) {
+    faults.add([...at, option], `names a file that cannot be read: ${unquoted(error)}`)
+  }
+  return undefined
+}
+
+function unquoted(error: unknown): string {
+  const { errno } = error as NodeJS.ErrnoException
+  return errno === undefined ? 'it is no path' : reasonOf(error).split(', ')[0]!
+}
+
+function privateKeyOf(
+  pem: string,
+  option: string,
+  { at, faults }: ClientContext,
+): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem)
+  } catch {
+    const what = 'must be a private key in PEM without a passphrase, or a file that holds one'
+    faults.add([...at, option], what)
+    return undefined
+  }
+}
+
+const SMALLEST_RSA_BITS = 2_048
+
+function algorithmOf(
+  { asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject,
+  wanted: ProofAlgorithm | undefined,
+  { at, faults }: ClientContext,
+): ProofAlgorithm | undefined {
+  const isRsa = type === 'rsa' && (details.modulusLength ?? 0) >= SMALLEST_RSA_BITS
+  const isP256 = type === 'ec' && details.namedCurve === 'prime256v1'
+  if (!isRsa && !isP256) {
+    faults.add([...at, 'privateKey'], 'must be an RSA key of 2048 bits or more, or one of P-256')
+    return undefined
+  }
+  if (wanted !== undefined && isP256 !== (wanted === 'ES256')) {
+    faults.add([...at, 'algorithm'], 'does not go with the kind of the private key')
+  }
+  return wanted ?? (isRsa ? 'RS256' : 'ES256')
+}
+
+function checkPair(chain: string, pem: string, context: ClientContext): void {
+  const { at, faults } = context
+  const key = privateKeyOf(pem, 'key', context)
+  try {
+    const certificate = new X509Certificate(chain)
+    if (key !== undefined && !certificate.checkPrivateKey(key)) {
+      faults.add([...at, 'key'], 'is not the key of the certificate')
+    }
+  } catch {
+    faults.add([...at, 'certificate'], 'must be a certificate in PEM, or a file that holds one')
+  }
+}
