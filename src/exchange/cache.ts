@@ -1,33 +1,85 @@
+import type { Permit } from '../authorize/authorize.ts'
 import type { Store } from '../store/memory.ts'
 import type { Exchange } from './exchange.ts'
 import type { IssuedToken } from './issued.ts'
 import { exchangeKey } from './key.ts'
-import { keepFor } from './lifetime.ts'
+import { endsWithSubject, keepFor } from './lifetime.ts'
+import { type Purges, tagsOf } from './purge.ts'
+import { renew } from './renew.ts'
+
+/** An issued token in the cache. */
+export interface Kept {
+  readonly token: IssuedToken
+  /** How long it lived when it came, in milliseconds: so long will the next one live. */
+  readonly lifeMs: number
+  /** When it is no longer used, in epoch milliseconds. */
+  readonly endsAt: number
+  /** From when on it is renewed, in epoch milliseconds. */
+  renewAt: number
+  /** By what it can be purged. */
+  readonly tags: readonly string[]
+  /** Up to here no purge reaches it. */
+  generation: number
+}
 
 /**
  * Answers from what is kept. It stands outside the join. A hit is only ever reached with a permit: times and
  * authorization were judged for this very request.
  */
-export function cached(exchange: Exchange, store: Store<IssuedToken>): Exchange {
+export function cached(exchange: Exchange, store: Store<Kept>, purges: Purges): Exchange {
   return (permit, ask) => {
     const key = exchangeKey(permit)
-    const token = store.get(key)
-    if (token === undefined) return exchange(permit, ask)
-    if (token.value !== ask.instead?.value) {
-      ask.outcome = 'hit'
-      return token
+    const entry = store.get(key)
+    if (entry === undefined) return exchange(permit, ask)
+    if (entry.generation !== purges.generation) {
+      if (purges.reaches(entry.tags, entry.generation)) {
+        store.delete(key)
+        return exchange(permit, ask)
+      }
+      entry.generation = purges.generation
     }
-    store.delete(key)
-    return exchange(permit, ask)
+    const { token } = entry
+    // Who was refused with this very token asks for another; who was refused with an older one may have this one.
+    if (token.value === ask.instead?.value) return exchange(permit, ask)
+    const now = Date.now()
+    ask.outcome = now >= entry.renewAt && renew(exchange, permit, entry, now) ? 'renewed' : 'hit'
+    return token
   }
 }
 
 /** Keeps what an exchange returns. It stands inside the join, so that an answer is kept although its callers left. */
-export function kept(exchange: Exchange, store: Store<IssuedToken>): Exchange {
+export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Exchange {
   return async (permit, ask) => {
+    const { generation } = purges
     const token = await exchange(permit, ask)
-    const ttlMs = keepFor(permit, token, Date.now())
-    if (ttlMs > 0) store.set(exchangeKey(permit), token, ttlMs, token.value.length)
+    const now = Date.now()
+    const ttlMs = keepFor(permit, token, now)
+    if (!(ttlMs > 0)) return token
+    const tags = tagsOf(permit.subject)
+    // It was purged before it came.
+    if (generation !== purges.generation && purges.reaches(tags, generation)) return token
+    const entry: Kept = {
+      token,
+      lifeMs: token.expiresAt - now,
+      endsAt: now + ttlMs,
+      renewAt: renewalOf(permit, token, now, ttlMs),
+      tags,
+      generation: purges.generation,
+    }
+    store.set(exchangeKey(permit), entry, ttlMs, token.value.length + weightOf(tags))
     return token
   }
+}
+
+const RENEWED_FROM = 0.8
+const JITTER = 0.1
+
+/** After 80 to 90 % of its time: those who came together are not renewed together. */
+function renewalOf(permit: Permit, token: IssuedToken, now: number, ttlMs: number): number {
+  if (endsWithSubject(permit, token, now)) return Number.POSITIVE_INFINITY
+  return now + ttlMs * (RENEWED_FROM + JITTER * Math.random())
+}
+
+function weightOf(tags: readonly string[]): number {
+  return tags.reduce((sum, { length }) => sum + length, 0)
 }

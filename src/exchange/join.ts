@@ -3,39 +3,57 @@ import { GatewayError } from '../errors.ts'
 import type { Ask, Exchange } from './exchange.ts'
 import type { IssuedToken } from './issued.ts'
 import { exchangeKey } from './key.ts'
+import { type Purges, tagsOf } from './purge.ts'
 
 /**
  * Joins concurrent exchanges of one key into one. Who goes away takes only itself out; the last one to go aborts the
- * exchange's own signal, which drops it where it was not sent yet.
+ * exchange's own signal, which drops it where it was not sent yet. What was asked for before a purge is not joined.
  */
-export function joined(exchange: Exchange): Exchange {
+export function joined(exchange: Exchange, purges: Purges): Exchange {
   const flights = new Map<string, Flight>()
 
-  function start(key: string, permit: Permit): Flight {
+  function start(key: string, permit: Permit, background: boolean | undefined): Flight {
     const deadline = Date.now() + permit.route.exchange.timeoutMs
-    const flight = new Flight(
-      permit.subject.digest,
-      async (signal) => exchange(permit, { signal, deadline, outcome: undefined }),
-      () => flights.delete(key),
-    )
+    const flight = new Flight({
+      digest: permit.subject.digest,
+      generation: purges.generation,
+      run: async (ask) => exchange(permit, ask),
+      deadline,
+      background,
+      ended: () => {
+        if (flights.get(key) === flight) flights.delete(key)
+      },
+    })
     flights.set(key, flight)
     return flight
   }
 
+  function find(key: string, permit: Permit): Flight | undefined {
+    const flight = flights.get(key)
+    if (flight === undefined || flight.generation === purges.generation) return flight
+    return purges.reaches(tagsOf(permit.subject), flight.generation) ? undefined : flight
+  }
+
   async function join(permit: Permit, ask: Ask): Promise<IssuedToken> {
     const key = exchangeKey(permit)
+    let { background } = ask
     for (;;) {
       // Nothing begins for a caller that went away while it was on its way here.
       ask.signal.throwIfAborted()
-      const flying = flights.get(key)
-      const flight = flying ?? start(key, permit)
+      const flying = find(key, permit)
+      // Who waits does not wait with what nobody waits for: unless it was sent, another begins in its place.
+      if (flying?.background && !background) flying.drop()
+      const flight = flying ?? start(key, permit, background)
       ask.outcome = flying === undefined ? 'miss' : 'joined'
       try {
         return await flight.join(ask.signal)
       } catch (error) {
+        ask.outcome = flight.outcome ?? ask.outcome
         // What failed was not ours: dropped by those who left before we came, or refused for another token.
         const others = flight.digest !== permit.subject.digest && isRefusal(error)
         if (error !== flight.dropped && !others) throw error
+        // What nobody waited for was dropped for somebody who does: whichever of them begins, begins for both.
+        background = false
       }
     }
   }
@@ -47,21 +65,39 @@ function isRefusal(error: unknown): boolean {
   return error instanceof GatewayError && error.status < 500
 }
 
+interface FlightOptions {
+  readonly digest: string
+  readonly generation: number
+  readonly run: (ask: Ask) => Promise<IssuedToken>
+  readonly deadline: number
+  readonly background: boolean | undefined
+  readonly ended: () => void
+}
+
 class Flight {
   readonly digest: string
+  /** Purges after this one reach it. */
+  readonly generation: number
+  readonly background: boolean | undefined
   readonly #controller = new AbortController()
+  readonly #ask: Ask
   readonly #answer: Promise<IssuedToken>
   #waiting = 0
 
-  constructor(
-    digest: string,
-    run: (signal: AbortSignal) => Promise<IssuedToken>,
-    ended: () => void,
-  ) {
+  constructor({ digest, generation, run, deadline, background, ended }: FlightOptions) {
     this.digest = digest
-    this.#answer = run(this.#controller.signal).finally(ended)
+    this.generation = generation
+    this.background = background
+    const { signal } = this.#controller
+    this.#ask = { signal, deadline, background, outcome: undefined }
+    this.#answer = run(this.#ask).finally(ended)
     // Whoever waits hears of a failure; when nobody waits any more, nobody needs to.
     this.#answer.catch(() => undefined)
+  }
+
+  /** What a layer below noted. */
+  get outcome(): Ask['outcome'] {
+    return this.#ask.outcome
   }
 
   /** With what it fails when everyone left before it was sent. */
@@ -69,12 +105,17 @@ class Flight {
     return this.#controller.signal.reason
   }
 
+  /** Ends it where it was not sent yet. */
+  drop(): void {
+    this.#controller.abort()
+  }
+
   join(signal: AbortSignal): Promise<IssuedToken> {
     signal.throwIfAborted()
     this.#waiting++
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        if (--this.#waiting === 0) this.#controller.abort()
+        if (--this.#waiting === 0) this.drop()
         reject(signal.reason as Error)
       }
       signal.addEventListener('abort', leave, { once: true })

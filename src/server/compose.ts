@@ -3,19 +3,16 @@ import { createKeys, type Keys } from '../authenticate/keys.ts'
 import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
 import { createVerifier } from '../authenticate/verify.ts'
 import type { Config, Issuer } from '../config/config.ts'
-import { budgeted, createBucket, type Bucket } from '../exchange/budget.ts'
-import { cached, kept } from '../exchange/cache.ts'
-import { createExchange, type Exchange } from '../exchange/exchange.ts'
-import type { IssuedToken } from '../exchange/issued.ts'
-import { joined } from '../exchange/join.ts'
-import { measured } from '../exchange/measure.ts'
+import { createExchange } from '../exchange/exchange.ts'
+import type { Purge } from '../exchange/purge.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createOutbound, type Outbound } from '../outbound.ts'
 import { createProxy } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
-import { createMemoryStore, type Store } from '../store/memory.ts'
+import { createMemoryStore } from '../store/memory.ts'
+import { layered } from './layers.ts'
 import { createRecord } from './record.ts'
 
 export interface ComposeOptions {
@@ -30,6 +27,12 @@ export interface Composed {
   readonly gateway: Gateway
   /** What is not well, in words for an operator; empty when everything is. */
   ailments(): readonly string[]
+  /**
+   * Forgets issued tokens, also those that are on their way.
+   *
+   * @throws {TypeError} where nothing is named
+   */
+  purge(what: Purge): void
   close(): Promise<void>
 }
 
@@ -48,24 +51,25 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const { maxEntries, maxBytes } = config.cache
   const verifiedBytes = Math.floor(maxBytes * VERIFIED_SHARE)
   const verified = createMemoryStore<Remembered>({ maxEntries, maxBytes: verifiedBytes })
-  const issued = createMemoryStore<IssuedToken>({ maxEntries, maxBytes: maxBytes - verifiedBytes })
-  metrics.sampled('behalf_cache_entries', 'Issued tokens that are kept.', () => issued.size)
-  metrics.sampled('behalf_cache_bytes', 'What kept tokens weigh.', () => issued.bytes)
 
   const verifiers = new Map(
     config.apis.map((api) => [api, createVerifier(api, keyRing.keysOf(api.issuer))]),
   )
   const proxy = createProxy({ trustedProxies: config.server.trustedProxies })
-  const exchange = createExchange({
-    tokenEndpointOf: async (issuer, identifier) =>
-      metadata.get(issuer)!(identifier, 'tokenEndpoint'),
+  const sent = createExchange({
+    tokenEndpointOf: async (issuer, identifier, endpoint) =>
+      metadata.get(issuer)!(identifier, endpoint),
     outbound,
+  })
+  const { exchange, purge } = layered(sent, config, {
+    maxBytes: maxBytes - verifiedBytes,
+    metrics,
   })
   const gateway = createGateway(
     {
       match: createMatch(config.routes),
       authenticate: createAuthenticate({ verifiers, verified }),
-      exchange: layered(exchange, issued, bucketsOf(config, metrics), metrics),
+      exchange,
       proxy,
     },
     { origin: config.server.publicOrigins[0], mountPath, record: createRecord(log, metrics) },
@@ -84,6 +88,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
         .all()
         .filter(([, keys]) => keys.epoch() === '')
         .map(([identifier]) => `the keys of ${identifier} are not known`),
+    purge,
     close: async () => {
       await proxy.close()
       await outbound.close()
@@ -110,35 +115,4 @@ function createKeyRing(metadata: ReadonlyMap<Issuer, Metadata>, outbound: Outbou
     },
     all: () => [...rings.values()].flatMap((ring) => [...ring]),
   }
-}
-
-/** The order is the design: what is kept is read before anything waits, and only what is really sent is paced. */
-function layered(
-  exchange: Exchange,
-  issued: Store<IssuedToken>,
-  buckets: ReadonlyMap<Issuer, Bucket>,
-  metrics: Metrics,
-): Exchange {
-  const paced = budgeted(measured(exchange, metrics), ({ subject }) =>
-    buckets.get(subject.api.issuer)!,
-  )
-  return cached(joined(kept(paced, issued)), issued)
-}
-
-function bucketsOf({ issuers, server }: Config, metrics: Metrics): ReadonlyMap<Issuer, Bucket> {
-  const buckets = new Map<Issuer, Bucket>()
-  for (const issuer of issuers) {
-    const { budget } = issuer
-    const bucket = createBucket(budget && { ...budget, rate: budget.rate / server.replicas })
-    buckets.set(issuer, bucket)
-    if (budget === undefined) continue
-    const labels = { issuer: issuer.name }
-    metrics.sampled(
-      'behalf_issuer_budget_available',
-      'Exchanges that could leave now.',
-      () => bucket.available,
-      labels,
-    )
-  }
-  return buckets
 }

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { Permit } from '../../src/authorize/authorize.ts'
-import { cached, kept } from '../../src/exchange/cache.ts'
+import { cached, kept, type Kept as Entry } from '../../src/exchange/cache.ts'
 import type { Exchange } from '../../src/exchange/exchange.ts'
 import type { IssuedToken } from '../../src/exchange/issued.ts'
+import { exchangeKey } from '../../src/exchange/key.ts'
+import { createPurges, type Purges } from '../../src/exchange/purge.ts'
+import { type Replaced, replacing } from '../../src/exchange/replace.ts'
 import { createMemoryStore, type Store } from '../../src/store/memory.ts'
 import { ask, issuedToken, permit } from '../support.ts'
 
@@ -12,7 +15,8 @@ const SECOND = 1_000
 
 interface Kept {
   readonly exchange: Exchange
-  readonly store: Store<IssuedToken>
+  readonly store: Store<Entry>
+  readonly purges: Purges
   /** The subjects that were really exchanged. */
   readonly exchanged: string[]
 }
@@ -23,14 +27,22 @@ function cache(
   { life = 3_600 * SECOND, bytes = 100, maxEntries = 100, maxBytes = 1_000_000 } = {},
 ): Kept {
   context.mock.timers.enable({ apis: ['Date'], now: NOW })
-  const store = createMemoryStore<IssuedToken>({ maxEntries, maxBytes })
+  const store = createMemoryStore<Entry>({ maxEntries, maxBytes })
   const exchanged: string[] = []
   const issuer: Exchange = ({ subject }) => {
     exchanged.push(subject.digest)
     const value = String(exchanged.length).padEnd(bytes, '.')
     return issuedToken({ value, expiresAt: Date.now() + life })
   }
-  return { exchange: cached(kept(issuer, store), store), store, exchanged }
+  const purges = createPurges()
+  const exchange = around(kept(issuer, store, purges), store, purges)
+  return { exchange, store, purges, exchanged }
+}
+
+function around(exchange: Exchange, store: Store<Entry>, purges = createPurges()): Exchange {
+  const replaced = createMemoryStore<Replaced>({ maxEntries: 10, maxBytes: 100_000 })
+  const again = replacing(exchange, { store, replaced, rateOf: () => undefined })
+  return cached(again, store, purges)
 }
 
 const holder = (digest: string, exchange: object = {}, expiresAt = NOW + 86_400 * SECOND): Permit =>
@@ -71,13 +83,13 @@ for (const [what, life, own, given, seconds] of [
   ['with `key: context` not the subject’s', 1_000, 200, { key: 'context' }, 970],
 ] as const) {
   test(`an entry ends by ${what}, and not before`, async (context) => {
-    const { exchange, exchanged } = cache(context, { life: life * SECOND })
+    const { exchange, exchanged, store } = cache(context, { life: life * SECOND })
     const one = holder('alice', given, NOW + own * SECOND)
     await exchange(one, ask())
     context.mock.timers.tick(seconds * SECOND)
-    await exchange(one, ask())
-    assert.equal(exchanged.length, 1)
+    assert.ok(store.get(exchangeKey(one)))
     context.mock.timers.tick(1)
+    assert.equal(store.get(exchangeKey(one)), undefined)
     await exchange(one, ask())
     assert.equal(exchanged.length, 2)
   })
@@ -132,7 +144,7 @@ test('a refused token is dropped for its own key alone', async (context) => {
 test('a refused token stays dropped where the exchange for another fails', async (context) => {
   const { exchange, store } = cache(context)
   const refused = await exchange(holder('alice'), ask())
-  const failing = cached(() => Promise.reject(new TypeError('a defect')), store)
+  const failing = around(() => Promise.reject(new TypeError('a defect')), store)
   await assert.rejects(async () => failing(holder('alice'), ask({ instead: refused })), TypeError)
   const next = await exchange(holder('alice'), ask())
   assert.notEqual(next.value, refused.value)
@@ -140,10 +152,12 @@ test('a refused token stays dropped where the exchange for another fails', async
 
 test('a failure is not kept', async (context) => {
   context.mock.timers.enable({ apis: ['Date'], now: NOW })
-  const store = createMemoryStore<IssuedToken>({ maxEntries: 10, maxBytes: 100_000 })
-  const failing = cached(
-    kept(() => Promise.reject(new TypeError('a defect')), store),
+  const store = createMemoryStore<Entry>({ maxEntries: 10, maxBytes: 100_000 })
+  const purges = createPurges()
+  const failing = around(
+    kept(() => Promise.reject(new TypeError('a defect')), store, purges),
     store,
+    purges,
   )
   await assert.rejects(async () => failing(holder('alice'), ask()), TypeError)
   assert.equal(store.size, 0)

@@ -6,6 +6,7 @@ import type { GatewayError } from '../../src/errors.ts'
 import type { Exchange } from '../../src/exchange/exchange.ts'
 import type { IssuedToken } from '../../src/exchange/issued.ts'
 import { joined } from '../../src/exchange/join.ts'
+import { createPurges } from '../../src/exchange/purge.ts'
 import {
   type Begun,
   byHand,
@@ -44,7 +45,7 @@ test('whatever order callers come, leave and are answered in, each gets what is 
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const { exchange, begun } = byHand()
-      const join = joined(exchange)
+      const join = joined(exchange, createPurges())
       const callers: Guest[] = []
       for (const { kind, which } of steps) {
         const flying = begun.filter(({ ended }) => !ended)
@@ -95,7 +96,7 @@ function guest(join: Exchange, permit: Permit): Guest {
   return one
 }
 
-const audienceOf = ({ route }: Permit): string => route.exchange.audience ?? ''
+const audienceOf = ({ route }: Permit): string => String(route.exchange.audience)
 
 function assertOneEach(begun: readonly Begun[]): void {
   const flying = begun.filter(({ ended }) => !ended).map(({ permit }) => audienceOf(permit))

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { cached, kept } from '../../src/exchange/cache.ts'
-import type { IssuedToken } from '../../src/exchange/issued.ts'
+import { cached, kept, type Kept } from '../../src/exchange/cache.ts'
 import { joined } from '../../src/exchange/join.ts'
+import { createPurges } from '../../src/exchange/purge.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { ask, permit } from '../support.ts'
 import { byHand, call, down, holder, LEFT, refused, settled } from './by-hand.ts'
 
 test('500 concurrent callers of one key make one exchange', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const callers = Array.from({ length: 500 }, () => call(join, holder('alice')))
   await settled()
   assert.equal(begun.length, 1)
@@ -24,7 +24,7 @@ test('500 concurrent callers of one key make one exchange', async () => {
 
 test('50 users make 50 exchanges, and each gets the own token', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const callers = Array.from({ length: 500 }, (_, at) => call(join, holder(`user ${at % 50}`)))
   await settled()
   assert.equal(begun.length, 50)
@@ -36,7 +36,7 @@ test('50 users make 50 exchanges, and each gets the own token', async () => {
 
 test('another audience is another exchange', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   call(join, holder('alice', 'token', 'a'))
   call(join, holder('alice', 'token', 'b'))
   await settled()
@@ -45,7 +45,7 @@ test('another audience is another exchange', async () => {
 
 test('the next caller after an answer begins a new exchange', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const first = call(join, holder('alice'))
   begun[0]!.answer()
   await first.answer
@@ -55,7 +55,7 @@ test('the next caller after an answer begins a new exchange', async () => {
 
 test('who leaves takes only itself out', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const [first, second, third] = [1, 2, 3].map(() => call(join, holder('alice')))
   first!.leave()
   await assert.rejects(first!.answer, LEFT)
@@ -69,7 +69,7 @@ test('who leaves takes only itself out', async () => {
 
 test('the last who leaves drops an exchange that was not sent', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const [first, second] = [1, 2].map(() => call(join, holder('alice')))
   first!.leave()
   second!.leave()
@@ -80,7 +80,7 @@ test('the last who leaves drops an exchange that was not sent', async () => {
 
 test('who left before it came begins nothing', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const signal = AbortSignal.abort(new Error('the caller left'))
   await assert.rejects(async () => join(holder('alice'), ask({ signal })), LEFT)
   assert.equal(begun.length, 0)
@@ -89,9 +89,9 @@ test('who left before it came begins nothing', async () => {
 })
 
 test('an exchange that was sent runs to its end without callers, and its answer is kept', async () => {
-  const store = createMemoryStore<IssuedToken>({ maxEntries: 10, maxBytes: 100_000 })
+  const store = createMemoryStore<Kept>({ maxEntries: 10, maxBytes: 100_000 })
   const { exchange, begun } = byHand()
-  const join = joined(kept(exchange, store))
+  const join = joined(kept(exchange, store, createPurges()), createPurges())
   const only = call(join, holder('alice'))
   begun[0]!.send()
   only.leave()
@@ -104,7 +104,7 @@ test('an exchange that was sent runs to its end without callers, and its answer 
 
 test('who comes to an exchange that was sent and left by all gets its answer', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const first = call(join, holder('alice'))
   begun[0]!.send()
   first.leave()
@@ -116,7 +116,7 @@ test('who comes to an exchange that was sent and left by all gets its answer', a
 
 test('who comes to an exchange that was just dropped begins another', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const first = call(join, holder('alice'))
   first.leave()
   const second = call(join, holder('alice'))
@@ -129,7 +129,7 @@ test('who comes to an exchange that was just dropped begins another', async () =
 
 test('with `key: context` a refusal is for the token that was sent: others ask with their own', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const old = call(join, holder('old', 'context'))
   const fresh = call(join, holder('fresh', 'context'))
   await settled()
@@ -145,7 +145,7 @@ test('with `key: context` a refusal is for the token that was sent: others ask w
 
 test('a refusal is for every caller with the token that was sent', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const callers = [1, 2, 3].map(() => call(join, holder('alice', 'context')))
   begun[0]!.fail(refused())
   for (const { answer } of callers) await assert.rejects(answer, { code: 'exchange_denied' })
@@ -154,7 +154,7 @@ test('a refusal is for every caller with the token that was sent', async () => {
 
 test('an outage is for every caller, whatever its token: nobody asks again', async () => {
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   const callers = ['old', 'fresh'].map((digest) => call(join, holder(digest, 'context')))
   begun[0]!.fail(down())
   for (const { answer } of callers) await assert.rejects(answer, { code: 'exchange_unavailable' })
@@ -162,9 +162,9 @@ test('an outage is for every caller, whatever its token: nobody asks again', asy
 })
 
 test('a failure is not kept: the next caller begins another exchange', async () => {
-  const store = createMemoryStore<IssuedToken>({ maxEntries: 10, maxBytes: 100_000 })
+  const store = createMemoryStore<Kept>({ maxEntries: 10, maxBytes: 100_000 })
   const { exchange, begun } = byHand()
-  const join = joined(kept(exchange, store))
+  const join = joined(kept(exchange, store, createPurges()), createPurges())
   for (const error of [refused(), down(), new TypeError('a defect')]) {
     const { answer } = call(join, holder('alice'))
     begun.at(-1)!.fail(error)
@@ -175,9 +175,10 @@ test('a failure is not kept: the next caller begins another exchange', async () 
 })
 
 test('between the answer and the cache there is no gap in which another exchange could begin', async () => {
-  const store = createMemoryStore<IssuedToken>({ maxEntries: 10, maxBytes: 100_000 })
+  const store = createMemoryStore<Kept>({ maxEntries: 10, maxBytes: 100_000 })
   const { exchange, begun } = byHand()
-  const layers = cached(joined(kept(exchange, store)), store)
+  const purges = createPurges()
+  const layers = cached(joined(kept(exchange, store, purges), purges), store, purges)
   const callers = [call(layers, holder('alice'))]
   begun[0]!.answer()
   for (let turn = 0; turn < 20; turn++) {
@@ -192,7 +193,7 @@ test('between the answer and the cache there is no gap in which another exchange
 test('an exchange that throws at once fails its callers and no more', async () => {
   const join = joined(() => {
     throw down()
-  })
+  }, createPurges())
   await assert.rejects(call(join, holder('alice')).answer, { code: 'exchange_unavailable' })
   await assert.rejects(call(join, holder('alice')).answer, { code: 'exchange_unavailable' })
 })
@@ -200,7 +201,7 @@ test('an exchange that throws at once fails its callers and no more', async () =
 test('an exchange has the time of its route, from when it began', async (context) => {
   context.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
   const { exchange, begun } = byHand()
-  const join = joined(exchange)
+  const join = joined(exchange, createPurges())
   call(join, permit({ route: { exchange: { timeoutMs: 700 } } }))
   context.mock.timers.tick(500)
   call(join, permit({ route: { exchange: { timeoutMs: 700 } } }))

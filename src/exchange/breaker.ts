@@ -1,0 +1,160 @@
+import type { Permit } from '../authorize/authorize.ts'
+import type { Issuer } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import type { Exchange } from './exchange.ts'
+
+const SHORTEST_MS = 1_000
+const LONGEST_MS = 30_000
+/** As long as nothing is known of a target, so many exchanges find it out for all the others. */
+const FIRST = 3
+/** So long may they take. */
+const FIRST_MS = 1_000
+
+/**
+ * Breakers, one for each issuer, client and target. One opens where the issuer does not accept us as a client, or what it
+ * issues is not what was asked for: that is for somebody to mend, and asking for each request is a storm.
+ */
+export interface Breakers {
+  /** Answers at once while a breaker is open, and then lets a single exchange through. It stands outside the budget. */
+  guarded(exchange: Exchange): Exchange
+  /** Tells a breaker what became of an exchange. It stands inside the budget. */
+  judged(exchange: Exchange): Exchange
+  /** How many of an issuer's are open. */
+  open(issuer: Issuer): number
+}
+
+export function createBreakers(): Breakers {
+  const breakers = new Map<string, Breaker>()
+
+  function breakerOf({ subject, route }: Permit): Breaker {
+    const { audience, resource } = route.exchange
+    const name = JSON.stringify([subject.issuer, subject.api.client?.id, audience, resource])
+    const known = breakers.get(name)
+    if (known !== undefined) return known
+    const made = new Breaker(subject.api.issuer.name)
+    breakers.set(name, made)
+    return made
+  }
+
+  return {
+    guarded: (exchange) => (permit, ask) => {
+      const breaker = breakerOf(permit)
+      if (!breaker.hasFailed) return exchange(permit, ask)
+      if (breaker.isOpen || breaker.probing) {
+        ask.outcome = 'shed'
+        throw breaker.refusal()
+      }
+      return breaker.probe(async () => exchange(permit, ask))
+    },
+    judged: (exchange) => async (permit, ask) => {
+      const breaker = breakerOf(permit)
+      await breaker.untried(ask.signal)
+      try {
+        const token = await exchange(permit, ask)
+        breaker.close()
+        return token
+      } catch (error) {
+        breaker.judge(error)
+        throw error
+      }
+    },
+    open: (issuer) =>
+      [...breakers.values()].filter((one) => one.issuer === issuer.name && one.isOpen).length,
+  }
+}
+
+class Breaker {
+  readonly issuer: string
+  probing = false
+  #failures = 0
+  #openUntil = 0
+  /** Until something is known. */
+  #first: First | undefined = new First()
+
+  constructor(issuer: string) {
+    this.issuer = issuer
+  }
+
+  get hasFailed(): boolean {
+    return this.#failures > 0
+  }
+
+  get isOpen(): boolean {
+    return this.#openUntil > Date.now()
+  }
+
+  async probe<Answer>(exchange: () => Promise<Answer>): Promise<Answer> {
+    this.probing = true
+    try {
+      return await exchange()
+    } finally {
+      this.probing = false
+    }
+  }
+
+  /**
+   * Lets the first few through, and the others when one of them is answered.
+   *
+   * @throws {GatewayError} `exchange_misconfigured`
+   */
+  async untried(signal: AbortSignal): Promise<void> {
+    if (this.#first === undefined || this.#first.admit()) return
+    await this.#first.known
+    if (this.isOpen) throw this.refusal()
+    signal.throwIfAborted()
+  }
+
+  judge(error: unknown): void {
+    const code = error instanceof GatewayError ? error.code : undefined
+    if (code === 'exchange_misconfigured') this.#fail()
+    // A decision on the token is one that was made for us as a client.
+    else if (error instanceof GatewayError && error.status < 500) this.close()
+    else if (code !== undefined) this.#learn()
+  }
+
+  close(): void {
+    this.#failures = 0
+    this.#openUntil = 0
+    this.#learn()
+  }
+
+  refusal(): GatewayError {
+    const seconds = Math.ceil((this.#openUntil - Date.now()) / 1_000)
+    return new GatewayError(
+      'exchange_misconfigured',
+      'the gateway could not exchange tokens for this target just now',
+      { retryAfter: Math.max(1, seconds) },
+    )
+  }
+
+  #fail(): void {
+    // What was sent before it opened says nothing new.
+    if (!this.isOpen) {
+      const ms = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** this.#failures)
+      this.#failures = Math.min(this.#failures + 1, 16)
+      this.#openUntil = Date.now() + ms
+    }
+    this.#learn()
+  }
+
+  #learn(): void {
+    this.#first?.tell()
+    this.#first = undefined
+  }
+}
+
+/** The first exchanges with a target. */
+class First {
+  readonly known: Promise<void>
+  tell: () => void = () => undefined
+  #admitted = 0
+
+  constructor() {
+    this.known = new Promise((resolve) => (this.tell = resolve))
+  }
+
+  admit(): boolean {
+    if (this.#admitted === 0) setTimeout(this.tell, FIRST_MS).unref()
+    return ++this.#admitted <= FIRST
+  }
+}

@@ -1,0 +1,91 @@
+const EARLY_MS = 250
+/** How long a caller may be late and still find its place. */
+const LATE_SECONDS = 5
+/** The last that may be promised, in seconds from now. */
+const HORIZON_SECONDS = 60
+/** How much the last promise that was kept, or was not, says about the next. */
+const WEIGHT = 0.05
+
+/**
+ * The callers that were told when to come back: a queue of their own. Each is known by the key of its exchange, and has
+ * a place in the second that it was told. Who does not come gives its place up five seconds later.
+ */
+export class Promised {
+  readonly #dueAt = new Map<string, number>()
+  readonly #bySecond = new Map<number, Set<string>>()
+  #sweptAt = 0
+  #kept = 1
+
+  /** Those who may still come. */
+  get size(): number {
+    return this.#dueAt.size
+  }
+
+  give(key: string, dueAt: number): void {
+    this.#remove(key)
+    const second = secondOf(dueAt)
+    const others = this.#bySecond.get(second) ?? new Set()
+    this.#bySecond.set(second, others.add(key))
+    this.#dueAt.set(key, dueAt)
+  }
+
+  /** When it was told to come, in epoch milliseconds. */
+  dueAt(key: string): number | undefined {
+    return this.#dueAt.get(key)
+  }
+
+  /** Whether it was told to come, and it is time. */
+  isDue(key: string, now: number): boolean {
+    const dueAt = this.#dueAt.get(key)
+    return dueAt !== undefined && now >= dueAt - EARLY_MS
+  }
+
+  /** It came, and has a turn: the place is free. */
+  redeem(key: string): void {
+    if (this.#remove(key)) this.#kept += WEIGHT * (1 - this.#kept)
+  }
+
+  /** Gives up the places of those who did not come. */
+  sweep(now: number): void {
+    const second = secondOf(now)
+    if (second === this.#sweptAt) return
+    this.#sweptAt = second
+    for (const [due, keys] of this.#bySecond) {
+      // Too far ahead: the clock was set back.
+      if (due >= second - LATE_SECONDS && due <= second + HORIZON_SECONDS + 1) continue
+      for (const key of keys) {
+        this.#dueAt.delete(key)
+        this.#kept -= WEIGHT * this.#kept
+      }
+      this.#bySecond.delete(due)
+    }
+  }
+
+  /**
+   * How many of them to expect before a turn that is so many milliseconds away, where each of them moves that turn on.
+   * Those who never come are not expected for ever: the share of promises that were kept lately counts.
+   */
+  expected(now: number, waitBehind: (more: number) => number): number {
+    let more = 0
+    const last = secondOf(now) + HORIZON_SECONDS
+    for (let second = secondOf(now) - LATE_SECONDS; second <= last; second++) {
+      if (second * 1_000 > now + waitBehind(more)) break
+      more += (this.#bySecond.get(second)?.size ?? 0) * this.#kept
+    }
+    return more
+  }
+
+  #remove(key: string): boolean {
+    const dueAt = this.#dueAt.get(key)
+    if (dueAt === undefined) return false
+    const second = secondOf(dueAt)
+    const others = this.#bySecond.get(second)
+    others?.delete(key)
+    if (others?.size === 0) this.#bySecond.delete(second)
+    return this.#dueAt.delete(key)
+  }
+}
+
+function secondOf(time: number): number {
+  return Math.floor(time / 1_000)
+}

@@ -1,0 +1,91 @@
+import type { SubjectToken } from '../authenticate/authenticate.ts'
+
+/** What is to be forgotten. Each part that is named is: naming two forgets both. */
+export interface Purge {
+  /** Alone: everything of this issuer's. With `subject` or `sid`: whose these are. Default for them: every issuer's. */
+  readonly issuer?: string | undefined
+  /** A `sub`. */
+  readonly subject?: string | undefined
+  /** A session (`sid`). */
+  readonly sid?: string | undefined
+  /** A client identifier: the one that the subject token was issued to, or the one that exchanged it. */
+  readonly client?: string | undefined
+}
+
+/**
+ * What was purged, and when, counted in purges: nothing that was asked for before one outlives it, also where it was
+ * still on its way.
+ */
+export interface Purges {
+  /** @throws {TypeError} where nothing is named */
+  purge(what: Purge): void
+  /** Grows with each purge. What carries the present one was asked for after all of them. */
+  readonly generation: number
+  /** Whether one of these tags was purged after that generation. */
+  reaches(tags: readonly string[], generation: number): boolean
+}
+
+/** Beyond that the oldest purge is remembered as one of everything, which is more than it was, and never less. */
+const REMEMBERED_PURGES = 10_000
+
+export function createPurges(limit = REMEMBERED_PURGES): Purges {
+  const marks = new Map<string, number>()
+  let generation = 0
+  let everything = 0
+
+  function mark(tag: string): void {
+    // The order of the map is that of the marks.
+    marks.delete(tag)
+    marks.set(tag, generation)
+    if (marks.size <= limit) return
+    const [oldest, at] = marks.entries().next().value!
+    marks.delete(oldest)
+    everything = at
+  }
+
+  return {
+    purge(what) {
+      const tags = purgedTags(what)
+      if (tags.length === 0) throw new TypeError('a purge names what is to be forgotten')
+      generation++
+      for (const tag of tags) mark(tag)
+    },
+    get generation() {
+      return generation
+    },
+    reaches(tags, since) {
+      return everything > since || tags.some((tag) => (marks.get(tag) ?? 0) > since)
+    },
+  }
+}
+
+function purgedTags({ issuer, subject, sid, client }: Purge): readonly string[] {
+  const tags: string[] = []
+  if (subject !== undefined) tags.push(tag('sub', issuer, subject))
+  if (sid !== undefined) tags.push(tag('sid', issuer, sid))
+  if (client !== undefined) tags.push(tag('client', undefined, client))
+  if (issuer !== undefined && subject === undefined && sid === undefined) {
+    tags.push(tag('iss', undefined, issuer))
+  }
+  return tags
+}
+
+/** By what an issued token can be purged that was had for this subject token. */
+export function tagsOf({ issuer, subject, claims, api }: SubjectToken): readonly string[] {
+  const tags = [
+    tag('iss', undefined, issuer),
+    tag('sub', issuer, subject),
+    tag('sub', undefined, subject),
+  ]
+  const { sid, azp, client_id: clientId } = claims
+  if (typeof sid === 'string') tags.push(tag('sid', issuer, sid), tag('sid', undefined, sid))
+  for (const client of new Set([azp, clientId, api.client?.id])) {
+    if (typeof client === 'string') tags.push(tag('client', undefined, client))
+  }
+  return tags
+}
+
+/** Of no two parts are the tags the same: each is written with its length. */
+function tag(kind: 'iss' | 'sub' | 'sid' | 'client', issuer = '', value: string): string {
+  return `${kind} ${issuer.length} ${issuer} ${value}`
+}

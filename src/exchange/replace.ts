@@ -1,0 +1,71 @@
+import type { Permit } from '../authorize/authorize.ts'
+import type { Route } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import type { Store } from '../store/memory.ts'
+import type { Exchange } from './exchange.ts'
+import type { IssuedToken } from './issued.ts'
+import { exchangeKey } from './key.ts'
+
+/** The exchange in the place of a token that an upstream refused. */
+export interface Replaced {
+  readonly refused: string
+  readonly answer: Promise<IssuedToken>
+}
+
+const NOT_AGAIN_FOR_MS = 10_000
+/** Of an issuer's budget, for each route: an upstream that refuses everything must not spend it. */
+const SHARE = 0.01
+const WEIGHT_BYTES = 2_048
+
+export interface ReplaceOptions {
+  /** Where issued tokens are kept. */
+  readonly store: { delete(key: string): void }
+  readonly replaced: Store<Replaced>
+  /** Exchanges per second; undefined where there is no budget. */
+  readonly rateOf: (permit: Permit) => number | undefined
+}
+
+/**
+ * Exchanges once more where the upstream refused a token: that very token is dropped, and then none for that key for
+ * 10 s. Whoever was refused with the same token has the same answer. Where there is to be no exchange the token stays:
+ * without it the next request would make one.
+ *
+ * @throws {GatewayError} `upstream_rejected_token`
+ */
+export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange {
+  const { store, replaced, rateOf } = options
+  const nextAt = new WeakMap<Route, number>()
+
+  function again(permit: Permit, key: string, refused: string): Promise<IssuedToken> {
+    const now = Date.now()
+    const rate = rateOf(permit)
+    if (rate !== undefined) {
+      if (now < (nextAt.get(permit.route) ?? 0)) throw rejected()
+      nextAt.set(permit.route, now + 1_000 / (rate * SHARE))
+    }
+    store.delete(key)
+    const deadline = now + permit.route.exchange.timeoutMs
+    // It belongs to all who were refused: nobody's leaving ends it.
+    const { signal } = new AbortController()
+    const ask = { signal, deadline, background: true, outcome: undefined }
+    const answer = (async () => exchange(permit, ask))()
+    answer.catch(() => undefined)
+    replaced.set(key, { refused, answer }, NOT_AGAIN_FOR_MS, WEIGHT_BYTES)
+    return answer
+  }
+
+  return (permit, ask) => {
+    if (ask.instead === undefined) return exchange(permit, ask)
+    ask.signal.throwIfAborted()
+    const refused = ask.instead.value
+    const key = exchangeKey(permit)
+    const before = replaced.get(key)
+    if (before !== undefined && before.refused !== refused) throw rejected()
+    ask.outcome = before === undefined ? 'miss' : 'joined'
+    return before?.answer ?? again(permit, key, refused)
+  }
+}
+
+function rejected(): GatewayError {
+  return new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
+}

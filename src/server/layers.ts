@@ -1,0 +1,91 @@
+import type { Permit } from '../authorize/authorize.ts'
+import type { Config, Issuer } from '../config/config.ts'
+import type { GatewayError } from '../errors.ts'
+import { createBreakers } from '../exchange/breaker.ts'
+import { type Bucket, createBucket } from '../exchange/bucket.ts'
+import { budgeted } from '../exchange/budget.ts'
+import { cached, type Kept, kept } from '../exchange/cache.ts'
+import type { Exchange } from '../exchange/exchange.ts'
+import { joined } from '../exchange/join.ts'
+import { measured } from '../exchange/measure.ts'
+import { createPurges, type Purge } from '../exchange/purge.ts'
+import { refusing, unrefused } from '../exchange/refusals.ts'
+import { type Replaced, replacing } from '../exchange/replace.ts'
+import { unexchanged } from '../exchange/unexchanged.ts'
+import type { Metrics } from '../metrics.ts'
+import { createMemoryStore } from '../store/memory.ts'
+
+export interface LayersOptions {
+  /** What kept tokens may weigh, in bytes. */
+  readonly maxBytes: number
+  readonly metrics: Metrics
+}
+
+export interface Layers {
+  readonly exchange: Exchange
+  /**
+   * Forgets issued tokens, also those that are on their way.
+   *
+   * @throws {TypeError} where nothing is named
+   */
+  purge(what: Purge): void
+}
+
+/** Refusals last for seconds, and so do replaced tokens: these bounds are for floods. */
+const REFUSALS = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
+const REPLACED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
+
+/** Puts the layers around an exchange. Their order is the design. */
+export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
+  const { maxBytes, metrics } = options
+  const issued = createMemoryStore<Kept>({ maxEntries: config.cache.maxEntries, maxBytes })
+  const refusals = createMemoryStore<GatewayError>(REFUSALS)
+  const replaced = createMemoryStore<Replaced>(REPLACED)
+  const purges = createPurges()
+  const breakers = createBreakers()
+  const buckets = bucketsOf(config, metrics)
+  const bucketOf = ({ subject }: Permit): Bucket => buckets.get(subject.api.issuer)!
+  const rateOf = ({ subject }: Permit): number | undefined => rate(subject.api.issuer, config)
+
+  metrics.sampled('behalf_cache_entries', 'Issued tokens that are kept.', () => issued.size)
+  metrics.sampled('behalf_cache_bytes', 'What kept tokens weigh.', () => issued.bytes)
+  for (const issuer of config.issuers) {
+    const help = 'Targets that are not asked for, since what came last was not acceptable.'
+    const open = (): number => breakers.open(issuer)
+    metrics.sampled('behalf_issuer_breakers_open', help, open, { issuer: issuer.name })
+  }
+
+  // Only what is really sent is paced and judged. A breaker stands before the wait for a turn, and hears of what came after.
+  const paced = budgeted(breakers.judged(measured(exchange, metrics)), bucketOf)
+  // Inside the join, so that what was paid for is kept although its callers left.
+  const remembered = kept(refusing(paced, refusals), issued, purges)
+  const shared = joined(breakers.guarded(remembered), purges)
+  // Outside it, what is answered at once and for this very token.
+  const answered = unrefused(shared, refusals)
+  const again = replacing(answered, { store: issued, replaced, rateOf })
+  return { exchange: unexchanged(cached(again, issued, purges)), purge: purges.purge }
+}
+
+/** Each replica's share of an issuer's budget, in exchanges per second. */
+function rate({ budget }: Issuer, { server }: Config): number | undefined {
+  return budget && budget.rate / server.replicas
+}
+
+function bucketsOf(config: Config, metrics: Metrics): ReadonlyMap<Issuer, Bucket> {
+  const buckets = new Map<Issuer, Bucket>()
+  for (const issuer of config.issuers) {
+    const { budget } = issuer
+    const share = rate(issuer, config)
+    const bucket = createBucket(budget && share ? { ...budget, rate: share } : undefined)
+    buckets.set(issuer, bucket)
+    if (budget === undefined) continue
+    const labels = { issuer: issuer.name }
+    metrics.sampled(
+      'behalf_issuer_budget_available',
+      'Exchanges that could leave now.',
+      () => bucket.available,
+      labels,
+    )
+  }
+  return buckets
+}
