@@ -33,7 +33,7 @@ test(
   { skip: hasCurl ? false : 'there is no curl here' },
   async (t) => {
     const { text, url } = await start(t, ANY_PORT, /-d scope=.*\n/)
-    const command = text.slice(text.indexOf('curl'))
+    const command = text.slice(text.lastIndexOf('curl'))
     const { stdout } = await promisify(execFile)('sh', ['-c', command])
     const { access_token: token } = JSON.parse(stdout) as { access_token: string }
     const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as object
@@ -50,6 +50,28 @@ test(
         gty: 'password',
       },
     )
+  },
+)
+
+test(
+  'behalf tenant prints commands that make faults, and end them, as pasted',
+  { skip: hasCurl ? false : 'there is no curl here' },
+  async (t) => {
+    const { text, url } = await start(t, ANY_PORT, /-d scope=.*\n/)
+    const [fault = '', clear = ''] = /curl [^]*?_tenant[^]*?\n\n/
+      .exec(text)![0]
+      .split(/\n {2}(?=curl)/)
+    const exchange = async (): Promise<number> => {
+      const body = new URLSearchParams({
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      })
+      return (await fetch(`${url}oauth/token`, { method: 'POST', body })).status
+    }
+    assert.equal(await exchange(), 401)
+    await promisify(execFile)('sh', ['-c', fault])
+    assert.equal(await exchange(), 500)
+    await promisify(execFile)('sh', ['-c', clear])
+    assert.equal(await exchange(), 401)
   },
 )
 

@@ -180,7 +180,7 @@ test('of two refreshes that cross on their way one is the reuse of a spent token
     refresh(tenant, token),
     refresh(tenant, token, { audience: ORDERS }),
   ])
-  assert.deepEqual(both.map(({ status }) => status).sort(), [200, 403])
+  assert.deepEqual(new Set(both.map(({ status }) => status)), new Set([200, 403]))
   const won = both.find(({ status }) => status === 200)!
   assertRefused(await refresh(tenant, nextOf(won)), 403, 'invalid_grant')
 })
