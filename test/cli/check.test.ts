@@ -43,6 +43,7 @@ test('check tells the same as JSON', async (t) => {
         issuer: 'tenant',
         needs: { scopes: ['read:orders'], anyScope: [], permissions: [] },
         exchange: {
+          grant: 'token-exchange',
           audience: 'https://orders.internal',
           scopes: ['orders:read'],
           key: 'token',
@@ -56,6 +57,27 @@ test('check tells the same as JSON', async (t) => {
 })
 
 const BROKEN = YAML.replace('http://127', 'ftp://127').replace('api: storefront', 'api: store')
+
+test('check tells how a route without an exchange is served', async (t) => {
+  const passthrough = 'grant: passthrough, because: it is the same service'
+  for (const [exchange, told] of [
+    ['grant: none', 'none: the upstream gets no credentials'],
+    [
+      `${passthrough}, expectAudience: https://orders.internal`,
+      "none: the upstream gets the caller's own token, because it is the same service",
+    ],
+    [
+      'grant: client-credentials, audience: [one, two], scopes: [read]',
+      'by client-credentials for one + two [read], kept for all for at most 1h',
+    ],
+  ] as const) {
+    const yaml = YAML.replace(/exchange: .*/, `exchange: { ${exchange} }`)
+    const cwd = await folder(t, { 'behalf.yaml': yaml.replace('auth0', 'rfc8693') })
+    const { out, err } = await behalf(['check'], { cwd, environment })
+    assert.equal(err, '')
+    assert.ok(out.includes(`\n  exchange  ${told}\n`), out)
+  }
+})
 
 test('check names every fault at its place and exits 78', async (t) => {
   const cwd = await folder(t, { 'behalf.yaml': BROKEN })
