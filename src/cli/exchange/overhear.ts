@@ -36,43 +36,52 @@ export interface OverhearOptions {
   readonly nameOf: (value: string) => string | undefined
 }
 
-/** An outbound that notes each request to a token endpoint, and what came back: what is told is what was sent. */
-export function overhear(
-  outbound: Outbound,
-  { secrets, nameOf }: OverhearOptions,
-): { readonly outbound: Outbound; readonly asked: readonly Asked[] } {
+export interface Overheard {
+  readonly asked: readonly Asked[]
+  /**
+   * The same outbound, heard.
+   *
+   * @param shown how a client shows who it is where the request does not
+   */
+  hear(outbound: Outbound, shown?: string): Outbound
+}
+
+/** Notes each request to a token endpoint, and what came back: what is told is what was sent. */
+export function overhear({ secrets, nameOf }: OverhearOptions): Overheard {
   const asked: Asked[] = []
 
-  function note(url: string, { headers = {}, body = '' }: OutboundRequest): Asked {
+  function note(url: string, { headers = {}, body = '' }: OutboundRequest, shown: string): Asked {
     const form = new URLSearchParams(body)
     const fields = [...form].map(([name, value]) => {
       const shown = nameOf(value) ?? (FORM_SHOWN.has(name) ? value : undefined)
       if (shown === undefined) secrets.add(value)
       return { name, value: shown ?? '[withheld]' }
     })
-    return {
-      url,
-      clientAuthentication: authenticationOf(form, sends('authorization', headers)),
-      form: fields,
-    }
-  }
-
-  async function fetch(url: string, init: OutboundRequest = {}): Promise<Response> {
-    if (init.method !== 'POST') return outbound.fetch(url, init)
-    const one = note(url, init)
+    const clientAuthentication = authenticationOf(form, sends('authorization', headers)) ?? shown
+    const one = { url, clientAuthentication, form: fields }
     asked.push(one)
-    const startedAt = performance.now()
-    const response = await outbound.fetch(url, init)
-    const text = await response.clone().text()
-    one.answer = {
-      status: response.status,
-      milliseconds: Math.round(performance.now() - startedAt),
-      ...describe(text, secrets),
-    }
-    return response
+    return one
   }
 
-  return { outbound: { fetch, close: () => outbound.close() }, asked }
+  return {
+    asked,
+    hear: (outbound, shown = 'none') => ({
+      async fetch(url, init = {}) {
+        if (init.method !== 'POST') return outbound.fetch(url, init)
+        const one = note(url, init, shown)
+        const startedAt = performance.now()
+        const response = await outbound.fetch(url, init)
+        const text = await response.clone().text()
+        one.answer = {
+          status: response.status,
+          milliseconds: Math.round(performance.now() - startedAt),
+          ...describe(text, secrets),
+        }
+        return response
+      },
+      close: () => outbound.close(),
+    }),
+  }
 }
 
 function sends(name: string, headers: NonNullable<OutboundRequest['headers']>): boolean {
@@ -80,11 +89,11 @@ function sends(name: string, headers: NonNullable<OutboundRequest['headers']>): 
   return Array.from(given, ([one]) => one.toLowerCase()).includes(name)
 }
 
-/** RFC 6749, section 2.3.1, and RFC 7523, section 2.2; what a connection proves is not seen here. */
-function authenticationOf(form: URLSearchParams, hasHeader: boolean): string {
+/** RFC 6749, section 2.3.1, and RFC 7523, section 2.2. What the connection shows is not seen here. */
+function authenticationOf(form: URLSearchParams, hasHeader: boolean): string | undefined {
   if (hasHeader) return 'client_secret_basic'
   if (form.has('client_secret')) return 'client_secret_post'
-  return form.has('client_assertion') ? 'client_assertion' : 'none in the request'
+  return form.has('client_assertion') ? 'client_assertion' : undefined
 }
 
 function describe(

@@ -14,7 +14,7 @@ import { unexchanged } from '../../exchange/unexchanged.ts'
 import { describeError, fingerprint } from '../../log.ts'
 import { createOutbound, type Outbound } from '../../outbound.ts'
 import { createMemoryStore } from '../../store/memory.ts'
-import { overhear, type Asked } from './overhear.ts'
+import { overhear, type Asked, type Overheard } from './overhear.ts'
 import { createSecrets, type Secrets } from './secrets.ts'
 
 /** What one exchange came to. Holds no token and no secret. */
@@ -66,12 +66,12 @@ export async function walk(route: Route, token: string): Promise<Report> {
   const plain = createOutbound()
   const nameOf = (value: string): string | undefined =>
     value === token ? `[token ${fingerprint(token)}]` : undefined
-  const { outbound, asked } = overhear(plain, { secrets, nameOf })
+  const overheard = overhear({ secrets, nameOf })
   let permit: Permit | undefined
   let outcome: Partial<Report>
   try {
     permit = await permitFor(route, token, plain)
-    outcome = granted(permit, await exchangeOnce(permit, plain, outbound))
+    outcome = granted(permit, await exchangeOnce(permit, plain, overheard))
   } catch (error) {
     outcome = { refusal: refusalOf(error) }
   } finally {
@@ -82,7 +82,7 @@ export async function walk(route: Route, token: string): Promise<Report> {
     route: route.name,
     grant: route.exchange.grant,
     ...(permit && { subject: subjectOf(permit) }),
-    asked,
+    asked: overheard.asked,
     ...outcome,
   })
 }
@@ -121,18 +121,29 @@ async function permitFor(route: Route, token: string, outbound: Outbound): Promi
 async function exchangeOnce(
   permit: Permit,
   plain: Outbound,
-  overheard: Outbound,
+  { hear }: Overheard,
 ): Promise<IssuedToken> {
+  const presenting: Outbound[] = []
   const exchange = createExchange({
-    tokenEndpointOf: async (issuer, identifier) =>
-      createMetadata(issuer, plain)(identifier, 'tokenEndpoint'),
-    outbound: overheard,
+    tokenEndpointOf: async (issuer, identifier, endpoint) =>
+      createMetadata(issuer, plain)(identifier, endpoint),
+    outbound: hear(plain),
+    presenting: (identity) => {
+      const outbound = createOutbound({ identity })
+      presenting.push(outbound)
+      return hear(outbound, 'tls_client_auth')
+    },
   })
-  return unexchanged(exchange)(permit, {
-    signal: new AbortController().signal,
-    deadline: Date.now() + permit.route.exchange.timeoutMs,
-    outcome: undefined,
-  })
+  try {
+    return await unexchanged(exchange)(permit, {
+      signal: new AbortController().signal,
+      deadline: Date.now() + permit.route.exchange.timeoutMs,
+      outcome: undefined,
+    })
+  } finally {
+    // One whose certificate changed on the way is closed already.
+    await Promise.allSettled(presenting.map((outbound) => outbound.close()))
+  }
 }
 
 function granted(permit: Permit, token: IssuedToken): Partial<Report> {
