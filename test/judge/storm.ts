@@ -1,0 +1,145 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createTenant, type Tenant } from '../../src/tenant/index.ts'
+import { oneRoute, startGateway, startUpstream, type Scope } from '../system.ts'
+import { openCallers, type Answered, type Ask } from './callers.ts'
+import { Faults, type Finding, type Load } from './load.ts'
+
+export interface StormSize {
+  /** Each comes once, a third of them at once and the others evenly over the time. */
+  readonly users: number
+  readonly forMs: number
+}
+
+export const storm: Load = {
+  name: 'storm',
+  claim:
+    'a tenant of eight exchanges a second is used up, never overrun, and who waits is told truly',
+  limitMs: 6 * 60_000,
+  judge: (scope) => judgeStorm(scope, { users: 10_000, forMs: 60_000 }),
+}
+
+const RATE = 8
+const BURST = 8
+/** Of the budget. */
+const USED = 0.95
+/** Of those who come back when told, and were told less than a minute. */
+const SERVED = 0.95
+const LONGEST_RETRY_AFTER_SECONDS = 60
+const CALLERS = 400
+
+/** Distinct users at a tenant that limits, in wall time. Who is told to come back does, once. */
+export async function judgeStorm(scope: Scope, { users, forMs }: StormSize): Promise<Finding> {
+  const tenant = await createTenant({ limit: { rate: RATE, burst: BURST } })
+  scope.after(() => tenant.close())
+  const upstream = await startUpstream(scope)
+  const gateway = await startGateway(scope, throughTenant(tenant, upstream.origin))
+  const ask = await openCallers(scope, gateway.origin, CALLERS)
+  const tokens = await tokensOf(tenant, users)
+
+  const crowd = new Crowd(ask)
+  const before = tenant.limited().allowed
+  const startedAt = performance.now()
+  const coming = tokens.map(async (token, at) => {
+    const third = Math.ceil(users / 3)
+    const after = at < third ? 0 : ((at - third) / (users - third)) * forMs * 0.95
+    await sleep(after)
+    await crowd.come(token)
+  })
+  await sleep(forMs - (performance.now() - startedAt))
+  const inTime = tenant.limited().allowed - before
+  await Promise.all(coming)
+
+  const { faults } = crowd
+  const least = Math.floor((forMs / 1_000) * RATE * USED)
+  if (inTime < least) faults.add(`${inTime} exchanges in ${forMs} ms: at least ${least} expected`)
+  faults.unless(tenant.limited().refused, 0, 'answers 429 of the tenant')
+  const { came, served } = crowd.back
+  if (served < came * SERVED) faults.add(`only ${served} of ${came} who came back were served`)
+  return {
+    counts: {
+      users,
+      [`exchanges in the first ${forMs / 1_000} s`]: inTime,
+      'exchanges in all': tenant.limited().allowed - before,
+      'answers 429 of the tenant': tenant.limited().refused,
+      'served at once': crowd.served,
+      'told a time below a minute': crowd.told,
+      'told a minute': crowd.toldMinute,
+      'came back when told': came,
+      'of these served': served,
+      'longest wait of one who was shed, ms': Math.round(crowd.longestVainMs),
+    },
+    faults: faults.told,
+  }
+}
+
+function throughTenant({ url }: Tenant, upstream: string): object {
+  const client = { id: 'storefront-gateway', secret: 'demo-only-storefront-client-secret-0001' }
+  return {
+    ...oneRoute({ issuer: url, upstream, client }),
+    issuers: { tenant: { issuer: url, profile: 'auth0', budget: { rate: RATE, burst: 1 } } },
+  }
+}
+
+async function tokensOf(tenant: Tenant, users: number): Promise<readonly string[]> {
+  const tokens: string[] = []
+  for (let at = 0; at < users; at++) {
+    const user = `storm-${at}`
+    tenant.addUser(user)
+    const scope = 'read:orders'
+    tokens.push(await tenant.token({ user, audience: 'https://storefront.example', scope }))
+  }
+  return tokens
+}
+
+class Crowd {
+  readonly faults = new Faults()
+  readonly back = { came: 0, served: 0 }
+  served = 0
+  told = 0
+  toldMinute = 0
+  longestVainMs = 0
+  readonly #ask: Ask
+
+  constructor(ask: Ask) {
+    this.#ask = ask
+  }
+
+  async come(token: string): Promise<void> {
+    const first = await this.#request(token)
+    if (first.status === 200) {
+      this.served++
+      return
+    }
+    const seconds = Number(first.retryAfter)
+    if (!this.#isTrue(first, seconds)) return
+    if (seconds >= LONGEST_RETRY_AFTER_SECONDS) {
+      this.toldMinute++
+      return
+    }
+    this.told++
+    await sleep(seconds * 1_000)
+    this.back.came++
+    const second = await this.#request(token)
+    if (second.status === 200) this.back.served++
+  }
+
+  async #request(token: string): Promise<Answered> {
+    const askedAt = performance.now()
+    const answer = await this.#ask('/orders', { token })
+    if (answer.status !== 200) {
+      this.longestVainMs = Math.max(this.longestVainMs, performance.now() - askedAt)
+    }
+    return answer
+  }
+
+  #isTrue({ status, text }: Answered, seconds: number): boolean {
+    const told =
+      status === 503 &&
+      text.includes('"exchange_unavailable"') &&
+      Number.isInteger(seconds) &&
+      seconds >= 1 &&
+      seconds <= LONGEST_RETRY_AFTER_SECONDS
+    if (!told) this.faults.add(`${status} with Retry-After ${seconds}: ${text}`)
+    return told
+  }
+}
