@@ -6,6 +6,7 @@ import { authorize } from './authorize/authorize.ts'
 import type { Route } from './config/config.ts'
 import { asGatewayError, errorAnswer, GatewayError } from './errors.ts'
 import type { Ask, Exchange, ExchangeOutcome } from './exchange/exchange.ts'
+import type { IssuedToken } from './exchange/issued.ts'
 import { CallerGone, linger } from './proxy/caller.ts'
 import type { Passage, Proxy } from './proxy/proxy.ts'
 import type { Match } from './route/match.ts'
@@ -57,10 +58,13 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       const token = await exchange(permit, journey)
       journey.proxyAt = performance.now()
       const outcome = await proxy(journey, route, token)
+      if (outcome === 'answered') return
 
-      if (outcome === 'token_rejected') {
-        throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
-      }
+      // The upstream refused our token, which its issuer may have revoked: another one, and once more if that is safe.
+      journey.instead = token
+      const another = await exchange(permit, journey)
+      if (isReplayable(request) && (await proxy(journey, route, another)) === 'answered') return
+      throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
     } catch (error) {
       journey.failure = error
       respondWithError(journey, error)
@@ -68,6 +72,16 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       record(journey)
     }
   }
+}
+
+/** A safe method (RFC 9110, section 9.2.1) without a body: nothing is done twice, and nothing of it is gone. */
+function isReplayable({ method, headers }: IncomingMessage): boolean {
+  const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+  return (
+    isSafe &&
+    headers['transfer-encoding'] === undefined &&
+    !(Number(headers['content-length'] ?? 0) > 0)
+  )
 }
 
 function present(request: IncomingMessage, target: Target, origin: string | undefined): Presented {
@@ -109,6 +123,7 @@ export class Journey implements Ask, Passage {
   route: Route | undefined
   subject: SubjectToken | undefined
   outcome: ExchangeOutcome | undefined
+  instead: IssuedToken | undefined
   failure: unknown
   #controller: AbortController | undefined
 

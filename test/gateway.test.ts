@@ -208,17 +208,57 @@ for (const [sentence, sub, status] of [
   })
 }
 
-test('an upstream that refuses the issued token is our 502, not the caller’s 401', async (t) => {
-  const issuer = await startIssuer(t)
-  const upstream = await startUpstream(t, (_received, response) => {
-    response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end('who?')
+/** Refuses the first so many tokens that it is sent, whoever sends them. */
+async function choosyUpstream(t: TestContext, refused: number): Promise<Upstream> {
+  const tokens = new Set<string>()
+  return startUpstream(t, ({ headers }, response) => {
+    tokens.add(headers.authorization ?? '')
+    const index = [...tokens].indexOf(headers.authorization ?? '')
+    if (index >= refused) response.end('yours')
+    else response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end('who?')
   })
+}
+
+test('an issued token that the upstream refuses is exchanged once more, and the request replayed', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await choosyUpstream(t, 1)
   const gateway = await startGateway(t, oneRoute({ issuer: issuer.url, upstream: upstream.origin }))
-  const response = await fetch(`${gateway.origin}/orders`, bearer(await issuer.token()))
-  assert.equal(response.status, 502)
-  const text = await response.text()
-  assert.equal((JSON.parse(text) as Problem).code, 'upstream_rejected_token')
-  assert.equal(response.headers.get('www-authenticate'), null)
+  const token = await issuer.token()
+  for (let request = 0; request < 2; request++) {
+    const response = await fetch(`${gateway.origin}/orders`, bearer(token))
+    assert.equal(response.status, 200)
+    assert.equal(await response.text(), 'yours')
+  }
+  assert.equal(issuer.exchanges.length, 2)
+  assert.equal(upstream.received.length, 3)
+})
+
+test('a request with a body is not replayed, but the next one has the new token', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await choosyUpstream(t, 1)
+  const gateway = await startGateway(t, oneRoute({ issuer: issuer.url, upstream: upstream.origin }))
+  const token = await issuer.token()
+  const posted = { method: 'POST', body: 'one order', ...bearer(token) }
+  const first = await fetch(`${gateway.origin}/orders`, posted)
+  assert.equal(first.status, 502)
+  assert.equal(((await first.json()) as Problem).code, 'upstream_rejected_token')
+  assert.equal((await fetch(`${gateway.origin}/orders`, posted)).status, 200)
+  assert.equal(issuer.exchanges.length, 2)
+  assert.equal(upstream.received.length, 2)
+})
+
+test('an upstream that refuses every token is our 502, not the caller’s 401, and costs two exchanges', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await choosyUpstream(t, Infinity)
+  const gateway = await startGateway(t, oneRoute({ issuer: issuer.url, upstream: upstream.origin }))
+  const token = await issuer.token()
+  for (let request = 0; request < 20; request++) {
+    const response = await fetch(`${gateway.origin}/orders`, bearer(token))
+    assert.equal(response.status, 502)
+    assert.equal(((await response.json()) as Problem).code, 'upstream_rejected_token')
+    assert.equal(response.headers.get('www-authenticate'), null)
+  }
+  assert.equal(issuer.exchanges.length, 2)
 })
 
 test('a token is refused from the moment that the clock tolerance after its exp is over', async (t) => {

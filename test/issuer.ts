@@ -1,4 +1,5 @@
 /** An issuer whose every answer a test can decide: a key set, and a token endpoint that exchanges. */
+import { randomUUID } from 'node:crypto'
 import http from 'node:http'
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose'
 import { listen, type Scope } from './system.ts'
@@ -89,7 +90,7 @@ const SUBJECT: JWTPayload = {
 
 async function sign(key: CryptoKey, issuer: string, claims: JWTPayload): Promise<string> {
   const now = Math.floor(Date.now() / 1_000)
-  return new SignJWT({ iss: issuer, iat: now, exp: now + 3_600, ...claims })
+  return new SignJWT({ iss: issuer, iat: now, exp: now + 3_600, jti: randomUUID(), ...claims })
     .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: 'test' })
     .sign(key)
 }

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import { loadConfig } from '../config/load.ts'
-import type { Listen } from '../config/config.ts'
+import { adminOrigin } from './admin-origin.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 
 const TIMEOUT_MS = 2_000
@@ -16,7 +16,7 @@ export const command = defineCommand({
     },
   },
   async run({ config, flags }) {
-    const url = flags.url ?? liveness((await loadConfig(config)).admin.listen)
+    const url = flags.url ?? `${adminOrigin((await loadConfig(config)).admin.listen)}/livez`
     if (!/^http:\/\//.test(url) || !URL.canParse(url)) {
       throw new UsageError('--url must be an `http:` URL')
     }
@@ -25,13 +25,6 @@ export const command = defineCommand({
     return problem === undefined ? EXIT.well : EXIT.failed
   },
 })
-
-/** Who listens everywhere is reached on loopback. */
-function liveness({ host, port }: Listen): string {
-  if (port === 0) throw new UsageError('the admin listener takes any free port: use --url')
-  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}/livez`
-}
 
 function problemOf(url: string): Promise<string | undefined> {
   return new Promise((resolve) => {

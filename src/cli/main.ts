@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'run the gateway', load: () => import('./serve.ts') },
   check: { summary: 'check the configuration', load: () => import('./check.ts') },
   exchange: { summary: 'exchange one token, in the open', load: () => import('./exchange.ts') },
+  purge: { summary: 'make a running gateway forget tokens', load: () => import('./purge.ts') },
   demo: { summary: 'walk the whole path on this machine', load: () => import('./demo.ts') },
   tenant: { summary: 'run the embedded Auth0-shaped tenant', load: () => import('./tenant.ts') },
   schema: { summary: 'print the JSON Schema', load: () => import('./schema.ts') },

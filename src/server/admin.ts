@@ -1,7 +1,8 @@
 import { timingSafeEqual } from 'node:crypto'
-import type { Express, Request } from 'express'
+import express, { type Express, type Request, type Response } from 'express'
 import helmet from 'helmet'
 import { errorAnswer, GatewayError } from '../errors.ts'
+import type { Purge } from '../exchange/purge.ts'
 import { nextRequestId } from '../gateway.ts'
 import type { Metrics } from '../metrics.ts'
 import { createApp } from './listener.ts'
@@ -14,10 +15,11 @@ export interface AdminOptions {
   readonly ready: () => boolean
   /** What is not well though requests are served, in words for an operator. */
   readonly ailments: () => readonly string[]
+  readonly purge: (what: Purge) => void
 }
 
-/** The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`. */
-export function createAdmin({ metrics, token, ready, ailments }: AdminOptions): Express {
+/** The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge`. */
+export function createAdmin({ metrics, token, ready, ailments, purge }: AdminOptions): Express {
   const app = createApp()
   app.use(helmet())
   app.get('/livez', (_request, response) => {
@@ -32,22 +34,47 @@ export function createAdmin({ metrics, token, ready, ailments }: AdminOptions): 
   app.get('/metrics', (_request, response) => {
     response.set('content-type', 'text/plain; version=0.0.4; charset=utf-8').send(metrics.render())
   })
-  app.use((request, response, next) => {
-    if (token !== undefined && !presents(request, token)) {
-      const refusal = new GatewayError(
-        'missing_token',
-        'this needs the token of the admin listener',
-      )
-      const { status, headers, body } = errorAnswer(refusal, nextRequestId())
-      response.status(status).set(headers).send(body)
-      return
-    }
-    next()
-  })
+  if (token !== undefined) {
+    app.use((request, response, next) => {
+      if (presents(request, token)) next()
+      else refuse(response, new GatewayError('missing_token', 'this needs the admin token'))
+    })
+    app.post('/purge', express.json({ limit: '4kb', type: () => true }), (request, response) => {
+      const what = purgeOf(request.body)
+      if (what === undefined) {
+        refuse(response, new GatewayError('invalid_request', PURGE_FORM))
+        return
+      }
+      purge(what)
+      response.status(204).end()
+    })
+  }
   app.use((_request, response) => {
     response.status(404).type('text').send('not found\n')
   })
+  app.use(malformed)
   return app
+}
+
+const PURGE_PARTS: readonly string[] = ['issuer', 'subject', 'sid', 'client']
+const PURGE_FORM = `the body must be a JSON object that names at least one of ${PURGE_PARTS.join(', ')}`
+
+function purgeOf(body: unknown): Purge | undefined {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return undefined
+  const parts = Object.entries(body)
+  const isPart = ([name, value]: [string, unknown]): boolean =>
+    PURGE_PARTS.includes(name) && typeof value === 'string' && value !== ''
+  return parts.length > 0 && parts.every(isPart) ? (body as Purge) : undefined
+}
+
+/** What Express's parsers throw. */
+const malformed: express.ErrorRequestHandler = (cause, _request, response, _next) => {
+  refuse(response, new GatewayError('invalid_request', PURGE_FORM, { cause }))
+}
+
+function refuse(response: Response, refusal: GatewayError): void {
+  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
+  response.status(status).set(headers).send(body)
 }
 
 function presents(request: Request, token: string): boolean {

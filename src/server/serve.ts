@@ -24,14 +24,14 @@ export interface Serving {
 /** Starts both listeners. Rejects when one of them cannot be had. */
 export async function serve(config: Config, { log }: { readonly log: Log }): Promise<Serving> {
   const metrics = createMetrics()
-  const { gateway, ailments, close: closeStages } = compose(config, { log, metrics })
+  const { gateway, ailments, purge, close: closeStages } = compose(config, { log, metrics })
   let draining = false
 
   const app = createApp()
   app.use(gateway)
   const traffic = createServer(app, gateway)
   const admin = createServer(
-    createAdmin({ metrics, token: config.admin.token, ready: () => !draining, ailments }),
+    createAdmin({ metrics, token: config.admin.token, ready: () => !draining, ailments, purge }),
   )
   try {
     await listen(traffic, config.server.listen)

@@ -5,7 +5,8 @@ import { createMetrics } from '../../src/metrics.ts'
 import { createAdmin, type AdminOptions } from '../../src/server/admin.ts'
 
 function admin(given: Partial<AdminOptions> = {}): ReturnType<typeof createAdmin> {
-  const options = { metrics: createMetrics(), ready: () => true, ailments: () => [] }
+  const purge = (): void => undefined
+  const options = { metrics: createMetrics(), ready: () => true, ailments: () => [], purge }
   return createAdmin({ token: undefined, ...options, ...given })
 }
 
@@ -34,4 +35,40 @@ test('readiness tells in words what is not well, and is not lost for it', async 
   const draining = await request(admin({ ready: () => false })).get('/readyz?verbose')
   assert.equal(draining.status, 503)
   assert.match(draining.text, /^\[-\] draining$/m)
+})
+
+test('a purge reaches the cache as it was asked for, with the token', async () => {
+  const purged: object[] = []
+  const app = admin({ token: 'a-token', purge: (what) => purged.push(what) })
+  const what = { issuer: 'https://issuer.example/', subject: 'user|alice' }
+  const without = await request(app).post('/purge').send(what)
+  assert.equal(without.status, 401)
+  assert.deepEqual(purged, [])
+  const asked = await request(app).post('/purge').auth('a-token', { type: 'bearer' }).send(what)
+  assert.equal(asked.status, 204)
+  assert.deepEqual(purged, [what])
+})
+
+for (const body of [
+  '{}',
+  '[]',
+  'null',
+  '{"subject":7}',
+  '{"subject":""}',
+  '{"user":"a"}',
+  'not JSON',
+]) {
+  test(`a purge of ${body} is refused, and purges nothing`, async () => {
+    const purged: object[] = []
+    const app = admin({ token: 'a-token', purge: (what) => purged.push(what) })
+    const post = request(app).post('/purge').auth('a-token', { type: 'bearer' })
+    const response = await post.set('content-type', 'application/json').send(body)
+    assert.equal(response.status, 400)
+    assert.equal((JSON.parse(response.text) as { code: string }).code, 'invalid_request')
+    assert.deepEqual(purged, [])
+  })
+}
+
+test('without a token nobody can purge', async () => {
+  assert.equal((await request(admin()).post('/purge').send({ subject: 'a' })).status, 404)
 })

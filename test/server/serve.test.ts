@@ -114,6 +114,33 @@ test('while draining each answer ends its connection', async (t) => {
   await drained
 })
 
+test('a purge makes the next request of that subject an exchange, and of nobody else', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const gateway = await startGateway(t, {
+    ...oneRoute({ issuer: issuer.url, upstream: upstream.origin }),
+    admin: { listen: '127.0.0.1:0', token: 'the-admin-token' },
+  })
+  const alice = await issuer.token()
+  const bob = await issuer.token({ sub: 'user|bob' })
+  const ask = async (token: string): Promise<void> => {
+    assert.equal((await fetch(`${gateway.origin}/orders`, bearer(token))).status, 200)
+  }
+  for (const token of [alice, bob, alice, bob]) await ask(token)
+  assert.equal(issuer.exchanges.length, 2)
+
+  const purged = await fetch(`${gateway.adminOrigin}/purge`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer the-admin-token' },
+    body: JSON.stringify({ subject: 'user|alice' }),
+  })
+  assert.equal(purged.status, 204)
+
+  for (const token of [bob, alice, alice]) await ask(token)
+  assert.equal(issuer.exchanges.length, 3)
+  assert.equal(issuer.exchanges[2]?.get('subject_token'), alice)
+})
+
 async function accessLines(
   logged: () => string,
   count: number,

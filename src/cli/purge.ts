@@ -1,0 +1,50 @@
+import { loadConfig } from '../config/load.ts'
+import { adminOrigin } from './admin-origin.ts'
+import { defineCommand, EXIT, UsageError } from './command.ts'
+
+const TIMEOUT_MS = 5_000
+
+/** What a running gateway is to forget. It has to be asked with the token of its admin listener. */
+export const command = defineCommand({
+  summary:
+    'Make a running gateway forget the issued tokens of a subject, a session, a client or an issuer.',
+  flags: {
+    subject: {
+      type: 'string',
+      value: 'SUB',
+      summary: 'whose `sub` this is, at every issuer unless one is named',
+    },
+    sid: { type: 'string', value: 'SID', summary: 'whose session (`sid`) this is, likewise' },
+    client: { type: 'string', value: 'ID', summary: 'issued to or exchanged by this client' },
+    issuer: { type: 'string', value: 'ISS', summary: 'of this issuer; alone: all of its' },
+    url: {
+      type: 'string',
+      value: 'URL',
+      summary: "origin of the admin listener, instead of the file's",
+    },
+  },
+  async run({ config: file, flags: { url, ...flags } }) {
+    const named = Object.entries(flags).filter(([, value]) => value !== undefined)
+    if (named.length === 0)
+      throw new UsageError('name what to forget: --subject, --sid, --client or --issuer')
+    const { admin } = await loadConfig(file)
+    if (admin.token === undefined) {
+      throw new UsageError(
+        'the admin listener has no `admin.token`, and without one it takes no purge',
+      )
+    }
+    const response = await fetch(new URL('/purge', url ?? adminOrigin(admin.listen)), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${admin.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(Object.fromEntries(named)),
+      redirect: 'error',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    })
+    if (response.status === 204) {
+      process.stdout.write('purged\n')
+      return EXIT.well
+    }
+    process.stderr.write(`behalf: the gateway answered ${response.status}\n`)
+    return EXIT.failed
+  },
+})
