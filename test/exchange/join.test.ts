@@ -208,3 +208,17 @@ test('an exchange has the time of its route, from when it began', async (context
   assert.equal(begun.length, 1)
   assert.equal(begun[0]!.ask.deadline, 1_000_700)
 })
+
+test('what a layer below noted of a failure is noted for all who joined', async () => {
+  const join = joined(async (_permit, own) => {
+    await settled()
+    own.outcome = 'shed'
+    throw down()
+  }, createPurges())
+  const callers = [1, 2, 3].map(() => call(join, holder('alice')))
+  for (const { answer } of callers) await assert.rejects(answer, { code: 'exchange_unavailable' })
+  assert.deepEqual(
+    callers.map(({ ask }) => ask.outcome),
+    ['shed', 'shed', 'shed'],
+  )
+})
