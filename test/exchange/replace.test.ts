@@ -34,7 +34,7 @@ test('a refused token is dropped and exchanged once more, behind those who wait'
 test('all who were refused with the same token have one exchange', async (context) => {
   const { exchange, asked } = replacer(context)
   const tokens = await Promise.all(
-    Array.from({ length: 50 }, () => exchange(holder('alice'), ask({ instead: OLD }))),
+    Array.from({ length: 50 }, async () => exchange(holder('alice'), ask({ instead: OLD }))),
   )
   assert.deepEqual(new Set(tokens.map(({ value }) => value)), new Set(['new 1']))
   assert.equal(asked.length, 1)
