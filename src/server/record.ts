@@ -1,4 +1,4 @@
-import { asGatewayError, type ErrorCode } from '../errors.ts'
+import { asGatewayError, type ErrorCode, type GatewayError } from '../errors.ts'
 import type { ExchangeOutcome } from '../exchange/exchange.ts'
 import type { Journey } from '../gateway.ts'
 import type { Log } from '../log.ts'
@@ -19,6 +19,7 @@ const CALLER_GONE = 499
 export function createRecord(log: Log, metrics: Metrics): (journey: Journey) => void {
   const routes = new Map<string, RouteMetrics>()
   const outcomes = new Map<ExchangeOutcome, Cell>()
+  const told = new WeakSet<GatewayError>()
 
   function metricsOf(route: string): RouteMetrics {
     const known = routes.get(route)
@@ -75,12 +76,10 @@ export function createRecord(log: Log, metrics: Metrics): (journey: Journey) => 
     const error = asGatewayError(failure)
     const { code, cause } = error
     log.line(accessLine(journey, status, gone ? 'caller_gone' : code, endedAt))
-    if (!gone && (error.status >= 500 || cause !== undefined)) {
-      log.logger[levelOf(code)](
-        { request_id: journey.id, code, error: cause ?? error },
-        error.message,
-      )
-    }
+    // Those who waited for one exchange share its failure: its cause is told once. What has none is told by its code.
+    if (gone || cause === undefined || told.has(error)) return
+    told.add(error)
+    log.logger[levelOf(code)]({ request_id: journey.id, code, error: cause }, error.message)
   }
 }
 

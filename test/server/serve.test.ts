@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { test } from 'node:test'
-import { startIssuer } from '../issuer.ts'
+import { respond, startIssuer } from '../issuer.ts'
 import { bearer, oneRoute, startGateway, startUpstream } from '../system.ts'
 
 test('the admin listener tells that it lives, that it is ready, and its metrics', async (t) => {
@@ -66,6 +66,18 @@ test('an access line tells the route, the result, the cache’s outcome and the 
   assert.equal(hit?.['cache'], 'hit')
   assert.equal('exchange_ms' in (hit ?? {}), false)
   assert.equal(gateway.logged().includes('confidential'), false)
+})
+
+test('the cause of a failure that many share is logged once, and each has its access line', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const gateway = await startGateway(t, oneRoute({ issuer: issuer.url, upstream: upstream.origin }))
+  const token = await issuer.token()
+  issuer.answer = (_form, response) => respond(response, { error: 'access_denied' }, 403)
+  const asked = Array.from({ length: 20 }, () => fetch(`${gateway.origin}/orders`, bearer(token)))
+  for (const response of await Promise.all(asked)) assert.equal(response.status, 403)
+  await accessLines(gateway.logged, 20)
+  assert.equal(gateway.logged().match(/"code":"exchange_denied"/g)?.length, 1)
 })
 
 test('draining turns readiness off, finishes what is in flight, and then refuses connections', async (t) => {
