@@ -125,7 +125,7 @@ const variables: readonly (readonly [name: string, value: string, expected: RegE
   [
     'BEHALF_APIS__STOREFRONT__CLIENT',
     `{"__proto__":{"secret":"${CANARY}"}}`,
-    /client\.secret: is required/,
+    /client\.id: is required/,
   ],
   ['BEHALF_APIS__STOREFRONT__CLIENT', `{"id":"x","secret":"${CANARY}"}`, /^$/],
   ['BEHALF_APIS__STOREFRONT__CLIENT', `{"id":"x","secret":${CANARY}}`, /must be JSON/],
