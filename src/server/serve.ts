@@ -28,7 +28,8 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   let draining = false
 
   const app = createApp()
-  app.use(gateway)
+  // It answers its own failures. Express would hang another promise on each one that it is given.
+  app.use((request, response) => void gateway(request, response))
   const traffic = createServer(app, gateway)
   const admin = createServer(
     createAdmin({ metrics, token: config.admin.token, ready: () => !draining, ailments, purge }),

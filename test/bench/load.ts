@@ -40,8 +40,8 @@ async function runWrk(url: string, token: string, seconds: number): Promise<Load
     requests: Number(figure(/(\d+) requests in/)),
     failed: Number(figure(/Non-2xx or 3xx responses: (\d+)/) ?? 0),
     perSecond: Number(figure(/Requests\/sec:\s+([\d.]+)/)),
-    p50Ms: milliseconds(figure(/50%\s+(\S+)/)),
-    p99Ms: milliseconds(figure(/99%\s+(\S+)/)),
+    p50Ms: milliseconds(figure(/^ +50% +(\S+)/m)),
+    p99Ms: milliseconds(figure(/^ +99% +(\S+)/m)),
   }
 }
 
