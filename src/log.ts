@@ -101,12 +101,6 @@ function standardOutput(): Output {
   return { stream: { write }, flush }
 }
 
-/** A log of nothing. */
-export const silentLog: Log = createLog({
-  level: 'silent',
-  destination: { write: () => undefined },
-})
-
 interface ErrorDescription {
   readonly name: string
   readonly message: string
