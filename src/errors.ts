@@ -3,6 +3,8 @@ const FAILURES = {
   missing_token: [401, 'No access token was presented'],
   invalid_request: [400, 'The request is malformed'],
   invalid_token: [401, 'The access token is not valid'],
+  invalid_dpop_proof: [401, 'The DPoP proof is not valid'],
+  use_dpop_nonce: [401, 'The DPoP proof must name the nonce'],
   insufficient_user_authentication: [401, 'The user must authenticate more strongly'],
   insufficient_scope: [403, 'The access token lacks a scope'],
   not_permitted: [403, 'The access token is of a kind that this route does not permit'],
@@ -21,6 +23,7 @@ const FAILURES = {
   upstream_timeout: [504, 'The upstream did not answer in time'],
   keys_unavailable: [503, "The issuer's keys are unavailable"],
   exchange_unavailable: [503, 'The issuer is unavailable'],
+  replay_store_unavailable: [503, 'Replayed proofs cannot be told'],
   overloaded: [503, 'The gateway is overloaded'],
   internal_error: [500, 'The gateway failed'],
 } as const satisfies Record<string, readonly [number, string]>
@@ -41,6 +44,20 @@ export interface GatewayErrorOptions {
   readonly scopes?: readonly string[]
   /** The methods that the target takes (RFC 9110, section 10.2.1). */
   readonly allow?: readonly string[]
+  /** What the next authentication of the user must be like. */
+  readonly stepUp?: StepUp
+  /** The nonce that the next proof must name (RFC 9449, section 9). */
+  readonly dpopNonce?: string
+}
+
+/** RFC 9470, section 3. */
+export interface StepUp {
+  /** One of them is enough, the first preferred. */
+  readonly acrValues?: readonly string[]
+  /** The longest that it may be ago, in seconds. */
+  readonly maxAge?: number
+  /** The claims that Microsoft Entra ID asks for: JSON, as its issuer sent it. */
+  readonly claims?: string
 }
 
 /** An expected failure. Its message is for the caller and holds nothing secret; its cause is for the log. */
@@ -52,6 +69,8 @@ export class GatewayError extends Error {
   readonly throttled: boolean
   readonly scopes: readonly string[] | undefined
   readonly allow: readonly string[] | undefined
+  readonly stepUp: StepUp | undefined
+  readonly dpopNonce: string | undefined
 
   constructor(code: ErrorCode, detail: string, options: GatewayErrorOptions = {}) {
     super(detail, { cause: options.cause })
@@ -61,6 +80,8 @@ export class GatewayError extends Error {
     this.throttled = options.throttled ?? false
     this.scopes = options.scopes
     this.allow = options.allow
+    this.stepUp = options.stepUp
+    this.dpopNonce = options.dpopNonce
   }
 }
 

@@ -78,7 +78,7 @@ test('the configuration of the README has at most 15 lines and loads', async (t)
   const file = join(folder, 'behalf.yaml')
   writeFileSync(file, example!)
   const config = await loadConfig(file, { environment: ENVIRONMENT })
-  assert.equal(config.routes[0]?.authenticate.api.client?.id, ENVIRONMENT.STOREFRONT_CLIENT_ID)
+  assert.equal(config.routes[0]?.authenticate.apis[0]?.client?.id, ENVIRONMENT.STOREFRONT_CLIENT_ID)
   assert.equal(config.issuers[0]?.budget?.rate, 8)
 })
 

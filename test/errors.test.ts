@@ -8,6 +8,8 @@ const STATUS: Record<string, number> = {
   missing_token: 401,
   invalid_request: 400,
   invalid_token: 401,
+  invalid_dpop_proof: 401,
+  use_dpop_nonce: 401,
   insufficient_user_authentication: 401,
   insufficient_scope: 403,
   not_permitted: 403,
@@ -26,6 +28,7 @@ const STATUS: Record<string, number> = {
   upstream_timeout: 504,
   keys_unavailable: 503,
   exchange_unavailable: 503,
+  replay_store_unavailable: 503,
   overloaded: 503,
   internal_error: 500,
 }

@@ -45,7 +45,7 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
   return {
     name: given.name ?? 'orders',
     match: { path: '/orders', methods: undefined, pathParameters: false, ...given.match },
-    authenticate: { api: api(), ...given.authenticate },
+    authenticate: { apis: [api()], ...given.authenticate },
     authorize: { scopes: [], anyScope: [], permissions: [], ...given.authorize },
     exchange: {
       grant: 'token-exchange',

@@ -55,7 +55,8 @@ const REMEMBERED_FOR_MS = 60_000
  * set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
  */
 export function createAuthenticate({ verifiers, verified }: AuthenticateOptions): Authenticate {
-  return ({ token }, { authenticate: { api } }) => {
+  return ({ token }, { authenticate: { apis } }) => {
+    const api = apis[0]!
     const verifier = verifiers.get(api)
     if (verifier === undefined) throw new TypeError(`no verifier for the API ${api.name}`)
     const digest = hash('sha256', token, 'base64url')

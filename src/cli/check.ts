@@ -30,7 +30,7 @@ export const command = defineCommand({
 
 /** A route as an operator reads it. Holds no secret. */
 function summary({ name, match, authenticate, authorize, exchange, proxy }: Route) {
-  const { api } = authenticate
+  const api = authenticate.apis[0]!
   return {
     name,
     path: match.path,

@@ -44,7 +44,7 @@ function* aboutIssuers({ issuers }: Config): Iterable<Advice> {
 }
 
 function* aboutUnused({ issuers, apis, routes }: Config): Iterable<Advice> {
-  const usedApis = new Set(routes.map(({ authenticate: { api } }) => api))
+  const usedApis = new Set(routes.flatMap(({ authenticate: { apis } }) => apis))
   const usedIssuers = new Set(apis.map(({ issuer }) => issuer))
   for (const issuer of issuers) {
     if (!usedIssuers.has(issuer))

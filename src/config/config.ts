@@ -124,7 +124,8 @@ export interface Route {
     /** Accept `;` in paths. Default false: servers disagree about what it means. */
     readonly pathParameters: boolean
   }
-  readonly authenticate: { readonly api: Api }
+  /** The token must be for one of them: its `iss` and `aud` say for which. At least one. */
+  readonly authenticate: { readonly apis: readonly Api[] }
   readonly authorize: {
     /** All of them are needed. */
     readonly scopes: readonly string[]

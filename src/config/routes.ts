@@ -41,7 +41,7 @@ function resolveRoute(
   return {
     name: part(shape.name, entry['name']) ?? match.path,
     match: { ...match, methods: match.methods },
-    authenticate: { api },
+    authenticate: { apis: [api] },
     authorize,
     exchange: asked,
     proxy: { upstream: proxy.upstream, timeoutMs: proxy.timeout, cookies: proxy.cookies },

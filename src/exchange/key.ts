@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Permit } from '../authorize/authorize.ts'
 import type { SubjectToken } from '../authenticate/authenticate.ts'
-import type { Route } from '../config/config.ts'
+import type { Api, Route } from '../config/config.ts'
 import { PROFILES } from './profiles.ts'
 
 // A subject token is one object for as long as it is remembered, and so is a route: the path pays for this key once.
@@ -26,21 +26,23 @@ export function refusalKey({ subject, route }: Permit): string {
   return named(subject, route, tokenPart(subject))
 }
 
-function named({ issuer }: SubjectToken, route: Route, subjectPart: string): string {
-  return hash('sha256', routePart(route) + field(issuer) + field(subjectPart), 'base64url')
+function named({ api, issuer }: SubjectToken, route: Route, subjectPart: string): string {
+  const parts = routePart(api, route) + field(issuer) + field(subjectPart)
+  return hash('sha256', parts, 'base64url')
 }
 
-const routeParts = new WeakMap<Route, string>()
+const routeParts = new WeakMap<Api, WeakMap<Route, string>>()
 
 /** What the route and its API say: the same for each of its requests. */
-function routePart(route: Route): string {
-  const known = routeParts.get(route)
+function routePart(api: Api, route: Route): string {
+  let ofApi = routeParts.get(api)
+  if (ofApi === undefined) routeParts.set(api, (ofApi = new WeakMap()))
+  const known = ofApi.get(route)
   if (known !== undefined) return known
-  const { api } = route.authenticate
   const { grant, audience, resource } = route.exchange
   const scopes = [...new Set(route.exchange.scopes)].sort()
   const part = [
-    epoch(route, scopes),
+    epoch(api, route, scopes),
     api.client?.id ?? '',
     grant,
     JSON.stringify(audience ?? null),
@@ -49,7 +51,7 @@ function routePart(route: Route): string {
   ]
     .map(field)
     .join('')
-  routeParts.set(route, part)
+  ofApi.set(route, part)
   return part
 }
 
@@ -57,8 +59,7 @@ function routePart(route: Route): string {
  * Changes when the meaning of what is kept could have changed: with the issuer's entry, the client's id and method, or
  * the `exchange` block. Never with a secret or with another route, so that a rollout is no cold start.
  */
-function epoch(route: Route, scopes: readonly string[]): string {
-  const { issuer, client } = route.authenticate.api
+function epoch({ issuer, client }: Api, route: Route, scopes: readonly string[]): string {
   const { budget: _, ...entry } = issuer
   // Scopes are a set: neither their order nor a repeated one means anything.
   const exchange = { ...route.exchange, scopes }

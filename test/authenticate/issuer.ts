@@ -115,7 +115,7 @@ export function gate(context: TestContext, given: Partial<Api>): Gate {
   }
   const verified = createMemoryStore<Remembered>({ maxEntries: 1_000, maxBytes: 16 * 1024 * 1024 })
   const authenticate = createAuthenticate({ verifiers: new Map([[guarded, counted]]), verified })
-  const guardedRoute = route({ authenticate: { api: guarded } })
+  const guardedRoute = route({ authenticate: { apis: [guarded] } })
   return {
     api: guarded,
     take: async (token) =>

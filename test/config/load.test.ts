@@ -98,7 +98,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       {
         name: '/orders',
         match: { path: '/orders', methods: undefined, pathParameters: false },
-        authenticate: { api },
+        authenticate: { apis: [api] },
         authorize: { scopes: [], anyScope: [], permissions: [] },
         exchange: {
           grant: 'token-exchange',
@@ -122,7 +122,7 @@ test('a file becomes the configuration, with every default', async (t) => {
   })
   // What names something is that thing, not a copy of it: others find things by identity.
   assert.equal(api?.issuer, issuer)
-  assert.equal(config.routes[0]?.authenticate.api, api)
+  assert.equal(config.routes[0]?.authenticate.apis[0], api)
 })
 
 test('an object of the same shape becomes the same configuration', async (t) => {

@@ -92,7 +92,11 @@ test('the demo runs with .env.example as it stands, and needs all of it', async 
   const environment = parseEnv(await readFile('.env.example', 'utf8'))
   const config = await loadConfig('deploy/demo/behalf.yaml', { environment })
   assert.deepEqual(
-    config.routes.map(({ name, authenticate: { api } }) => [name, api.name, api.client?.id]),
+    config.routes.map(({ name, authenticate: { apis } }) => [
+      name,
+      apis[0]?.name,
+      apis[0]?.client?.id,
+    ]),
     [
       ['orders', 'storefront', 'storefront-gateway'],
       ['inventory', 'storefront', 'storefront-gateway'],

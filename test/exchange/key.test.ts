@@ -23,7 +23,8 @@ function contextKey(claims: Claims, { digest = 'digest', ignoreClaims = [] as st
 }
 
 function apiKey(given: Partial<Api>): string {
-  return exchangeKey(permit({ route: { authenticate: { api: api(given) } } }))
+  const own = api(given)
+  return exchangeKey(permit({ subject: { api: own }, route: { authenticate: { apis: [own] } } }))
 }
 
 const BASE: Claims = { iss: 'https://issuer.example/', sub: 'alice', scope: 'read', exp: 1 }
@@ -51,8 +52,8 @@ function keyOf({ identifier, clientId, audience, resource, scopes, digest, ...mo
   const owner = api({ client, issuer: issuer({ identifiers: more.identifiers }) })
   return exchangeKey(
     authorize(
-      subject({ issuer: identifier, digest }),
-      route({ authenticate: { api: owner }, exchange: { audience, resource, scopes } }),
+      subject({ issuer: identifier, digest, api: owner }),
+      route({ authenticate: { apis: [owner] }, exchange: { audience, resource, scopes } }),
     ),
   )
 }
@@ -161,7 +162,7 @@ for (const profile of Object.keys(PROFILES) as (keyof typeof PROFILES)[]) {
       exchangeKey(
         permit({
           subject: { claims, api: own },
-          route: { authenticate: { api: own }, exchange: { key: 'context' } },
+          route: { authenticate: { apis: [own] }, exchange: { key: 'context' } },
         }),
       )
     for (const name of PROFILES[profile].volatileClaims) {

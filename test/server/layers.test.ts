@@ -22,7 +22,7 @@ const STOREFRONT = api({ issuer: TENANT })
 const ROUTES = AUDIENCES.map((audience) =>
   route({
     name: audience,
-    authenticate: { api: STOREFRONT },
+    authenticate: { apis: [STOREFRONT] },
     exchange: { audience, maxAgeMs: 60 * SECOND },
   }),
 )

@@ -61,7 +61,7 @@ export interface Refusal {
  * exchanges it at the issuer, once. Looks into no cache, keeps nothing, and spends one exchange of the issuer's budget.
  */
 export async function walk(route: Route, token: string): Promise<Report> {
-  const { api } = route.authenticate
+  const api = route.authenticate.apis[0]!
   const secrets = secretsOf(api, token)
   const plain = createOutbound()
   const nameOf = (value: string): string | undefined =>
@@ -101,7 +101,7 @@ function secretsOf({ client, verification }: Api, token: string): Secrets {
 }
 
 async function permitFor(route: Route, token: string, outbound: Outbound): Promise<Permit> {
-  const { api } = route.authenticate
+  const api = route.authenticate.apis[0]!
   const metadata = createMetadata(api.issuer, outbound)
   const verifier = createVerifier(api, (identifier) => createKeys(identifier, metadata, outbound))
   const authenticate = createAuthenticate({

@@ -59,6 +59,6 @@ export function permitAt({ profile, claims, exchange, client = CLIENT, ...given 
   const own = { iss: identifiers[0]!, sub: 'alice', ...claims }
   return permit({
     subject: { value: 'the.subject.token', api: owner, issuer: identifiers[0]!, claims: own },
-    route: { authenticate: { api: owner }, exchange: { audience: undefined, ...exchange } },
+    route: { authenticate: { apis: [owner] }, exchange: { audience: undefined, ...exchange } },
   })
 }
