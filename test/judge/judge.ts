@@ -2,7 +2,7 @@
  * The heavy loads in full, all of them or those that are named. Prints what it counted; ends with 1 if anything did not
  * hold, and with 64 if there is no such load.
  *
- *   npm run judge -- [memory | concurrency | outage | framing | identity | layers | storm]... [--seed N]
+ *   npm run judge -- [memory | concurrency | outage | framing | identity | layers | storm | refreshed]... [--seed N]
  */
 import os from 'node:os'
 import { parseArgs } from 'node:util'
@@ -13,9 +13,19 @@ import { layers } from './layers.ts'
 import { scoped, within, type Finding, type Load } from './load.ts'
 import { memory } from './memory.ts'
 import { outage } from './outage.ts'
+import { refreshed } from './refreshed.ts'
 import { storm } from './storm.ts'
 
-const LOADS: readonly Load[] = [memory, concurrency, outage, framing, identity, layers, storm]
+const LOADS: readonly Load[] = [
+  memory,
+  concurrency,
+  outage,
+  framing,
+  identity,
+  layers,
+  storm,
+  refreshed,
+]
 const USAGE = 64
 
 function chosen(names: readonly string[]): readonly Load[] {

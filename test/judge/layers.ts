@@ -86,7 +86,7 @@ class Crowd {
     this.#routes = Array.from({ length: size.audiences }, (_, at) =>
       route({
         name: `route ${at}`,
-        authenticate: { api: storefront },
+        authenticate: { apis: [storefront] },
         exchange: { audience: `audience${at}`, key: at % 2 === 0 ? 'token' : 'context' },
       }),
     )
