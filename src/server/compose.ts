@@ -1,17 +1,13 @@
-import { createAuthenticate, type Remembered } from '../authenticate/authenticate.ts'
-import { createKeys, type Keys } from '../authenticate/keys.ts'
-import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
-import { createVerifier } from '../authenticate/verify.ts'
-import type { Config, Issuer } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
-import { createOutbound, type Outbound } from '../outbound.ts'
+import { createOutbound } from '../outbound.ts'
 import { createProxy } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
-import { createMemoryStore } from '../store/memory.ts'
+import { createAuthentication } from './authentication.ts'
 import { layered } from './layers.ts'
 import { createRecord } from './record.ts'
 
@@ -43,22 +39,18 @@ const VERIFIED_SHARE = 0.25
 export function compose(config: Config, options: ComposeOptions): Composed {
   const { log, metrics, mountPath = () => '' } = options
   const outbound = createOutbound()
-  const metadata = new Map(
-    config.issuers.map((issuer) => [issuer, createMetadata(issuer, outbound)]),
-  )
-  const keyRing = createKeyRing(metadata, outbound)
-
   const { maxEntries, maxBytes } = config.cache
   const verifiedBytes = Math.floor(maxBytes * VERIFIED_SHARE)
-  const verified = createMemoryStore<Remembered>({ maxEntries, maxBytes: verifiedBytes })
-
-  const verifiers = new Map(
-    config.apis.map((api) => [api, createVerifier(api, keyRing.keysOf(api.issuer))]),
-  )
+  const authentication = createAuthentication({
+    apis: config.apis,
+    outbound,
+    maxEntries,
+    maxBytes: verifiedBytes,
+  })
   const proxy = createProxy({ trustedProxies: config.server.trustedProxies })
   const sent = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
-      metadata.get(issuer)!(identifier, endpoint),
+      authentication.metadataOf(issuer)(identifier, endpoint),
     outbound,
   })
   const { exchange, purge } = layered(sent, config, {
@@ -68,14 +60,14 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const gateway = createGateway(
     {
       match: createMatch(config.routes),
-      authenticate: createAuthenticate({ verifiers, verified }),
+      authenticate: authentication.authenticate,
       exchange,
       proxy,
     },
     { origin: config.server.publicOrigins[0], mountPath, record: createRecord(log, metrics) },
   )
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
-  for (const [identifier, keys] of keyRing.all()) {
+  for (const [identifier, keys] of authentication.keySets()) {
     keys.current().catch((error: unknown) => {
       log.logger.warn({ issuer: identifier, error }, 'the keys cannot be had yet')
     })
@@ -84,8 +76,8 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   return {
     gateway,
     ailments: () =>
-      keyRing
-        .all()
+      authentication
+        .keySets()
         .filter(([, keys]) => keys.epoch() === '')
         .map(([identifier]) => `the keys of ${identifier} are not known`),
     purge,
@@ -93,26 +85,5 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       await proxy.close()
       await outbound.close()
     },
-  }
-}
-
-interface KeyRing {
-  keysOf(issuer: Issuer): (identifier: string) => Keys
-  /** With the identifiers that they are of. */
-  all(): readonly (readonly [string, Keys])[]
-}
-
-/** One key set for each identifier of each issuer that has a verifier, however many APIs it has. */
-function createKeyRing(metadata: ReadonlyMap<Issuer, Metadata>, outbound: Outbound): KeyRing {
-  const rings = new Map<Issuer, Map<string, Keys>>()
-  return {
-    keysOf: (issuer) => (identifier) => {
-      const ring = rings.get(issuer) ?? new Map<string, Keys>()
-      rings.set(issuer, ring)
-      const keys = ring.get(identifier) ?? createKeys(identifier, metadata.get(issuer)!, outbound)
-      ring.set(identifier, keys)
-      return keys
-    },
-    all: () => [...rings.values()].flatMap((ring) => [...ring]),
   }
 }

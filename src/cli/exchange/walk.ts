@@ -1,8 +1,4 @@
-import { createAuthenticate, type Remembered } from '../../authenticate/authenticate.ts'
 import { bearerToken } from '../../authenticate/bearer.ts'
-import { createKeys } from '../../authenticate/keys.ts'
-import { createMetadata } from '../../authenticate/metadata.ts'
-import { createVerifier } from '../../authenticate/verify.ts'
 import { authorize, type Permit } from '../../authorize/authorize.ts'
 import type { Api, Route } from '../../config/config.ts'
 import { asGatewayError } from '../../errors.ts'
@@ -13,7 +9,7 @@ import { keepFor } from '../../exchange/lifetime.ts'
 import { unexchanged } from '../../exchange/unexchanged.ts'
 import { describeError, fingerprint } from '../../log.ts'
 import { createOutbound, type Outbound } from '../../outbound.ts'
-import { createMemoryStore } from '../../store/memory.ts'
+import { createAuthentication, type Authentication } from '../../server/authentication.ts'
 import { overhear, type Asked, type Overheard } from './overhear.ts'
 import { createSecrets, type Secrets } from './secrets.ts'
 
@@ -61,17 +57,18 @@ export interface Refusal {
  * exchanges it at the issuer, once. Looks into no cache, keeps nothing, and spends one exchange of the issuer's budget.
  */
 export async function walk(route: Route, token: string): Promise<Report> {
-  const api = route.authenticate.apis[0]!
-  const secrets = secretsOf(api, token)
+  const { apis } = route.authenticate
+  const secrets = secretsOf(apis, token)
   const plain = createOutbound()
+  const authentication = createAuthentication({ ...REMEMBERED, apis, outbound: plain })
   const nameOf = (value: string): string | undefined =>
     value === token ? `[token ${fingerprint(token)}]` : undefined
   const overheard = overhear({ secrets, nameOf })
   let permit: Permit | undefined
   let outcome: Partial<Report>
   try {
-    permit = await permitFor(route, token, plain)
-    outcome = granted(permit, await exchangeOnce(permit, plain, overheard))
+    permit = await permitFor(route, token, authentication)
+    outcome = granted(permit, await exchangeOnce(permit, { authentication, plain, overheard }))
   } catch (error) {
     outcome = { refusal: refusalOf(error) }
   } finally {
@@ -89,25 +86,27 @@ export async function walk(route: Route, token: string): Promise<Report> {
 
 const PUBLIC: ReadonlySet<string> = new Set(['id', 'method', 'keyId', 'algorithm'])
 
-/** Whatever of the client is not known to be public. */
-function secretsOf({ client, verification }: Api, token: string): Secrets {
+/** Whatever of the clients is not known to be public. */
+function secretsOf(apis: readonly Api[], token: string): Secrets {
   const secrets = createSecrets()
   secrets.add(token)
-  for (const [name, value] of Object.entries(client ?? {})) {
-    if (!PUBLIC.has(name) && typeof value === 'string') secrets.add(value)
+  for (const { client, verification } of apis) {
+    for (const [name, value] of Object.entries(client ?? {})) {
+      if (!PUBLIC.has(name) && typeof value === 'string') secrets.add(value)
+    }
+    if (verification.kind === 'secret') verification.secrets.forEach(secrets.add)
   }
-  if (verification.kind === 'secret') verification.secrets.forEach(secrets.add)
   return secrets
 }
 
-async function permitFor(route: Route, token: string, outbound: Outbound): Promise<Permit> {
-  const api = route.authenticate.apis[0]!
-  const metadata = createMetadata(api.issuer, outbound)
-  const verifier = createVerifier(api, (identifier) => createKeys(identifier, metadata, outbound))
-  const authenticate = createAuthenticate({
-    verifiers: new Map([[api, verifier]]),
-    verified: createMemoryStore<Remembered>({ maxEntries: 1, maxBytes: 1_048_576 }),
-  })
+/** One token is looked at, once. */
+const REMEMBERED = { maxEntries: 1, maxBytes: 1_048_576 }
+
+async function permitFor(
+  route: Route,
+  token: string,
+  { authenticate }: Authentication,
+): Promise<Permit> {
   const presented = {
     method: route.match.methods?.[0] ?? 'GET',
     origin: undefined,
@@ -118,15 +117,20 @@ async function permitFor(route: Route, token: string, outbound: Outbound): Promi
   return authorize(await authenticate(presented, route), route)
 }
 
+interface Means {
+  readonly authentication: Authentication
+  readonly plain: Outbound
+  readonly overheard: Overheard
+}
+
 async function exchangeOnce(
   permit: Permit,
-  plain: Outbound,
-  { hear }: Overheard,
+  { authentication, plain, overheard: { hear } }: Means,
 ): Promise<IssuedToken> {
   const presenting: Outbound[] = []
   const exchange = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
-      createMetadata(issuer, plain)(identifier, endpoint),
+      authentication.metadataOf(issuer)(identifier, endpoint),
     outbound: hear(plain),
     presenting: (identity) => {
       const outbound = createOutbound({ identity })

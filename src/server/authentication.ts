@@ -1,0 +1,72 @@
+import {
+  createAuthenticate,
+  type Authenticate,
+  type Remembered,
+} from '../authenticate/authenticate.ts'
+import { createKeys, type Keys } from '../authenticate/keys.ts'
+import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
+import { createVerifier } from '../authenticate/verify.ts'
+import type { Api, Issuer } from '../config/config.ts'
+import type { Outbound } from '../outbound.ts'
+import { createMemoryStore } from '../store/memory.ts'
+
+export interface AuthenticationOptions {
+  /** Whose tokens are taken. */
+  readonly apis: readonly Api[]
+  readonly outbound: Outbound
+  /** How many verified tokens are remembered. */
+  readonly maxEntries: number
+  /** What they may weigh, in bytes. */
+  readonly maxBytes: number
+}
+
+/** The step `authenticate`, and what others need of the issuers that it asks. */
+export interface Authentication {
+  readonly authenticate: Authenticate
+  /** @throws {TypeError} for an issuer of none of the APIs */
+  metadataOf(issuer: Issuer): Metadata
+  /** Each with the identifier that it is of. */
+  keySets(): readonly (readonly [string, Keys])[]
+}
+
+/** Puts together what verifies tokens: for the gateway, and for the commands that do as it does. */
+export function createAuthentication(options: AuthenticationOptions): Authentication {
+  const { apis, outbound, maxEntries, maxBytes } = options
+  const issuers = new Set(apis.map(({ issuer }) => issuer))
+  const metadata = new Map([...issuers].map((issuer) => [issuer, createMetadata(issuer, outbound)]))
+  const metadataOf = (issuer: Issuer): Metadata => {
+    const found = metadata.get(issuer)
+    if (found === undefined) throw new TypeError(`not an issuer of any API: ${issuer.name}`)
+    return found
+  }
+  const keyRing = createKeyRing(metadataOf, outbound)
+  const verifiers = new Map(
+    apis.map((api) => [api, createVerifier(api, keyRing.keysOf(api.issuer))]),
+  )
+  const verified = createMemoryStore<Remembered>({ maxEntries, maxBytes })
+  return {
+    authenticate: createAuthenticate({ verifiers, verified }),
+    metadataOf,
+    keySets: keyRing.all,
+  }
+}
+
+interface KeyRing {
+  keysOf(issuer: Issuer): (identifier: string) => Keys
+  all(): readonly (readonly [string, Keys])[]
+}
+
+/** One key set for each identifier of each issuer that has a verifier, however many APIs it has. */
+function createKeyRing(metadataOf: (issuer: Issuer) => Metadata, outbound: Outbound): KeyRing {
+  const rings = new Map<Issuer, Map<string, Keys>>()
+  return {
+    keysOf: (issuer) => (identifier) => {
+      const ring = rings.get(issuer) ?? new Map<string, Keys>()
+      rings.set(issuer, ring)
+      const keys = ring.get(identifier) ?? createKeys(identifier, metadataOf(issuer), outbound)
+      ring.set(identifier, keys)
+      return keys
+    },
+    all: () => [...rings.values()].flatMap((ring) => [...ring]),
+  }
+}
