@@ -1,9 +1,22 @@
 import { GatewayError } from '../errors.ts'
+import { parseJsonObject } from './json.ts'
+
+/** More characters than Node reads of all headers together, unless it is told to. */
+const LONGEST = 16_384
 
 // The last character of a segment carries bits that no byte has. RFC 4648, section 3.5: they are zero, or one token
 // has many spellings, and each is another key to a cache.
 const CANONICAL =
   /^(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?$/
+
+/**
+ * At most 16 384 characters: it is looked at before anything is spent on the token, hashing it included.
+ *
+ * @throws {GatewayError} `invalid_token`
+ */
+export function assertLength(token: string): void {
+  if (token.length > LONGEST) rejectToken('the access token is too long')
+}
 
 /**
  * A signed token in compact form (RFC 7515, section 7.1), in the only spelling it may have.
@@ -20,29 +33,41 @@ export function assertCanonical(token: string): void {
   )
 }
 
-/** The claims of a token whose signature nobody has checked. */
-export function unverifiedClaims(token: string): Readonly<Record<string, unknown>> {
+type Members = Readonly<Record<string, unknown>>
+
+/** What a canonical token says of itself, before anybody has checked its signature. */
+export interface Unverified {
+  readonly header: Members
+  readonly claims: Members
+}
+
+/**
+ * RFC 7519, section 7.2: both parts are JSON objects in UTF-8, and such that whoever reads the token next reads the same
+ * (see `parseJson`).
+ *
+ * @throws {GatewayError} `invalid_token`
+ */
+export function decodeToken(token: string): Unverified {
+  return {
+    header: jsonObject(token.slice(0, token.indexOf('.'))),
+    claims: unverifiedClaims(token),
+  }
+}
+
+/** The claims alone. */
+export function unverifiedClaims(token: string): Members {
   return jsonObject(token.slice(token.indexOf('.') + 1, token.lastIndexOf('.')))
 }
 
-/** The protected header of a token whose signature nobody has checked. */
-export function unverifiedHeader(token: string): Readonly<Record<string, unknown>> {
-  return jsonObject(token.slice(0, token.indexOf('.')))
-}
+// RFC 8259, section 8.1: a byte order mark is no part of JSON, though some readers drop it.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
-
-function jsonObject(segment: string): Readonly<Record<string, unknown>> {
-  let value: unknown
+function jsonObject(segment: string): Members {
   try {
-    value = JSON.parse(utf8.decode(Buffer.from(segment, 'base64url')))
-  } catch {
-    rejectToken('a part of the access token is not JSON')
+    return parseJsonObject(utf8.decode(Buffer.from(segment, 'base64url')))
+  } catch (cause) {
+    rejectToken('a part of the access token is not an unambiguous JSON object', cause)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    rejectToken('a part of the access token is not a JSON object')
-  }
-  return value as Readonly<Record<string, unknown>>
 }
 
 export function rejectToken(detail: string, cause?: unknown): never {

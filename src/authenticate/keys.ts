@@ -1,7 +1,6 @@
-import { hash } from 'node:crypto'
-import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { GatewayError } from '../errors.ts'
 import type { Outbound } from '../outbound.ts'
+import { createKeySet, type KeySet } from './key-set.ts'
 import type { Metadata } from './metadata.ts'
 import { createRefreshed } from './refreshed.ts'
 
@@ -20,11 +19,6 @@ export interface Keys {
   renewed(): Promise<KeySet>
 }
 
-export interface KeySet {
-  readonly epoch: string
-  readonly find: JWTVerifyGetKey
-}
-
 const FRESH_FOR_MS = 10 * 60_000
 const STALE_FOR_MS = 60 * 60_000
 // A flood of unknown key ids makes no more than one request in this time, and delays a new key by no more.
@@ -37,7 +31,7 @@ export function createKeys(identifier: string, metadata: Metadata, outbound: Out
     load: async () => {
       const answer = await outbound.fetch(await metadata(identifier, 'jwksUri'))
       if (answer.status !== 200) throw new Error(`the key set was answered ${answer.status}`)
-      return keySet(await answer.text())
+      return createKeySet(await answer.text())
     },
     freshForMs: FRESH_FOR_MS,
     staleForMs: STALE_FOR_MS,
@@ -48,15 +42,6 @@ export function createKeys(identifier: string, metadata: Metadata, outbound: Out
     epoch: () => keys.peek()?.epoch ?? '',
     current: async () => available(async () => keys.current(), RETRY_AFTER_SECONDS),
     renewed: async () => available(async () => keys.renewed(), COOLDOWN_SECONDS),
-  }
-}
-
-function keySet(text: string): KeySet {
-  const parsed: unknown = JSON.parse(text)
-  // createLocalJWKSet checks the shape, and picks by `kid`, `kty`, `alg`, `use` and `key_ops`.
-  return {
-    epoch: hash('sha256', text, 'base64url'),
-    find: createLocalJWKSet(parsed as JSONWebKeySet),
   }
 }
 

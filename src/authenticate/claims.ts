@@ -1,0 +1,73 @@
+import type { Api } from '../config/config.ts'
+import { rejectToken } from './jwt.ts'
+
+/** What the claims of a token say that does not change from one request to the next. */
+export interface StaticClaims {
+  readonly claims: Readonly<Record<string, unknown>> & {
+    readonly sub: string
+    readonly exp: number
+    readonly nbf?: number
+  }
+  readonly scopes: readonly string[]
+  readonly permissions: readonly string[]
+}
+
+/**
+ * RFC 7519, section 4.1, and RFC 9068, section 4: for whom, of whom and until when a token is, each of the type that it
+ * must have. Does NOT look at `iss`, which told whose keys to use, nor at the time, which is judged on every request.
+ *
+ * @throws {GatewayError} `invalid_token`
+ */
+export function staticClaims(claims: Readonly<Record<string, unknown>>, api: Api): StaticClaims {
+  const { aud, sub, exp, nbf, iat, scope, scp, permissions } = claims
+  if (!isFor(aud, api.audience)) rejectToken('the "aud" claim is not acceptable')
+  if (typeof sub !== 'string' || sub === '') rejectToken('the "sub" claim must be a string')
+  if (!isDate(exp)) rejectToken('the "exp" claim must be a number')
+  if (nbf !== undefined && !isDate(nbf)) rejectToken('the "nbf" claim must be a number')
+  if (iat !== undefined) {
+    const soon = (Date.now() + api.clockToleranceMs) / 1_000
+    if (!isDate(iat) || iat > soon) rejectToken('the "iat" claim is not in the past')
+  }
+  // RFC 9449, section 7.1 and RFC 8705, section 3: a bound token without its proof is somebody else's.
+  if ('cnf' in claims) rejectToken('the access token is bound to a key that was not proven')
+  return {
+    claims: { ...claims, sub, exp, ...(nbf !== undefined && { nbf }) },
+    scopes: [...spaceSeparated(scope, 'scope'), ...scpOf(scp)],
+    permissions: strings(permissions, 'permissions'),
+  }
+}
+
+function isFor(aud: unknown, audience: string): boolean {
+  if (typeof aud === 'string') return aud === audience
+  const all: readonly unknown[] = Array.isArray(aud) ? aud : []
+  return all.includes(audience) && all.every((one) => typeof one === 'string')
+}
+
+/** RFC 7519, section 2: a NumericDate. JSON can write numbers that are read as infinite: such a token would never end. */
+function isDate(value: unknown): value is number {
+  return Number.isFinite(value)
+}
+
+function scpOf(scp: unknown): readonly string[] {
+  return Array.isArray(scp) ? strings(scp, 'scp') : spaceSeparated(scp, 'scp')
+}
+
+/** RFC 6749, section 3.3: printable, separated by single spaces, and by nothing else. */
+function spaceSeparated(value: unknown, name: string): readonly string[] {
+  if (value === undefined || value === '') return []
+  if (
+    typeof value !== 'string' ||
+    !/^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/.test(value)
+  ) {
+    rejectToken(`the "${name}" claim is not a list of scopes`)
+  }
+  return value.split(' ')
+}
+
+function strings(value: unknown, name: string): readonly string[] {
+  if (value === undefined) return []
+  if (!Array.isArray(value) || !value.every((one) => typeof one === 'string')) {
+    rejectToken(`the "${name}" claim is not a list of strings`)
+  }
+  return value
+}

@@ -1,0 +1,115 @@
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import { compactVerify, errors } from 'jose'
+import { GatewayError } from '../errors.ts'
+import { rejectToken } from './jwt.ts'
+import type { KeySet } from './key-set.ts'
+import { keysUnavailable, type Keys } from './keys.ts'
+
+type Header = Readonly<Record<string, unknown>>
+
+/**
+ * Checks who signed a token (RFC 7515, section 5.2). Which algorithms are accepted is an option and no token's choice;
+ * no key comes from a token: `jwk`, `jku`, `x5c` and `x5u` are not looked at. Does NOT look at claims.
+ */
+export interface Signature {
+  /**
+   * @param token in canonical compact form
+   * @param header its own protected header
+   * @returns the epoch of the keys that verified it
+   * @throws {GatewayError} `invalid_token`, `keys_unavailable`
+   */
+  verify(token: string, header: Header): Promise<string>
+  /** Of the keys that verify now. */
+  epoch(): string
+}
+
+/** @param secrets as raw UTF-8, each tried in this order */
+export function createSecretSignature(
+  secrets: readonly (string | Uint8Array)[],
+  algorithms: readonly string[],
+): Signature {
+  const keys = secrets.map((secret) => createSecretKey(Buffer.from(secret)))
+  return {
+    async verify(token, header) {
+      const algorithm = algorithmOf(header, algorithms)
+      if (!(await isSignedByAny(token, algorithm, keys)))
+        rejectToken('the signature does not match')
+      return ''
+    },
+    epoch: () => '',
+  }
+}
+
+/** @param keys of the issuer that the token names */
+export function createKeySignature(keys: Keys, algorithms: readonly string[]): Signature {
+  return {
+    async verify(token, header) {
+      const algorithm = algorithmOf(header, algorithms)
+      const known = await keys.current()
+      const first = await judge(token, header, algorithm, known)
+      if (first === 'signed') return known.epoch
+      if (first === 'forged') rejectToken('the signature does not match')
+      const renewed = await keys.renewed()
+      const second =
+        renewed.epoch === known.epoch ? first : await judge(token, header, algorithm, renewed)
+      if (second === 'signed') return renewed.epoch
+      if (second instanceof Error) keysUnavailable("the issuer's key cannot be used", second)
+      rejectToken("the signature is of none of the issuer's keys")
+    },
+    epoch: () => keys.epoch(),
+  }
+}
+
+/**
+ * What a set says of a token. Only a key that the token names can tell that it is forged: to a token that names none, and
+ * to one that names a key that is not there, the issuer may have a newer key. An Error is why the key cannot be used.
+ */
+async function judge(
+  token: string,
+  header: Header,
+  algorithm: string,
+  set: KeySet,
+): Promise<'signed' | 'forged' | 'unknown' | Error> {
+  const { keys, unusable } = set.find(header)
+  if (keys.length === 0) return unusable ?? 'unknown'
+  try {
+    if (await isSignedByAny(token, algorithm, keys)) return 'signed'
+  } catch (error) {
+    // What jose says of a key, no token can cause: the issuer has to mend it.
+    if (error instanceof GatewayError || !(error instanceof Error)) throw error
+    return error
+  }
+  return header['kid'] === undefined ? 'unknown' : 'forged'
+}
+
+/** Before anything is fetched. */
+function algorithmOf(header: Header, algorithms: readonly string[]): string {
+  const { alg, kid } = header
+  // No extension is understood here (RFC 7515, section 4.1.11), the unencoded payload of RFC 7797 neither.
+  if ('crit' in header || 'b64' in header) rejectToken('the header asks for an extension')
+  if (kid !== undefined && typeof kid !== 'string') rejectToken('the "kid" header is not a string')
+  if (typeof alg !== 'string' || !algorithms.includes(alg)) {
+    rejectToken('the "alg" header names no algorithm of this API')
+  }
+  return alg
+}
+
+async function isSignedByAny(
+  token: string,
+  algorithm: string,
+  keys: readonly KeyObject[],
+): Promise<boolean> {
+  for (const key of keys) {
+    try {
+      await compactVerify(token, key, { algorithms: [algorithm] })
+      return true
+    } catch (error) {
+      if (error instanceof errors.JWSSignatureVerificationFailed) continue
+      if (error instanceof errors.JOSEError) {
+        rejectToken('the access token cannot be verified', error)
+      }
+      throw error
+    }
+  }
+  return false
+}
