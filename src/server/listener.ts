@@ -31,8 +31,11 @@ export type Listener = (request: http.IncomingMessage, response: http.ServerResp
  * prototypes, and setting them again changes nothing.
  */
 export function createServer(app: Express, unrouted: Listener = refuseUnread): http.Server {
-  const listener: Listener = (request, response) =>
-    app(request as Request, response as Response, () => unrouted(request, response))
+  const listener: Listener = (request, response) => {
+    // What arrives in one piece with an offer of another protocol Node does not read: nothing may follow such a request.
+    if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
+    return app(request as Request, response as Response, () => unrouted(request, response))
+  }
   const server = http.createServer(
     {
       ...presetPrototypes(app),

@@ -133,11 +133,12 @@ export interface Recorder {
 
 /**
  * An upstream that believes nothing but the bytes: it parses requests out of the stream by the letter of RFC 9112, one
- * after the other, so that a body without a frame shows up as another request.
+ * after the other, so that a body without a frame shows up as another request. Without `raw` it forgets the bytes.
  */
 export async function startRecorder(
   t: Scope,
   answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok',
+  { raw = true }: { readonly raw?: boolean } = {},
 ): Promise<Recorder> {
   const requests: Recorded[] = []
   let everything = ''
@@ -151,7 +152,7 @@ export async function startRecorder(
     socket.on('data', (chunk) => {
       pending += chunk.toString('latin1')
       unread += chunk.length
-      everything += chunk.toString('latin1')
+      if (raw) everything += chunk.toString('latin1')
       for (let next = parse(pending); next !== undefined; next = parse(pending)) {
         requests.push(next.request)
         pending = pending.slice(next.length)

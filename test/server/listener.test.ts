@@ -135,3 +135,22 @@ test('CONNECT gets an answer, and no tunnel', async (t) => {
   const answer = await exchange(Number(port), 'CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n')
   assert.match(answer, /^HTTP\/1\.1 405 /)
 })
+
+for (const [offer, answered] of [
+  ['Connection: upgrade\r\nUpgrade: h2c\r\n', 'HTTP/1.1 200 OK'],
+  ['', 'HTTP/1.1 200 OK HTTP/1.1 200 OK'],
+] as const) {
+  test(`after a request ${offer ? 'that offers another protocol' : 'like any other'} ${offer ? 'nothing' : 'the next one'} is read from its connection`, async (t) => {
+    const app = createApp()
+    app.use((_request, response) => void response.send('ok'))
+    const origin = await listen(t, createServer(app))
+    const socket = net.connect(Number(new URL(origin).port), '127.0.0.1')
+    let text = ''
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+    // In one piece: of the rest Node would forget what it had, and take what comes later for a request of its own.
+    const next = 'GET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+    socket.write(`GET /1 HTTP/1.1\r\nHost: a\r\n${offer}\r\n${next}`)
+    await once(socket, 'close')
+    assert.equal(text.match(/HTTP\/1\.1 \d+ \w+/g)?.join(' '), answered)
+  })
+}
