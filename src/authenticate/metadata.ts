@@ -1,5 +1,6 @@
 import type { Issuer } from '../config/config.ts'
 import type { Outbound } from '../outbound.ts'
+import { parseJsonObject } from './json.ts'
 import { createRefreshed, type Refreshed } from './refreshed.ts'
 
 /** Where an issuer's endpoints are. */
@@ -71,9 +72,7 @@ async function discover(identifier: string, outbound: Outbound): Promise<Discove
   let answer = await outbound.fetch(openidConfiguration(identifier))
   if (answer.status === 404) answer = await outbound.fetch(authorizationServerMetadata(identifier))
   if (answer.status !== 200) throw new Error(`discovery was answered ${answer.status}`)
-  const parsed: unknown = await answer.json()
-  if (typeof parsed !== 'object' || parsed === null) throw new Error('metadata is not an object')
-  const metadata = parsed as Discovered
+  const metadata: Discovered = parseJsonObject(await answer.text())
   // RFC 8414, section 3.3: identical, or one issuer could speak for another.
   if (metadata['issuer'] !== identifier) throw new Error('the metadata is of another issuer')
   return metadata

@@ -1,3 +1,4 @@
+import { parseJson } from '../authenticate/json.ts'
 import type { Permit } from '../authorize/authorize.ts'
 import type { ExchangeConfig } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
@@ -117,19 +118,27 @@ type Claims = Readonly<Record<string, unknown>>
 // As JWT libraries read it: without a byte order mark, or a token that upstreams can read would be opaque to us.
 const utf8 = new TextDecoder()
 
-/** The claims of a signed JWT. A nested JWE or an opaque token is for its audience's eyes only. */
+/**
+ * The claims of a signed JWT. A nested JWE or an opaque token is for its audience's eyes only. Claims that the upstream may
+ * read in another way than we do, such as two `sub`, are nobody's.
+ */
 function readable(token: string): Claims | undefined {
   const segments = token.split('.')
   if (segments.length !== 3) return undefined
+  const text = utf8.decode(Buffer.from(segments[1]!, 'base64url'))
+  let claims: unknown
   try {
-    const claims: unknown = JSON.parse(utf8.decode(Buffer.from(segments[1]!, 'base64url')))
-    if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) {
-      return claims as Claims
-    }
+    claims = JSON.parse(text)
   } catch {
     // Three segments that hold no JSON are an opaque token like any other.
+    return undefined
   }
-  return undefined
+  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return undefined
+  try {
+    return parseJson(text) as Claims
+  } catch {
+    reject('its claims are ambiguous')
+  }
 }
 
 function holds(audience: unknown, expected: string): boolean {

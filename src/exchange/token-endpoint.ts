@@ -7,6 +7,7 @@ import {
   genericGrantRequest,
   ResponseBodyError,
 } from 'openid-client'
+import { parseJson } from '../authenticate/json.ts'
 import { GatewayError } from '../errors.ts'
 import type { Outbound } from '../outbound.ts'
 import type { Profile, Refusal } from './profiles.ts'
@@ -99,20 +100,21 @@ async function judgeable(
     body: body instanceof URLSearchParams ? body.toString() : '',
     signal,
   })
-  if (response.status !== 200) {
-    response.headers.delete('www-authenticate')
-    return response
-  }
+  response.headers.delete('www-authenticate')
+  const { status, headers: answered } = response
   const text = await response.text()
+  // Some statuses have no body, not even an empty one.
   const copy = (json: string): Response =>
-    new Response(json, { status: 200, headers: response.headers })
+    new Response(json === '' ? null : json, { status, headers: answered })
   let answer: unknown
   try {
-    answer = JSON.parse(text)
+    answer = parseJson(text)
   } catch {
-    // The library would fail in the same way, but with a piece of the text in its message, which may be of a token.
+    // What names a member twice, too: nobody knows which of them the issuer meant. The library would fail in the same
+    // way at other texts, but with a piece of them in its message, which may be of a token.
     return copy('')
   }
+  if (status !== 200) return copy(text)
   if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return copy(text)
   const {
     expires_in: lifetime,

@@ -120,6 +120,24 @@ for (const [what, change, status] of claims) {
   })
 }
 
+for (const [what, twice, status] of [
+  ['one subject', false, 200],
+  ['two subjects, of which the last is ours', true, 502],
+] as const) {
+  test(`an issued token of ${what}: ${status}`, async (t) => {
+    const { issuer, upstream, get } = await world(t)
+    issuer.answer = (form, response) => {
+      const claims = { sub: 'user|alice', aud: form.get('audience'), scope: form.get('scope') }
+      const first = twice ? '"sub":"user|mallory",' : ''
+      const text = `{${first}${JSON.stringify({ iss: issuer.url, ...claims }).slice(1)}`
+      const payload = Buffer.from(text).toString('base64url')
+      return answering(`eyJhbGciOiJSUzI1NiJ9.${payload}.AAAA`)(form, response)
+    }
+    assert.equal((await get(await issuer.token())).status, status)
+    assert.equal(upstream.received.length, status === 200 ? 1 : 0)
+  })
+}
+
 const CANARY = 'canary7f'
 type Text = (form: URLSearchParams, usual: string) => string
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -144,8 +162,23 @@ const bodies: readonly (readonly [
     200,
     JSON_TYPE,
     (_form, usual) => `${usual.slice(0, -1)},"token_type":"N_A"}`,
+    503,
+  ],
+  [
+    'the same type twice, once with an escape',
+    200,
+    JSON_TYPE,
+    (_form, usual) => `${usual.slice(0, -1)},"token\\u005ftype":"Bearer"}`,
+    503,
+  ],
+  [
+    'a refusal with two names',
+    400,
+    JSON_TYPE,
+    () => `{"error":"invalid_grant","error":"${CANARY}"}`,
     502,
   ],
+  ['a refusal with one name', 400, JSON_TYPE, () => '{"error":"access_denied"}', 403],
   [
     'a refusal with a token beside',
     400,
@@ -161,6 +194,7 @@ const bodies: readonly (readonly [
     403,
   ],
   ['its answer as a 201', 201, JSON_TYPE, (_form, usual) => usual, 503],
+  ['no content', 204, JSON_TYPE, () => '', 503],
   ['a page', 200, { 'content-type': 'text/html' }, () => `<html>${CANARY}`, 503],
   ['a page that claims to be JSON', 200, JSON_TYPE, () => `<html>${CANARY}`, 503],
   ['a token without quotes', 200, JSON_TYPE, () => `{"access_token": ${CANARY}}`, 503],
