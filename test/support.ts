@@ -3,8 +3,9 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import type { SubjectToken } from '../src/authenticate/authenticate.ts'
+import { partiesOf } from '../src/authenticate/parties.ts'
 import { authorize, type Permit } from '../src/authorize/authorize.ts'
-import type { Api, Issuer, Route } from '../src/config/config.ts'
+import type { Api, AuthorizeConfig, Issuer, Route } from '../src/config/config.ts'
 import type { Ask } from '../src/exchange/exchange.ts'
 import type { IssuedToken } from '../src/exchange/issued.ts'
 
@@ -20,6 +21,7 @@ export function issuer(given: Partial<Issuer> = {}): Issuer {
     profile: 'rfc8693',
     tokenEndpoint: undefined,
     jwksUri: undefined,
+    staleForMs: 3_600_000,
     dangerouslyAllowHttp: false,
     budget: undefined,
     ...given,
@@ -32,13 +34,31 @@ export function api(given: Partial<Api> = {}): Api {
     issuer: issuer(),
     audience: AUDIENCE,
     verification: { kind: 'secret', secrets: [SECRET] },
+    typ: undefined,
     clockToleranceMs: 5_000,
     client: { id: 'storefront-client', method: 'client_secret_post', secret: 'client secret' },
+    resource: undefined,
     ...given,
   }
 }
 
 type Blocks = { [Name in 'match' | 'authenticate' | 'authorize' | 'exchange' | 'proxy']?: object }
+
+const UNCONDITIONAL: AuthorizeConfig = {
+  scopes: [],
+  anyScope: [],
+  permissions: [],
+  subject: 'any',
+  assumed: { subject: false, maxDepth: false },
+  clients: undefined,
+  organizations: undefined,
+  claims: [],
+  authorizationDetails: undefined,
+  actors: { allow: undefined, required: false, maxDepth: undefined },
+  mayAct: 'check',
+  acrValues: undefined,
+  maxAgeMs: undefined,
+}
 
 /** Each block is laid over its defaults. */
 export function route(given: Blocks & { readonly name?: string } = {}): Route {
@@ -46,7 +66,7 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
     name: given.name ?? 'orders',
     match: { path: '/orders', methods: undefined, pathParameters: false, ...given.match },
     authenticate: { apis: [api()], ...given.authenticate },
-    authorize: { scopes: [], anyScope: [], permissions: [], ...given.authorize },
+    authorize: { ...UNCONDITIONAL, ...given.authorize },
     exchange: {
       grant: 'token-exchange',
       delegation: false,
@@ -61,6 +81,7 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
       timeoutMs: 5_000,
       expectAudience: undefined,
       extraScopes: undefined,
+      bound: undefined,
       ...given.exchange,
     },
     proxy: {
@@ -74,12 +95,15 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
 
 export function subject(given: Partial<SubjectToken> = {}): SubjectToken {
   const value = given.value ?? 'aGVhZGVy.cGF5bG9hZA.c2lnbmF0dXJl'
+  const of = given.api ?? api()
+  const claims = given.claims ?? { iss: IDENTIFIER, sub: given.subject ?? 'alice' }
   return {
     value,
-    api: api(),
+    api: of,
     issuer: IDENTIFIER,
     subject: 'alice',
-    claims: { iss: IDENTIFIER, sub: given.subject ?? 'alice' },
+    claims,
+    ...partiesOf(claims, of),
     scopes: new Set(),
     permissions: new Set(),
     expiresAt: Date.now() + 3_600_000,

@@ -20,13 +20,22 @@ export interface Keys {
 }
 
 const FRESH_FOR_MS = 10 * 60_000
-const STALE_FOR_MS = 60 * 60_000
 // A flood of unknown key ids makes no more than one request in this time, and delays a new key by no more.
 const COOLDOWN_SECONDS = 5
 // While there are no keys at all everybody waits for them, and an issuer that was started a moment late is there soon.
 const RETRY_AFTER_SECONDS = 1
 
-export function createKeys(identifier: string, metadata: Metadata, outbound: Outbound): Keys {
+export interface KeysOptions {
+  readonly metadata: Metadata
+  readonly outbound: Outbound
+  /** How long keys are used beyond their ten minutes while the issuer does not answer, in milliseconds. */
+  readonly staleForMs: number
+}
+
+export function createKeys(
+  identifier: string,
+  { metadata, outbound, staleForMs }: KeysOptions,
+): Keys {
   const keys = createRefreshed({
     load: async () => {
       const answer = await outbound.fetch(await metadata(identifier, 'jwksUri'))
@@ -34,7 +43,7 @@ export function createKeys(identifier: string, metadata: Metadata, outbound: Out
       return createKeySet(await answer.text())
     },
     freshForMs: FRESH_FOR_MS,
-    staleForMs: STALE_FOR_MS,
+    staleForMs,
     cooldownMs: COOLDOWN_SECONDS * 1_000,
     retryAfterMs: RETRY_AFTER_SECONDS * 1_000,
   })

@@ -3,7 +3,9 @@ import { resolveClient } from './clients.ts'
 import type { Api, AsymmetricAlgorithm, Issuer, Verification } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 import { many, mapping, part, unknownName, type Named } from './parts.ts'
+import { resourceOf } from './resources.ts'
 import { apiSchema } from './schema.ts'
+import { isShort, weaknessOf } from './secrets.ts'
 
 export function resolveApis(
   raw: Readonly<Record<string, unknown>>,
@@ -29,8 +31,10 @@ export function resolveApis(
     apis.set(name, {
       ...{ name, issuer, verification },
       audience: read.audience,
+      typ: read.typ,
       clockToleranceMs: read.clockTolerance,
       client,
+      resource: read.resource && resourceOf(read.resource, read.scopesSupported),
     })
   }
   return apis
@@ -40,7 +44,7 @@ type ApiInput = z.output<typeof apiSchema>
 
 /** RFC 8725, section 3.1: what verifies a token is decided here, and by no token. */
 function verificationOf(api: ApiInput, path: Path, faults: Faults): Verification | undefined {
-  const { algorithms, signingSecret, signingSecrets } = api
+  const { algorithms, signingSecret, signingSecrets, dangerouslyShortSecret } = api
   const secretKey = signingSecret === undefined ? 'signingSecrets' : 'signingSecret'
   const hasSecret = signingSecret !== undefined || signingSecrets !== undefined
   if (signingSecret !== undefined && signingSecrets !== undefined) {
@@ -52,8 +56,11 @@ function verificationOf(api: ApiInput, path: Path, faults: Faults): Verification
   const secrets = [...many(signingSecret), ...many(signingSecrets)]
   for (const [index, secret] of secrets.entries()) {
     const at = signingSecret === undefined ? [...path, secretKey, index] : [...path, secretKey]
-    // RFC 7518, section 3.2: a key as long as the hash.
-    if (Buffer.byteLength(secret) < 32) faults.add(at, 'must be at least 32 bytes long (RFC 7518)')
+    const weakness = weaknessOf(secret, dangerouslyShortSecret)
+    if (weakness !== undefined) faults.add(at, weakness)
+  }
+  if (dangerouslyShortSecret && !secrets.some(isShort)) {
+    faults.add([...path, 'dangerouslyShortSecret'], 'is of no use: no secret is short')
   }
   const symmetric = algorithms?.includes('HS256') ?? hasSecret
   const asymmetric = (algorithms ?? (hasSecret ? [] : ['RS256'])).filter(isAsymmetric)

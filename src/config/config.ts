@@ -51,6 +51,8 @@ export interface Issuer {
   readonly tokenEndpoint: string | undefined
   /** Discovered from the issuer's metadata (RFC 8414) unless given. */
   readonly jwksUri: string | undefined
+  /** How long public keys are used beyond their time, while the issuer does not answer. Default 3 600 000. */
+  readonly staleForMs: number
   /** Accept `http:` beyond loopback. For tests only: tokens travel in the clear. */
   readonly dangerouslyAllowHttp: boolean
   readonly budget: Budget | undefined
@@ -78,14 +80,35 @@ export interface Api {
   readonly issuer: Issuer
   readonly audience: string
   readonly verification: Verification
+  /** What the `typ` of its tokens must be. Undefined: `JWT`, `at+jwt` or none. */
+  readonly typ: 'at+jwt' | undefined
   /** How far clocks may differ. Default 5 000. */
   readonly clockToleranceMs: number
   /** With what it authenticates to its issuer. Required where a route exchanges. */
   readonly client: Client | undefined
+  /** What callers may find out about it. Undefined: nothing is published. */
+  readonly resource: Resource | undefined
 }
 
-/** Each with what its method needs, and nothing else. */
-export type Client = { readonly id: string } & (
+/** A protected resource that tells how it is protected (RFC 9728). */
+export interface Resource {
+  /** Under one of the public origins, compared as it is. */
+  readonly identifier: string
+  /** Where its metadata is. */
+  readonly metadataUri: string
+  /** Undefined: the scopes that its routes ask for. */
+  readonly scopesSupported: readonly string[] | undefined
+}
+
+/** Each with what its method needs, and what the tokens that it asks for may be bound to. */
+export type Client = {
+  readonly id: string
+  /** What tokens are bound to with `bound: dpop`. Absent: a key that each process makes for itself. */
+  readonly dpopKey?: Material | undefined
+  /** With the intermediate ones after it, if any: what tokens are bound to with `bound: mtls`. */
+  readonly certificate?: Material | undefined
+  readonly key?: Material | undefined
+} & (
   | {
       readonly method: 'client_secret_post' | 'client_secret_basic'
       readonly secret: string
@@ -100,7 +123,6 @@ export type Client = { readonly id: string } & (
   /** RFC 8705, section 2: the connection shows who the client is. */
   | {
       readonly method: 'tls_client_auth'
-      /** With the intermediate ones after it, if any. */
       readonly certificate: Material
       readonly key: Material
     }
@@ -126,14 +148,7 @@ export interface Route {
   }
   /** The token must be for one of them: its `iss` and `aud` say for which. At least one. */
   readonly authenticate: { readonly apis: readonly Api[] }
-  readonly authorize: {
-    /** All of them are needed. */
-    readonly scopes: readonly string[]
-    /** One of them is enough. Empty: no such condition. */
-    readonly anyScope: readonly string[]
-    /** All of them are needed in Auth0's `permissions` claim. */
-    readonly permissions: readonly string[]
-  }
+  readonly authorize: AuthorizeConfig
   readonly exchange: ExchangeConfig
   readonly proxy: {
     /** Origin and optional base path, without a trailing slash. */
@@ -144,6 +159,53 @@ export interface Route {
     readonly cookies: 'strip' | 'keep'
   }
 }
+
+/** What a token must say, all of it. What is undefined is no condition. */
+export interface AuthorizeConfig {
+  /** All of them are needed. */
+  readonly scopes: readonly string[]
+  /** One of them is enough. Empty: no such condition. */
+  readonly anyScope: readonly string[]
+  /** All of them are needed in Auth0's `permissions` claim. */
+  readonly permissions: readonly string[]
+  /** Whom the token speaks for. */
+  readonly subject: 'user' | 'client' | 'any'
+  /** Not configured: they are what the issuer exchanges. */
+  readonly assumed: { readonly subject: boolean; readonly maxDepth: boolean }
+  /** One of them must have obtained the token. */
+  readonly clients: readonly string[] | undefined
+  /** The token must name one of them in `org_id`. */
+  readonly organizations: readonly string[] | undefined
+  readonly claims: readonly ClaimCondition[]
+  /** Types of RFC 9396 that `authorization_details` must hold, all of them. */
+  readonly authorizationDetails: readonly string[] | undefined
+  readonly actors: {
+    /** The `sub` of the outermost `act`. */
+    readonly allow: readonly string[] | undefined
+    readonly required: boolean
+    /** The most levels of `act`. */
+    readonly maxDepth: number | undefined
+  }
+  /** What becomes of `may_act` (RFC 8693, section 4.4). */
+  readonly mayAct: 'check' | 'require' | 'ignore'
+  /** One of them must be `acr`. */
+  readonly acrValues: readonly string[] | undefined
+  /** How long ago `auth_time` may be: whole seconds, in milliseconds. */
+  readonly maxAgeMs: number | undefined
+}
+
+/** A claim's name, or the way to it through objects, and what is asked of its value. */
+export type ClaimCondition =
+  /** `oneOf`: the claim is one of the values. `contains`: it is a list that holds all of them. */
+  | {
+      readonly claim: readonly string[]
+      readonly test: 'oneOf' | 'contains'
+      readonly values: readonly Comparand[]
+    }
+  | { readonly claim: readonly string[]; readonly test: 'exists'; readonly exists: boolean }
+
+/** Compared exactly, and never across types. */
+export type Comparand = string | number | boolean
 
 /** How the token for the upstream is had. With `passthrough` and `none` no token endpoint is asked. */
 export type ExchangeConfig = Asked &
@@ -162,6 +224,9 @@ export type ExchangeConfig = Asked &
   )
 
 export type Grant = ExchangeConfig['grant']
+
+/** How an issued token is tied to the gateway: to a key (RFC 9449), or to the client's certificate (RFC 8705). */
+export type Bound = 'dpop' | 'mtls'
 
 interface Asked {
   readonly audience: OneOrMany | undefined
@@ -183,6 +248,8 @@ interface Asked {
   readonly expectAudience: string | undefined
   /** What to do with an issued token that holds more scopes than were asked for. Default: the profile's. */
   readonly extraScopes: 'refuse' | 'allow' | undefined
+  /** What the issued token must be bound to: one that is not is never sent. Undefined: one that is, is not. */
+  readonly bound: Bound | undefined
 }
 
 export type OneOrMany = string | readonly string[]

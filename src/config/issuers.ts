@@ -39,6 +39,7 @@ export function resolveIssuers(
     const smallest = profile === 'auth0' ? AUTH0_SMALLEST : undefined
     issuers.set(name, {
       ...{ name, identifiers, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp },
+      staleForMs: read.staleFor,
       budget: budget ?? smallest,
     })
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { authorize } from './authorize-options.ts'
 import { client } from './client-options.ts'
 import { exchange } from './exchange-options.ts'
 import { admin, server } from './listeners.ts'
@@ -15,7 +16,8 @@ import {
   upstream,
   path,
   method,
-  scopes,
+  resource,
+  scopeToken,
 } from './values.ts'
 
 /*
@@ -46,6 +48,9 @@ const budget = z
       'its smallest plan allows; no limit with the others, where only a 429 of the issuer slows the gateway down.',
   )
 
+/** Beyond a day, somebody has to look at the issuer. */
+const LONGEST_STALE_MS = 86_400_000
+
 export const issuerSchema = z.strictObject({
   issuer: oneOrMany(issuerIdentifier()).describe(
     'The issuer identifier, one or a list (custom domains), compared with the `iss` of tokens exactly: ' +
@@ -67,6 +72,13 @@ export const issuerSchema = z.strictObject({
     .optional()
     .describe(
       "Where the issuer's public keys are. Default: discovered from its metadata (RFC 8414).",
+    ),
+  staleFor: duration({ least: 0, most: LONGEST_STALE_MS })
+    .prefault('1h')
+    .describe(
+      'How long known public keys are used while the issuer does not answer, beyond the 10 minutes that they are fresh. ' +
+        'After it, requests are answered 503. Danger: a key that the issuer withdraws while it cannot be reached is ' +
+        'trusted for as long. At most `1d`.',
     ),
   dangerouslyAllowHttp: z
     .boolean()
@@ -99,17 +111,44 @@ export const apiSchema = z.strictObject({
   signingSecret: secret()
     .optional()
     .describe(
-      'The secret that tokens are signed with (`HS256`), as raw UTF-8, of at least 32 bytes. Danger: whoever has it can ' +
-        'make tokens.',
+      'The secret that tokens are signed with (`HS256`), as raw UTF-8, of at least 32 bytes. One that is well known, or ' +
+        'repeats itself, is refused. Danger: whoever has it can make tokens.',
     ),
   signingSecrets: z
     .array(secret())
     .min(1)
     .optional()
     .describe('Several of them, while one is being replaced. Instead of `signingSecret`.'),
+  dangerouslyShortSecret: z
+    .boolean()
+    .prefault(false)
+    .describe(
+      'Accept signing secrets below 32 bytes. Danger: whoever has one token can find a short secret by trying, and then ' +
+        'make tokens.',
+    ),
+  typ: z
+    .literal('at+jwt')
+    .optional()
+    .describe(
+      'The kind that the header of each token must name: `at+jwt` (RFC 9068), which nothing else is called. Give it where ' +
+        "the issuer's access tokens have it, such as those of Auth0's `rfc9068_profile`. Absent: `JWT`, `at+jwt` or none.",
+    ),
   clockTolerance: duration({ least: 0, most: LONGEST_TOLERANCE_MS })
     .prefault('5s')
     .describe('How far the clocks of issuer and gateway may differ. At most `5m`.'),
+  resource: resource()
+    .optional()
+    .describe(
+      'The resource identifier of the API (RFC 9728): a URL under `server.publicOrigin`. With it the gateway publishes how ' +
+        'the API is protected, at `/.well-known/oauth-protected-resource` and the path of the URL, to everybody; and the ' +
+        'challenges of 401 and 403 say where. Absent: nothing is published.',
+    ),
+  scopesSupported: z
+    .array(scopeToken())
+    .optional()
+    .describe(
+      'The scopes that the metadata of `resource` names. `[]` names none. Default: those that routes of this API ask for.',
+    ),
   client,
 })
 
@@ -136,23 +175,19 @@ const match = z
 
 const authenticate = z
   .strictObject({
-    api: text().describe('The API that the token must be for: its name below `apis`.'),
+    api: text()
+      .optional()
+      .describe('The API that the token must be for: its name below `apis`. This or `apis`.'),
+    apis: z
+      .array(text())
+      .min(1)
+      .optional()
+      .describe(
+        'The APIs of which the token must be for one: their names. Its `iss` and `aud` say for which, and a token that ' +
+          'is for two of them is refused.',
+      ),
   })
   .describe('Whose access tokens are accepted.')
-
-const authorize = z
-  .strictObject({
-    scopes: scopes('Scopes that the token must hold, all of them.'),
-    anyScope: scopes('Scopes of which the token must hold one.'),
-    permissions: z
-      .array(text())
-      .prefault([])
-      .describe("Entries that Auth0's `permissions` claim must hold, all of them."),
-  })
-  .prefault({})
-  .describe(
-    'What the token must allow. Evaluated on every request. Absent: any token of the API will do.',
-  )
 
 const proxy = z
   .strictObject({

@@ -63,7 +63,10 @@ function createKeyRing(metadataOf: (issuer: Issuer) => Metadata, outbound: Outbo
     keysOf: (issuer) => (identifier) => {
       const ring = rings.get(issuer) ?? new Map<string, Keys>()
       rings.set(issuer, ring)
-      const keys = ring.get(identifier) ?? createKeys(identifier, metadataOf(issuer), outbound)
+      const metadata = metadataOf(issuer)
+      const { staleForMs } = issuer
+      const keys =
+        ring.get(identifier) ?? createKeys(identifier, { metadata, outbound, staleForMs })
       ring.set(identifier, keys)
       return keys
     },

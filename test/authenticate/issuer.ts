@@ -102,8 +102,9 @@ export function gate(context: TestContext, given: Partial<Api>): Gate {
   const guarded = api(given)
   const outbound = outboundOf(context)
   const metadata = createMetadata(guarded.issuer, outbound)
+  const { staleForMs } = guarded.issuer
   const verifier = createVerifier(guarded, (identifier) =>
-    createKeys(identifier, metadata, outbound),
+    createKeys(identifier, { metadata, outbound, staleForMs }),
   )
   let verifications = 0
   const counted: Verifier = {

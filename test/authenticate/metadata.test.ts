@@ -169,7 +169,7 @@ test('metadata outlives its issuer by a day', async (t) => {
 test('metadata that cannot be had makes the keys unavailable', async (t) => {
   const { issued, identifier, metadata } = await discovering(t)
   issued.broken = 500
-  const keys = createKeys(identifier, metadata, outboundOf(t))
+  const keys = createKeys(identifier, { metadata, outbound: outboundOf(t), staleForMs: 3_600_000 })
   await assert.rejects(keys.current(), { code: 'keys_unavailable', status: 503, retryAfter: 1 })
   assert.equal(keys.epoch(), '')
 })

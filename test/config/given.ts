@@ -9,7 +9,7 @@ import { readConfig } from '../../src/config/load.ts'
 import type { Environment } from '../../src/config/environment.ts'
 
 /** As long as HS256 asks for (RFC 7518, section 3.2), and not a byte longer. */
-export const SECRET = 'x'.repeat(32)
+export const SECRET = 'Vq7dKx2mRz9TbN4wYs6LhC1fJg8PaE3u'
 
 export function valid(): object {
   return {

@@ -5,7 +5,7 @@ import { stringify } from 'yaml'
 import { readConfig } from '../../src/config/load.ts'
 import { yamlSource } from '../../src/config/source.ts'
 import { durationText } from '../../src/config/units.ts'
-import { faultsOf, told } from './given.ts'
+import { faultsOf, SECRET, told } from './given.ts'
 
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_-]{0,12}$/)
 const segment = fc
@@ -25,7 +25,7 @@ const issuer = fc.record({
 
 const verification = fc.oneof(
   fc.record({ algorithms: fc.uniqueArray(fc.constantFrom('RS256', 'ES256'), { minLength: 1 }) }),
-  fc.record({ signingSecret: word.map((text) => text.padEnd(32, 'x')) }),
+  fc.record({ signingSecret: word.map((text) => text + SECRET) }),
 )
 
 const route = fc.record({

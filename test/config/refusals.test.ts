@@ -18,6 +18,19 @@ interface Refusal {
   readonly at?: string
 }
 
+test('a short secret needs a word that says so, and a known one is refused all the same', () => {
+  const short = { 'apis.backoffice.signingSecret': 'of 16 bytes only' }
+  const allowed = { 'apis.backoffice.dangerouslyShortSecret': true }
+  assert.deepEqual(told(faultsOf(changed(short))), [
+    'apis.backoffice.signingSecret: must be at least 32 bytes long (RFC 7518)',
+  ])
+  assert.deepEqual(faultsOf(changed({ ...short, ...allowed })), [])
+  const known = { ...allowed, 'apis.backoffice.signingSecret': 'your-256-bit-secret' }
+  assert.deepEqual(told(faultsOf(changed(known))), [
+    'apis.backoffice.signingSecret: is a secret that everybody knows',
+  ])
+})
+
 const REFUSALS: readonly Refusal[] = [
   ...values('server.listen', /must be an address and a port/, {
     bad: [
@@ -173,8 +186,44 @@ const REFUSALS: readonly Refusal[] = [
     at: 'apis.backoffice.signingSecret',
   }),
   ...values('apis.backoffice.signingSecret', /at least 32 bytes/, {
-    bad: [SECRET.slice(1), 'é'.repeat(15)],
-    good: [SECRET, 'é'.repeat(16)],
+    bad: [SECRET.slice(1), 'schlüssel äöü ÄÖÜ ß'],
+    good: [SECRET, 'schlüssel äöü ÄÖÜ ßéèêïçñ'],
+  }),
+  ...values('apis.backoffice.signingSecret', /everybody knows/, {
+    bad: [
+      'a-string-secret-at-least-256-bits-long',
+      'A-String-Secret-At-Least-256-Bits-Long',
+      'hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg',
+    ],
+    good: ['a-string-secret-at-least-257-bits-long'],
+  }),
+  ...values('apis.backoffice.signingSecret', /repeats a part of itself/, {
+    bad: ['7c1f9be25a80d3647c1f9be25a80d364', 'x'.repeat(32), `${'secret'.repeat(6)}se`],
+    good: ['7c1f9be25a80d3647c1f9be25a80d365'],
+  }),
+  ...values('apis.backoffice.signingSecret', /neighbouring characters/, {
+    bad: ['abcdefghijklmnopqrstuvwxyz012345', 'zyxwvutsrqponmlkjihgfedcba987654'],
+    good: ['acegikmoqsuwybdfhjlnprtvxz024613'],
+  }),
+  ...values('apis.backoffice.signingSecret', /too few different characters/, {
+    bad: ['0220200220020220200202200220200220020', '002004006002006004008009002004008'],
+    good: ['002004006002006004008009002004a08'],
+  }),
+  ...values('apis.backoffice.signingSecret', /a public key is no secret/, {
+    bad: [
+      '-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE',
+      ' -----BEGIN CERTIFICATE-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE',
+      '{"kty":"EC","crv":"P-256","x":"MFkwEwYHKoZIzj0CAQYI"}',
+    ],
+    good: ['MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE'],
+  }),
+  ...values('apis.backoffice.dangerouslyShortSecret', /no secret is short/, {
+    bad: [true],
+    good: [false, undefined],
+  }),
+  ...values('issuers.tenant.staleFor', /must be at most 1d/, {
+    bad: ['25h'],
+    good: ['24h', '1d', '0s', '1h'],
   }),
   ...values('apis.backoffice.signingSecrets', /stands beside `signingSecret`/, {
     bad: [[SECRET]],
