@@ -3,11 +3,13 @@ import type { Api, Route } from '../config/config.ts'
 import { fingerprint } from '../log.ts'
 import type { Store } from '../store/memory.ts'
 import type { Presented } from './bearer.ts'
-import { assertCanonical, rejectToken } from './jwt.ts'
+import { assertCanonical, assertLength, rejectToken } from './jwt.ts'
+import { partiesOf, type Parties } from './parties.ts'
+import { nameOfAll, select } from './select.ts'
 import type { Verifier } from './verify.ts'
 
 /** A verified access token: its signature and its static claims are known to be good. Shared by requests. */
-export interface SubjectToken {
+export interface SubjectToken extends Parties {
   /** The canonical compact form: the only spelling that gets this far. */
   readonly value: string
   readonly api: Api
@@ -51,30 +53,40 @@ const REMEMBERED_FOR_MS = 60_000
 
 /**
  * Verifies what was presented. Only the signature and the static claims are remembered, by the SHA-256 of the token's
- * canonical bytes and the API, with the epoch of the keys: times are judged on every request, and a key that leaves the
- * set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
+ * canonical bytes and the route's APIs, with the epoch of the keys: times are judged on every request, and a key that
+ * leaves the set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
  */
 export function createAuthenticate({ verifiers, verified }: AuthenticateOptions): Authenticate {
   return ({ token }, { authenticate: { apis } }) => {
-    const api = apis[0]!
+    assertLength(token)
+    const digest = hash('sha256', token, 'base64url')
+    // By all APIs that it could have been for: which of them it is for is not looked up again.
+    const name = digest + nameOfAll(apis)
+    const known = verified.get(name)
+    return known !== undefined && known.epoch === epochOf(known.subject)
+      ? timely(known.subject)
+      : verify(apis, token, { digest, name })
+  }
+
+  function epochOf({ api, issuer }: SubjectToken): string {
+    return verifierOf(api).epoch(issuer)
+  }
+
+  function verifierOf(api: Api): Verifier {
     const verifier = verifiers.get(api)
     if (verifier === undefined) throw new TypeError(`no verifier for the API ${api.name}`)
-    const digest = hash('sha256', token, 'base64url')
-    const known = verified.get(digest + api.name)
-    return known !== undefined && known.epoch === verifier.epoch(known.subject.issuer)
-      ? timely(known.subject)
-      : verify(verifier, api, token, digest)
+    return verifier
   }
 
   async function verify(
-    verifier: Verifier,
-    api: Api,
+    apis: readonly Api[],
     token: string,
-    digest: string,
+    { digest, name }: { readonly digest: string; readonly name: string },
   ): Promise<SubjectToken> {
     // Before anything is kept by its name: what is remembered was canonical, so that no other spelling is ever found.
     assertCanonical(token)
-    const { epoch, issuer, claims, scopes, permissions } = await verifier.verify(token)
+    const api = select(token, apis)
+    const { epoch, issuer, claims, scopes, permissions } = await verifierOf(api).verify(token)
     const subject = timely({
       value: token,
       api,
@@ -85,18 +97,14 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
       permissions: new Set(permissions),
       expiresAt: claims.exp * 1_000,
       notBefore: (claims.nbf ?? 0) * 1_000,
+      ...partiesOf(claims, api),
       digest,
       fingerprint: fingerprint(token),
     })
     // It was timely a moment ago, which may have been its last.
     const left = Math.max(1, subject.expiresAt + api.clockToleranceMs - Date.now())
     // Claims as objects weigh about three times their text.
-    verified.set(
-      digest + api.name,
-      { subject, epoch },
-      Math.min(left, REMEMBERED_FOR_MS),
-      token.length * 4,
-    )
+    verified.set(name, { subject, epoch }, Math.min(left, REMEMBERED_FOR_MS), token.length * 4)
     return subject
   }
 }

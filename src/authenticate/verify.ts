@@ -27,7 +27,7 @@ export function createVerifier(api: Api, keysOf: (identifier: string) => Keys): 
   return {
     async verify(token) {
       const unverified = decodeToken(token)
-      assertAccessToken(unverified)
+      assertAccessToken(unverified, api)
       const { issuer, signature } = issuedBy(unverified, signatures)
       const epoch = await signature.verify(token, unverified.header)
       return { epoch, issuer, ...staticClaims(unverified.claims, api) }
@@ -56,9 +56,14 @@ function signaturesOf(
 
 /** RFC 9068, section 2.1; a bare JWT is what most issuers still call their access tokens. */
 const ACCESS_TOKEN_TYPES = /^(?:application\/)?(?:at\+)?jwt$/i
+/** RFC 9068, section 4: this, or it is no such token. */
+const RFC9068_TYPE = /^(?:application\/)?at\+jwt$/i
 
 /** The header names the kind of token before anything is spent on it. */
-function assertAccessToken({ header: { typ } }: Unverified): void {
+function assertAccessToken({ header: { typ } }: Unverified, api: Api): void {
+  if (api.typ !== undefined && !(typeof typ === 'string' && RFC9068_TYPE.test(typ))) {
+    rejectToken('the "typ" header must be at+jwt')
+  }
   if (typ !== undefined && (typeof typ !== 'string' || !ACCESS_TOKEN_TYPES.test(typ))) {
     rejectToken('the "typ" header names another kind of token')
   }

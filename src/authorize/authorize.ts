@@ -1,6 +1,6 @@
 import type { SubjectToken } from '../authenticate/authenticate.ts'
 import type { Route } from '../config/config.ts'
-import { GatewayError } from '../errors.ts'
+import { rulesOf } from './rules.ts'
 
 declare const permitted: unique symbol
 
@@ -12,25 +12,36 @@ export interface Permit {
 }
 
 /**
- * Whether the subject may use the route: scopes and permissions. Evaluated on every request, also where the answer
- * comes from the cache. Does NOT look at times or signatures (see `authenticate`).
+ * Whether the subject may use the route. Evaluated on every request, also where the answer comes from the cache. Looks at
+ * nothing but the verified token, the route and, for `maxAge`, the clock. Does NOT look at signatures and expiry (see
+ * `authenticate`).
  *
- * @throws {GatewayError} `insufficient_scope`, with the scopes that were needed (RFC 6750, section 3.1)
+ * @throws {GatewayError} of the first rule that does not hold: `not_permitted`; `insufficient_scope`, with the scopes
+ *   that were needed (RFC 6750, section 3.1); `insufficient_user_authentication`, with what the next authentication must
+ *   be like (RFC 9470, section 3)
  */
 export function authorize(subject: SubjectToken, route: Route): Permit {
-  const { scopes, anyScope, permissions } = route.authorize
-  for (const scope of scopes) if (!subject.scopes.has(scope)) lacks('scope', scopes)
-  if (anyScope.length > 0 && !anyScope.some((scope) => subject.scopes.has(scope))) {
-    lacks('scope', anyScope)
-  }
-  for (const permission of permissions) {
-    if (!subject.permissions.has(permission)) lacks('permission', permissions)
-  }
+  for (const rule of rulesOf(route)) if (!rule.holds(subject)) throw rule.refusal()
   return { subject, route } as Permit
 }
 
-function lacks(what: 'scope' | 'permission', needed: readonly string[]): never {
-  throw new GatewayError('insufficient_scope', `the access token lacks a ${what} of this route`, {
-    scopes: needed,
-  })
+/** How one rule of a route judges a token. */
+export interface Verdict {
+  /** The option of `authorize` that the rule comes from, for example `scopes` or `claims[0]`. */
+  readonly option: string
+  /** What that option says. */
+  readonly needs: unknown
+  /** What of the token decided: for an operator alone, since it may be personal. Undefined where it says nothing. */
+  readonly found: unknown
+  readonly holds: boolean
+}
+
+/** What `authorize` decides by, rule for rule and in its order: it refuses by the first that does not hold. */
+export function judge(subject: SubjectToken, route: Route): readonly Verdict[] {
+  return rulesOf(route).map((rule) => ({
+    option: rule.option,
+    needs: rule.needs,
+    found: rule.found(subject),
+    holds: rule.holds(subject),
+  }))
 }

@@ -3,6 +3,7 @@ import type { Config, Route } from '../config/config.ts'
 import { ConfigError } from '../config/faults.ts'
 import { loadConfig } from '../config/load.ts'
 import { durationText } from '../config/units.ts'
+import { needs } from './check/needs.ts'
 import { defineCommand, EXIT } from './command.ts'
 
 /** Reads everything that `serve` would read, and connects to nobody. */
@@ -30,14 +31,15 @@ export const command = defineCommand({
 
 /** A route as an operator reads it. Holds no secret. */
 function summary({ name, match, authenticate, authorize, exchange, proxy }: Route) {
-  const api = authenticate.apis[0]!
   return {
     name,
     path: match.path,
     methods: match.methods ?? 'all',
-    api: api.name,
-    subjectAudience: api.audience,
-    issuer: api.issuer.name,
+    apis: authenticate.apis.map((api) => ({
+      name: api.name,
+      audience: api.audience,
+      issuer: api.issuer.name,
+    })),
     needs: authorize,
     exchange: {
       grant: exchange.grant,
@@ -70,10 +72,11 @@ function count(items: readonly unknown[], noun: string): string {
 }
 
 function routeLines(route: Route): readonly string[] {
-  const { name, path, methods, api, subjectAudience, issuer, upstream } = summary(route)
+  const { name, path, methods, apis, upstream } = summary(route)
+  const tokens = apis.map((api) => `of ${api.name} (${api.audience}), by ${api.issuer}`)
   return [
     `${name}  ${typeof methods === 'string' ? 'all methods' : methods.join(', ')} ${path}`,
-    `  token     of ${api} (${subjectAudience}), by ${issuer}`,
+    `  token     ${tokens.join('\n            or ')}`,
     `  needs     ${needs(route)}`,
     `  exchange  ${exchanged(route)}`,
     `  upstream  ${upstream}`,
@@ -91,13 +94,4 @@ function exchanged({ exchange }: Route): string {
   const scopes = exchange.scopes.length === 0 ? '' : ` [${exchange.scopes.join(' ')}]`
   const kept = grant === 'client-credentials' ? 'kept for all' : `kept by ${key}`
   return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}`
-}
-
-function needs({ authorize: { scopes, anyScope, permissions } }: Route): string {
-  const parts = [
-    ...(scopes.length > 0 ? [scopes.join(' and ')] : []),
-    ...(anyScope.length > 0 ? [`one of ${anyScope.join(', ')}`] : []),
-    ...(permissions.length > 0 ? [`permissions ${permissions.join(' and ')}`] : []),
-  ]
-  return parts.length === 0 ? 'nothing more' : parts.join('; ')
 }

@@ -1,4 +1,5 @@
 import type { Config, Route } from './config.ts'
+import { asksForNothing, claimsJudged, isWeaker } from './conditions.ts'
 
 /** What can be served and may still not be meant. */
 export interface Advice {
@@ -63,12 +64,14 @@ function* aboutRoutes({ routes }: Config): Iterable<Advice> {
   for (const [index, route] of routes.entries()) {
     const { match, authorize, exchange } = route
     const path = `routes[${index}]`
-    if ([authorize.scopes, authorize.anyScope, authorize.permissions].every(isEmpty)) {
+    if (asksForNothing(authorize)) {
       yield { path: `${path}.authorize`, message: 'asks for nothing: any token of the API will do' }
     }
     yield* aboutExchange(exchange, `${path}.exchange`)
+    yield* aboutIgnored(route, `${path}.exchange.ignoreClaims`)
     for (const outer of prefixes(match.path).flatMap((prefix) => byPath.get(prefix) ?? [])) {
-      if (outer.proxy.upstream !== route.proxy.upstream || !isWeaker(route, outer)) continue
+      if (outer.proxy.upstream !== route.proxy.upstream || !isWeaker(authorize, outer.authorize))
+        continue
       yield {
         path: `${path}.authorize`,
         message:
@@ -104,6 +107,18 @@ function* aboutExchange(exchange: Route['exchange'], path: string): Iterable<Adv
   }
 }
 
+/** The issued token would be of whoever came first. */
+function* aboutIgnored({ authorize, exchange }: Route, path: string): Iterable<Advice> {
+  const judged = claimsJudged(authorize)
+  for (const [index, name] of exchange.ignoreClaims.entries()) {
+    if (!judged.has(name)) continue
+    yield {
+      path: `${path}[${index}]`,
+      message: `\`${name}\` decides what a token may do here, and yet tokens that differ in it share one issued token`,
+    }
+  }
+}
+
 function isEmpty(list: readonly unknown[]): boolean {
   return list.length === 0
 }
@@ -112,21 +127,6 @@ function isEmpty(list: readonly unknown[]): boolean {
 function prefixes(path: string): readonly string[] {
   const ends = [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index) || '/')
   return ends.filter((prefix) => prefix !== path)
-}
-
-/** Whether a token could use the inner route and not the outer one. */
-function isWeaker({ authorize: inner }: Route, { authorize: outer }: Route): boolean {
-  const includes = (all: readonly string[], some: readonly string[]): boolean =>
-    some.every((one) => all.includes(one))
-  const anyHolds =
-    outer.anyScope.length === 0 ||
-    outer.anyScope.some((scope) => inner.scopes.includes(scope)) ||
-    (inner.anyScope.length > 0 && includes(outer.anyScope, inner.anyScope))
-  return (
-    !anyHolds ||
-    !includes(inner.scopes, outer.scopes) ||
-    !includes(inner.permissions, outer.permissions)
-  )
 }
 
 function* aboutProxies({ server: { trustedProxies } }: Config): Iterable<Advice> {

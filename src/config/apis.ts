@@ -34,7 +34,8 @@ export function resolveApis(
       typ: read.typ,
       clockToleranceMs: read.clockTolerance,
       client,
-      resource: read.resource && resourceOf(read.resource, read.scopesSupported),
+      resource:
+        read.resource === undefined ? undefined : resourceOf(read.resource, read.scopesSupported),
     })
   }
   return apis

@@ -16,18 +16,24 @@ export function resolveExchange(
   input: ExchangeInput,
   raw: unknown,
   {
-    api,
+    apis,
     at,
     faults,
-  }: { readonly api: Api | undefined; readonly at: Path; readonly faults: Faults },
+  }: { readonly apis: readonly Api[]; readonly at: Path; readonly faults: Faults },
 ): ExchangeConfig | undefined {
-  const manner = api && MANNERS[api.issuer.profile]
-  const grant = input.grant ?? manner?.grants[0] ?? 'token-exchange'
+  const profiles = [...new Set(apis.map(({ issuer }) => issuer.profile))]
+  const [usual, another] = new Set(profiles.map((profile) => MANNERS[profile].grants[0]))
+  const grant = input.grant ?? usual ?? 'token-exchange'
   const judge: Judge = { input, grant, at, faults }
   refuseUseless(judge, mapping(raw))
   refuseParameters(judge)
-  if (api === undefined || manner === undefined) refuseAimless(judge)
-  else refuseForeign(judge, manner, api.issuer.profile)
+  if (profiles.length === 0) refuseAimless(judge)
+  if (input.grant === undefined && another !== undefined) {
+    faults.add(at, `cannot be one for all its APIs: some take \`${usual}\`, some \`${another}\``)
+  } else {
+    // Each token is exchanged by its own API, at that one's issuer: the block must be right for all of them.
+    for (const profile of profiles) refuseForeign(judge, MANNERS[profile], profile)
+  }
   if (grant === 'passthrough' && input.because === undefined) {
     faults.add(at, '`passthrough` needs a `because`: it hands the token of a caller on')
   }
@@ -155,6 +161,7 @@ function configOf(input: ExchangeInput, grant: Grant): ExchangeConfig {
     resource: asked.resource,
     expectAudience: asked.expectAudience,
     extraScopes: asked.extraScopes,
+    bound: asked.bound,
     maxAgeMs: maxAge,
     defaultLifetimeMs: defaultLifetime,
     timeoutMs: timeout,

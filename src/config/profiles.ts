@@ -16,6 +16,12 @@ export interface Manner {
   readonly refusedScopes: readonly string[]
   /** Whether it takes an actor token (RFC 8693, section 2.1). */
   readonly delegation: boolean
+  /** Whose tokens it exchanges. */
+  readonly subjects: 'users' | 'all'
+  /** Whether its tokens tell users from clients. */
+  readonly tellsSubjects: boolean
+  /** The most levels of `act` that a token may have which it exchanges. */
+  readonly maxActorDepth: number | undefined
 }
 
 const RFC8693: Manner = {
@@ -27,6 +33,9 @@ const RFC8693: Manner = {
   needsScopes: false,
   refusedScopes: [],
   delegation: true,
+  subjects: 'all',
+  tellsSubjects: true,
+  maxActorDepth: undefined,
 }
 
 const AUTH0_LEGACY: Manner = {
@@ -36,11 +45,13 @@ const AUTH0_LEGACY: Manner = {
   audiences: 'one',
   resources: false,
   delegation: false,
+  // On-Behalf-Of is for a user.
+  subjects: 'users',
 }
 
 export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
-  // On-Behalf-Of answers no refresh token.
-  auth0: { ...AUTH0_LEGACY, refusedScopes: ['offline_access'] },
+  // On-Behalf-Of answers no refresh token, and takes no token with four actors or more.
+  auth0: { ...AUTH0_LEGACY, refusedScopes: ['offline_access'], maxActorDepth: 3 },
   'auth0-legacy': AUTH0_LEGACY,
   rfc8693: RFC8693,
   keycloak: { ...RFC8693, resources: false, delegation: false },
@@ -52,6 +63,9 @@ export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
     needsScopes: true,
     refusedScopes: [],
     delegation: false,
+    subjects: 'users',
+    tellsSubjects: true,
+    maxActorDepth: undefined,
   },
   okta: {
     ...RFC8693,
@@ -61,5 +75,6 @@ export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
     refusedScopes: ['openid', 'offline_access'],
     delegation: false,
   },
-  zitadel: { ...RFC8693, resources: false },
+  // Its machines are users, too.
+  zitadel: { ...RFC8693, resources: false, tellsSubjects: false },
 }

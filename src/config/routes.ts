@@ -1,7 +1,10 @@
+import { namedApis, refuseClientless, resolveAuthentication } from './authentications.ts'
+import { resolveAuthorize } from './authorizations.ts'
+import { refuseUnbindable } from './bindings.ts'
 import type { Api, Route } from './config.ts'
 import { isExchanged, resolveExchange } from './exchanges.ts'
 import type { Faults, Path } from './faults.ts'
-import { mapping, part, unknownName, type Named } from './parts.ts'
+import { mapping, part, type Named } from './parts.ts'
 import { routeSchema } from './schema.ts'
 
 /** Each step of a route is judged by itself, so that a fault in one does not hide those of the others. */
@@ -31,33 +34,33 @@ function resolveRoute(
   const exchange = unread('exchange') ? undefined : part(shape.exchange, entry['exchange'])
   const proxy = unread('proxy') ? undefined : part(shape.proxy, entry['proxy'])
 
-  const api = authenticate && apiOf(authenticate.api, path, apis, faults)
+  const named = authenticate && namedApis(authenticate, [...path, 'authenticate'], faults)
+  const taken = named && resolveAuthentication(named, apis, faults)
+  const good = taken?.map(({ api }) => api) ?? []
   const at = [...path, 'exchange']
-  const asked = exchange && resolveExchange(exchange, entry['exchange'], { api, at, faults })
-  if (api !== undefined && asked !== undefined && isExchanged(asked.grant)) {
-    refuseClientless(api, path, faults)
+  const asked = exchange && resolveExchange(exchange, entry['exchange'], { apis: good, at, faults })
+  if (taken !== undefined && asked !== undefined && isExchanged(asked.grant)) {
+    refuseClientless(taken, faults)
   }
-  if (!match || !api || !authorize || !asked || !proxy) return undefined
+  if (asked !== undefined && proxy !== undefined) {
+    const { bound } = asked
+    refuseUnbindable({ bound, apis: good, upstreams: [proxy.upstream], at: path }, faults)
+  }
+  const judged =
+    authorize &&
+    resolveAuthorize(authorize, {
+      ...{ apis: good, grant: asked?.grant, faults },
+      at: [...path, 'authorize'],
+    })
+  if (!match || good.length === 0 || !judged || !asked || !proxy) return undefined
   return {
     name: part(shape.name, entry['name']) ?? match.path,
     match: { ...match, methods: match.methods },
-    authenticate: { apis: [api] },
-    authorize,
+    authenticate: { apis: good },
+    authorize: judged,
     exchange: asked,
     proxy: { upstream: proxy.upstream, timeoutMs: proxy.timeout, cookies: proxy.cookies },
   }
-}
-
-function apiOf(name: string, path: Path, apis: Named<Api>, faults: Faults): Api | undefined {
-  const at = [...path, 'authenticate', 'api']
-  if (!apis.has(name)) faults.add(at, unknownName('API', name, apis.keys()))
-  return apis.get(name)
-}
-
-function refuseClientless({ client }: Api, path: Path, faults: Faults): void {
-  if (client !== undefined) return
-  const at = [...path, 'authenticate', 'api']
-  faults.add(at, 'names an API without a `client`, which the exchange needs')
 }
 
 /** What routes can be compared by, also where something else is wrong with them. */

@@ -15,7 +15,7 @@ test('check tells what would be served, warns, and exits 0', async (t) => {
 
 orders  GET /orders
   token     of storefront (https://storefront.example), by tenant
-  needs     read:orders
+  needs     read:orders; a user; at most 3 actors
   exchange  for https://orders.internal [orders:read], kept by token for at most 1h
   upstream  http://127.0.0.1:9001
 
@@ -38,10 +38,17 @@ test('check tells the same as JSON', async (t) => {
         name: 'orders',
         path: '/orders',
         methods: ['GET'],
-        api: 'storefront',
-        subjectAudience: 'https://storefront.example',
-        issuer: 'tenant',
-        needs: { scopes: ['read:orders'], anyScope: [], permissions: [] },
+        apis: [{ name: 'storefront', audience: 'https://storefront.example', issuer: 'tenant' }],
+        needs: {
+          scopes: ['read:orders'],
+          anyScope: [],
+          permissions: [],
+          subject: 'user',
+          assumed: { subject: true, maxDepth: true },
+          claims: [],
+          actors: { required: false, maxDepth: 3 },
+          mayAct: 'check',
+        },
         exchange: {
           grant: 'token-exchange',
           audience: 'https://orders.internal',

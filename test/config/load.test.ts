@@ -86,12 +86,14 @@ test('a file becomes the configuration, with every default', async (t) => {
         issuer,
         audience: 'https://storefront.example',
         verification: { kind: 'jwks', algorithms: ['RS256'] },
+        typ: undefined,
         clockToleranceMs: 5_000,
         client: {
           id: 'storefront',
           method: 'client_secret_post',
           secret: 'from the environment',
         },
+        resource: undefined,
       },
     ],
     routes: [
@@ -99,7 +101,22 @@ test('a file becomes the configuration, with every default', async (t) => {
         name: '/orders',
         match: { path: '/orders', methods: undefined, pathParameters: false },
         authenticate: { apis: [api] },
-        authorize: { scopes: [], anyScope: [], permissions: [] },
+        authorize: {
+          scopes: [],
+          anyScope: [],
+          permissions: [],
+          // What Auth0 would not exchange is not sent.
+          subject: 'user',
+          assumed: { subject: true, maxDepth: true },
+          clients: undefined,
+          organizations: undefined,
+          claims: [],
+          authorizationDetails: undefined,
+          actors: { allow: undefined, required: false, maxDepth: 3 },
+          mayAct: 'check',
+          acrValues: undefined,
+          maxAgeMs: undefined,
+        },
         exchange: {
           grant: 'token-exchange',
           delegation: false,

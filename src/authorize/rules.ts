@@ -1,0 +1,243 @@
+import type { SubjectToken } from '../authenticate/authenticate.ts'
+import type { AuthorizeConfig, ClaimCondition, Route } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import { fulfils, valueAt } from './claims.ts'
+
+/** One condition of a route. */
+export interface Rule {
+  /** The option that it comes from, for example `scopes` or `claims[0]`. */
+  readonly option: string
+  /** What that option says. */
+  readonly needs: unknown
+  holds(subject: SubjectToken): boolean
+  /** What of the token decides, for an operator to see: it may be personal. */
+  found(subject: SubjectToken): unknown
+  refusal(): GatewayError
+}
+
+const compiled = new WeakMap<Route, readonly Rule[]>()
+
+/**
+ * The conditions of a route, in the order in which they are judged: what no user can mend, then what another token could,
+ * then what only another authentication can. A route pays for this once, and for nothing that it does not ask for.
+ */
+export function rulesOf(route: Route): readonly Rule[] {
+  const known = compiled.get(route)
+  if (known !== undefined) return known
+  const { authorize } = route
+  const rules = [
+    ...subjectRules(authorize),
+    ...actorRules(authorize),
+    ...claimRules(authorize),
+    ...scopeRules(authorize),
+    ...authenticationRules(authorize),
+  ]
+  compiled.set(route, rules)
+  return rules
+}
+
+function* subjectRules(authorize: AuthorizeConfig): Iterable<Rule> {
+  const { subject: kind, clients, organizations } = authorize
+  if (kind !== 'any') {
+    yield {
+      option: 'subject',
+      needs: kind,
+      holds: (subject) => subject.kind === kind,
+      found: (subject) => subject.kind,
+      refusal: notPermitted(`the access token does not speak for a ${kind}, as this route asks`),
+    }
+  }
+  if (clients !== undefined) {
+    const allowed = new Set(clients)
+    yield {
+      option: 'clients',
+      needs: clients,
+      holds: ({ client }) => client !== undefined && allowed.has(client),
+      found: ({ client }) => client,
+      refusal: notPermitted('the client of the access token may not use this route'),
+    }
+  }
+  if (organizations !== undefined) {
+    const allowed = new Set<unknown>(organizations)
+    yield {
+      option: 'organizations',
+      needs: organizations,
+      holds: ({ claims }) => allowed.has(claims['org_id']),
+      found: ({ claims }) => claims['org_id'],
+      refusal: notPermitted('the access token is of no organization that may use this route'),
+    }
+  }
+}
+
+/** RFC 8693, section 4.1: the outermost actor decides, and those within it are history. */
+function* actorRules({ actors, mayAct }: AuthorizeConfig): Iterable<Rule> {
+  const { allow, required, maxDepth } = actors
+  if (required) {
+    yield {
+      option: 'actors.required',
+      needs: true,
+      holds: ({ actor }) => actor !== undefined,
+      found: ({ actor }) => actor !== undefined,
+      refusal: notPermitted('nobody acts for the subject of the access token'),
+    }
+  }
+  if (allow !== undefined) {
+    const allowed = new Set(allow)
+    yield {
+      option: 'actors.allow',
+      needs: allow,
+      holds: ({ actor, api }) =>
+        actor === undefined ||
+        (actor.subject !== undefined && allowed.has(actor.subject) && isOf(api, actor.issuer)),
+      found: ({ actor }) => actor,
+      refusal: notPermitted('who acts for the subject of the access token may not use this route'),
+    }
+  }
+  if (maxDepth !== undefined) {
+    yield {
+      option: 'actors.maxDepth',
+      needs: maxDepth,
+      holds: (subject) => subject.actors <= maxDepth,
+      found: (subject) => subject.actors,
+      refusal: notPermitted('too many act one for another in the access token'),
+    }
+  }
+  if (mayAct !== 'ignore') {
+    yield {
+      option: 'mayAct',
+      needs: mayAct,
+      holds: ({ claims, api }) =>
+        claims['may_act'] === undefined ? mayAct === 'check' : isClientOf(api, claims['may_act']),
+      found: ({ claims }) => claims['may_act'],
+      refusal: notPermitted('the access token does not let this gateway act for its subject'),
+    }
+  }
+}
+
+type Api = SubjectToken['api']
+
+/** Two issuers may call two parties by one name; who names none means the token's own. */
+function isOf({ issuer }: Api, iss: unknown): boolean {
+  return iss === undefined || issuer.identifiers.some((identifier) => identifier === iss)
+}
+
+/** RFC 8693, section 4.4: its members together say who may become the actor. */
+function isClientOf(api: Api, mayAct: unknown): boolean {
+  if (typeof mayAct !== 'object' || mayAct === null || Array.isArray(mayAct)) return false
+  const { sub, client_id: clientId, iss } = mayAct as Readonly<Record<string, unknown>>
+  const named = [sub, clientId].filter((name) => name !== undefined)
+  return named.length > 0 && named.every((name) => name === api.client?.id) && isOf(api, iss)
+}
+
+function* claimRules({ claims, authorizationDetails }: AuthorizeConfig): Iterable<Rule> {
+  for (const [index, condition] of claims.entries()) {
+    yield {
+      option: `claims[${index}]`,
+      needs: condition,
+      holds: (subject) => fulfils(subject.claims, condition),
+      found: (subject) => valueAt(subject.claims, condition.claim),
+      refusal: notPermitted(`the claim ${wayText(condition)} is not what this route asks for`),
+    }
+  }
+  if (authorizationDetails !== undefined) {
+    yield {
+      option: 'authorizationDetails',
+      needs: authorizationDetails,
+      holds: (subject) => {
+        const types = detailTypes(subject)
+        return authorizationDetails.every((type) => types.includes(type))
+      },
+      found: detailTypes,
+      refusal: notPermitted('the access token lacks authorization details of this route'),
+    }
+  }
+}
+
+function wayText({ claim }: ClaimCondition): string {
+  return claim.map((name) => `"${name}"`).join(' > ')
+}
+
+/** RFC 9396, section 2: a list of objects, each with a `type`. */
+function detailTypes({ claims }: SubjectToken): readonly unknown[] {
+  const details = claims['authorization_details']
+  return Array.isArray(details) ? details.map((detail: unknown) => valueAt({ detail }, TYPE)) : []
+}
+
+const TYPE = ['detail', 'type'] as const
+
+function* scopeRules({ scopes, anyScope, permissions }: AuthorizeConfig): Iterable<Rule> {
+  if (scopes.length > 0) {
+    yield {
+      option: 'scopes',
+      needs: scopes,
+      holds: (subject) => scopes.every((scope) => subject.scopes.has(scope)),
+      found: (subject) => [...subject.scopes],
+      refusal: lacks('scope', scopes),
+    }
+  }
+  if (anyScope.length > 0) {
+    yield {
+      option: 'anyScope',
+      needs: anyScope,
+      holds: (subject) => anyScope.some((scope) => subject.scopes.has(scope)),
+      found: (subject) => [...subject.scopes],
+      refusal: lacks('scope', anyScope),
+    }
+  }
+  if (permissions.length > 0) {
+    yield {
+      option: 'permissions',
+      needs: permissions,
+      holds: (subject) => permissions.every((permission) => subject.permissions.has(permission)),
+      found: (subject) => [...subject.permissions],
+      refusal: lacks('permission', permissions),
+    }
+  }
+}
+
+/** RFC 9470, section 3: a challenge names all that the next authentication must be like. */
+function* authenticationRules({ acrValues, maxAgeMs }: AuthorizeConfig): Iterable<Rule> {
+  const stepUp = {
+    ...(acrValues !== undefined && { acrValues }),
+    ...(maxAgeMs !== undefined && { maxAge: maxAgeMs / 1_000 }),
+  }
+  const refusal = (detail: string) => () =>
+    new GatewayError('insufficient_user_authentication', detail, { stepUp })
+  if (acrValues !== undefined) {
+    const enough = new Set<unknown>(acrValues)
+    yield {
+      option: 'acrValues',
+      needs: acrValues,
+      holds: ({ claims }) => enough.has(claims['acr']),
+      found: ({ claims }) => claims['acr'],
+      refusal: refusal('the user must authenticate in another way'),
+    }
+  }
+  if (maxAgeMs !== undefined) {
+    yield {
+      option: 'maxAge',
+      needs: maxAgeMs,
+      holds: (subject) => isRecent(subject, maxAgeMs),
+      found: ({ claims }) => claims['auth_time'],
+      refusal: refusal('the user must authenticate again'),
+    }
+  }
+}
+
+/** With the API's clock tolerance, both ways. One that does not say when is not recent. */
+function isRecent({ claims, api }: SubjectToken, maxAgeMs: number): boolean {
+  const { auth_time: at } = claims
+  if (typeof at !== 'number' || !Number.isFinite(at)) return false
+  const agoMs = Date.now() - at * 1_000
+  return agoMs <= maxAgeMs + api.clockToleranceMs && agoMs >= -api.clockToleranceMs
+}
+
+function notPermitted(detail: string): () => GatewayError {
+  return () => new GatewayError('not_permitted', detail)
+}
+
+/** RFC 6750, section 3.1: with what was needed. */
+function lacks(what: 'scope' | 'permission', needed: readonly string[]): () => GatewayError {
+  const detail = `the access token lacks a ${what} of this route`
+  return () => new GatewayError('insufficient_scope', detail, { scopes: needed })
+}

@@ -1,0 +1,70 @@
+import type { z } from 'zod'
+import type { Api } from './config.ts'
+import type { Faults, Path } from './faults.ts'
+import { unknownName, type Named } from './parts.ts'
+import type { routeSchema } from './schema.ts'
+
+type AuthenticateInput = z.output<typeof routeSchema.shape.authenticate>
+
+/** An API as a route names it. */
+export interface NamedApi {
+  readonly name: string
+  readonly at: Path
+}
+
+export interface TakenApi {
+  readonly api: Api
+  readonly at: Path
+}
+
+/** What `authenticate` names, by `api` or by `apis`; undefined where it does not, or does so twice. */
+export function namedApis(
+  { api, apis }: AuthenticateInput,
+  at: Path,
+  faults: Faults,
+): readonly NamedApi[] | undefined {
+  if (api !== undefined && apis !== undefined) {
+    faults.add([...at, 'apis'], 'stands beside `api`: name them all in `apis`')
+  } else if (api !== undefined) {
+    return [{ name: api, at: [...at, 'api'] }]
+  } else if (apis !== undefined) {
+    return apis.map((name, index) => ({ name, at: [...at, 'apis', index] }))
+  } else {
+    faults.add(at, 'needs an `api`, or a list of them in `apis`')
+  }
+  return undefined
+}
+
+/** The APIs of these names; undefined where one of them is not good, or cannot be told from another. */
+export function resolveAuthentication(
+  named: readonly NamedApi[],
+  apis: Named<Api>,
+  faults: Faults,
+): readonly TakenApi[] | undefined {
+  const taken: TakenApi[] = []
+  const seen = new Set<string>()
+  for (const { name, at } of named) {
+    const api = apis.get(name)
+    const twin = api && taken.find((other) => isAlike(other.api, api))
+    if (!apis.has(name)) faults.add(at, unknownName('API', name, apis.keys()))
+    else if (seen.has(name)) faults.add(at, `repeats \`${name}\``)
+    else if (twin !== undefined) {
+      faults.add(at, `cannot be told from \`${twin.api.name}\`: same issuer, same audience`)
+    } else if (api !== undefined) taken.push({ api, at })
+    seen.add(name)
+  }
+  return taken.length === named.length ? taken : undefined
+}
+
+/** A token's `iss` and `aud` say which API it is for, and nothing else does. */
+function isAlike(one: Api, other: Api): boolean {
+  return one.issuer === other.issuer && one.audience === other.audience
+}
+
+/** Each API exchanges its own tokens. */
+export function refuseClientless(taken: readonly TakenApi[], faults: Faults): void {
+  for (const { api, at } of taken) {
+    if (api.client !== undefined) continue
+    faults.add(at, 'names an API without a `client`, which the exchange needs')
+  }
+}

@@ -1,0 +1,112 @@
+import type { z } from 'zod'
+import type { Api, AuthorizeConfig, ClaimCondition, Comparand, Grant } from './config.ts'
+import { isExchanged } from './exchanges.ts'
+import type { Faults, Path } from './faults.ts'
+import { many } from './parts.ts'
+import { MANNERS, type Manner } from './profiles.ts'
+import type { routeSchema } from './schema.ts'
+
+export type AuthorizeInput = z.output<typeof routeSchema.shape.authorize>
+
+export interface AuthorizeContext {
+  /** Those that are good. */
+  readonly apis: readonly Api[]
+  /** Undefined where something is wrong with the exchange. */
+  readonly grant: Grant | undefined
+  readonly at: Path
+  readonly faults: Faults
+}
+
+/** What a route's `authorize` becomes; undefined where something is wrong with it. */
+export function resolveAuthorize(
+  input: AuthorizeInput,
+  context: AuthorizeContext,
+): AuthorizeConfig | undefined {
+  const { apis, grant, at, faults } = context
+  refuseUndecided(input, context)
+  refuseUseless(input, context)
+  const claims = input.claims.map((claim, index) => conditionOf(claim, [...at, 'claims', index]))
+  // What the issuer would refuse is refused before it is asked. Other grants show it no subject.
+  const manners = isOnBehalf(grant) ? apis.map(({ issuer: { profile } }) => MANNERS[profile]) : []
+  const usersAlone = manners.some(({ subjects }) => subjects === 'users')
+  const { maxAge, actors, subject, mayAct = 'check', ...asked } = input
+  const maxDepth = actors?.maxDepth ?? shortest(manners)
+  return faults.within(at)
+    ? undefined
+    : {
+        scopes: asked.scopes,
+        anyScope: asked.anyScope,
+        permissions: asked.permissions,
+        subject: subject ?? (usersAlone ? 'user' : 'any'),
+        assumed: {
+          subject: subject === undefined && usersAlone,
+          maxDepth: actors?.maxDepth === undefined && maxDepth !== undefined,
+        },
+        clients: asked.clients,
+        organizations: asked.organizations,
+        claims: claims.filter((claim) => claim !== undefined),
+        authorizationDetails: asked.authorizationDetails,
+        actors: {
+          allow: actors?.allow,
+          required: actors?.required ?? false,
+          maxDepth,
+        },
+        mayAct: isOnBehalf(grant) ? mayAct : 'ignore',
+        acrValues: asked.acrValues,
+        maxAgeMs: maxAge,
+      }
+
+  function conditionOf(written: ClaimInput, path: Path): ClaimCondition | undefined {
+    const [test, another] = TESTS.filter((name) => written[name] !== undefined)
+    if (test === undefined) {
+      faults.add(path, 'needs one of `equals`, `oneOf`, `contains` and `exists`')
+    } else if (another !== undefined) {
+      faults.add([...path, another], `stands beside \`${test}\`: write two entries`)
+    }
+    const claim = many(written.claim)
+    if (written.exists !== undefined) return { claim, test: 'exists', exists: written.exists }
+    const contains: readonly Comparand[] = many(written.contains)
+    if (contains.length > 0) return { claim, test: 'contains', values: contains }
+    return { claim, test: 'oneOf', values: [...many(written.equals), ...many(written.oneOf)] }
+  }
+}
+
+type ClaimInput = AuthorizeInput['claims'][number]
+
+const TESTS = ['equals', 'oneOf', 'contains', 'exists'] as const
+
+/** The grants that ask for a token of the subject's, by a client of ours. */
+function isOnBehalf(grant: Grant | undefined): boolean {
+  return grant !== undefined && isExchanged(grant) && grant !== 'client-credentials'
+}
+
+function shortest(manners: readonly Manner[]): number | undefined {
+  const depths = manners.flatMap(({ maxActorDepth }) => maxActorDepth ?? [])
+  return depths.length === 0 ? undefined : Math.min(...depths)
+}
+
+/** Nothing may be asked of tokens that they never tell. */
+function refuseUndecided({ subject = 'any' }: AuthorizeInput, context: AuthorizeContext): void {
+  const { apis, at, faults } = context
+  const mute = apis.find(({ issuer: { profile } }) => !MANNERS[profile].tellsSubjects)
+  if (subject === 'any' || mute === undefined) return
+  faults.add(
+    [...at, 'subject'],
+    `must be \`any\`: tokens of profile \`${mute.issuer.profile}\` do not tell users from clients`,
+  )
+}
+
+/** What would be ignored, or could never hold. */
+function refuseUseless(input: AuthorizeInput, { grant, at, faults }: AuthorizeContext): void {
+  if (input.mayAct !== undefined && grant !== undefined && !isOnBehalf(grant)) {
+    faults.add([...at, 'mayAct'], `is of no use with \`grant: ${grant}\`: nobody becomes an actor`)
+  }
+  for (const option of ['acrValues', 'maxAge'] as const) {
+    if (input.subject !== 'client' || input[option] === undefined) continue
+    faults.add([...at, option], 'can never hold with `subject: client`: a client is no user')
+  }
+  const { allow, maxDepth, required } = input.actors ?? {}
+  if (maxDepth === 0 && (required === true || allow !== undefined)) {
+    faults.add([...at, 'actors', 'maxDepth'], 'is 0: nobody may act, whom else `actors` names')
+  }
+}
