@@ -35,26 +35,17 @@ export function assertCanonical(token: string): void {
 
 type Members = Readonly<Record<string, unknown>>
 
-/** What a canonical token says of itself, before anybody has checked its signature. */
-export interface Unverified {
-  readonly header: Members
-  readonly claims: Members
-}
-
 /**
- * RFC 7519, section 7.2: both parts are JSON objects in UTF-8, and such that whoever reads the token next reads the same
- * (see `parseJson`).
+ * The protected header of a canonical token, before anybody has checked its signature: a JSON object in UTF-8 (RFC 7515,
+ * section 5.2), such that whoever reads the token next reads the same (see `parseJson`).
  *
  * @throws {GatewayError} `invalid_token`
  */
-export function decodeToken(token: string): Unverified {
-  return {
-    header: jsonObject(token.slice(0, token.indexOf('.'))),
-    claims: unverifiedClaims(token),
-  }
+export function unverifiedHeader(token: string): Members {
+  return jsonObject(token.slice(0, token.indexOf('.')))
 }
 
-/** The claims alone. */
+/** The claims of a canonical token, under the same conditions (RFC 7519, section 7.2). */
 export function unverifiedClaims(token: string): Members {
   return jsonObject(token.slice(token.indexOf('.') + 1, token.lastIndexOf('.')))
 }

@@ -1,5 +1,6 @@
 import { createPublicKey, hash, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { parseJsonObject } from './json.ts'
+import { rsaWeakness } from './rsa.ts'
 
 /** The public keys of an issuer, as they were published at one time. */
 export interface KeySet {
@@ -89,10 +90,6 @@ function matches(jwk: Members, { alg, kid }: Members): boolean {
   )
 }
 
-/** RFC 7518, sections 3.3 and 3.5. */
-const LEAST_RSA_BITS = 2_048
-/** NIST SP 800-56B, section 6.2: odd, and above 2^16. Below it, what was signed can be computed back. */
-const LEAST_RSA_EXPONENT = 65_537n
 // RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1. Whatever it verified, everybody could have signed.
 const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
@@ -104,11 +101,6 @@ function usable(jwk: Members): KeyObject | Error {
   } catch (cause) {
     return new Error('a published key cannot be read', { cause })
   }
-  if (key.asymmetricKeyType !== 'rsa') return key
-  const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
-  if (modulusLength < LEAST_RSA_BITS) return new Error('a published key is too small')
-  if (publicExponent < LEAST_RSA_EXPONENT || publicExponent % 2n === 0n) {
-    return new Error('the exponent of a published key is too small')
-  }
-  return key
+  const weakness = key.asymmetricKeyType === 'rsa' ? rsaWeakness(key) : undefined
+  return weakness === undefined ? key : new Error(`a published key ${weakness}`)
 }

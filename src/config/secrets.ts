@@ -66,7 +66,7 @@ export function weaknessOf(secret: string, isShortAllowed: boolean): string | un
   return undefined
 }
 
-export function isShort(secret: string): boolean {
+export function isShort(secret: string | Uint8Array): boolean {
   return Buffer.byteLength(secret) < LEAST_BYTES
 }
 
