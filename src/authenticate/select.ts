@@ -1,5 +1,5 @@
 import type { Api } from '../config/config.ts'
-import { decodeToken, rejectToken } from './jwt.ts'
+import { rejectToken, unverifiedClaims } from './jwt.ts'
 
 /**
  * The one API of a route whose token this says it is, by its unverified `iss` and `aud`: only that API's keys and
@@ -12,7 +12,7 @@ import { decodeToken, rejectToken } from './jwt.ts'
 export function select(token: string, apis: readonly Api[]): Api {
   const [only, ...others] = apis
   if (only !== undefined && others.length === 0) return only
-  const { iss, aud } = decodeToken(token).claims
+  const { iss, aud } = unverifiedClaims(token)
   const issued = apis.filter(({ issuer }) => issuer.identifiers.some((known) => known === iss))
   if (issued.length === 0) rejectToken('the "iss" claim is not an issuer of an API of this route')
   const [fitting, another] = issued.filter(({ audience }) => isFor(audience, aud))

@@ -1,6 +1,6 @@
 import type { Api } from '../config/config.ts'
 import { staticClaims, type StaticClaims } from './claims.ts'
-import { decodeToken, rejectToken, type Unverified } from './jwt.ts'
+import { rejectToken, unverifiedClaims, unverifiedHeader } from './jwt.ts'
 import type { Keys } from './keys.ts'
 import { createKeySignature, createSecretSignature, type Signature } from './signature.ts'
 
@@ -26,11 +26,12 @@ export function createVerifier(api: Api, keysOf: (identifier: string) => Keys): 
   const signatures = signaturesOf(api, keysOf)
   return {
     async verify(token) {
-      const unverified = decodeToken(token)
-      assertAccessToken(unverified, api)
-      const { issuer, signature } = issuedBy(unverified, signatures)
-      const epoch = await signature.verify(token, unverified.header)
-      return { epoch, issuer, ...staticClaims(unverified.claims, api) }
+      const header = unverifiedHeader(token)
+      const claims = unverifiedClaims(token)
+      assertAccessToken(header, api)
+      const { issuer, signature } = issuedBy(claims, signatures)
+      const epoch = await signature.verify(token, header)
+      return { epoch, issuer, ...staticClaims(claims, api) }
     },
     epoch: (issuer) => signatures.get(issuer)?.epoch() ?? '',
   }
@@ -54,13 +55,15 @@ function signaturesOf(
   )
 }
 
+type Members = Readonly<Record<string, unknown>>
+
 /** RFC 9068, section 2.1; a bare JWT is what most issuers still call their access tokens. */
 const ACCESS_TOKEN_TYPES = /^(?:application\/)?(?:at\+)?jwt$/i
 /** RFC 9068, section 4: this, or it is no such token. */
 const RFC9068_TYPE = /^(?:application\/)?at\+jwt$/i
 
 /** The header names the kind of token before anything is spent on it. */
-function assertAccessToken({ header: { typ } }: Unverified, api: Api): void {
+function assertAccessToken({ typ }: Members, api: Api): void {
   if (api.typ !== undefined && !(typeof typ === 'string' && RFC9068_TYPE.test(typ))) {
     rejectToken('the "typ" header must be at+jwt')
   }
@@ -75,7 +78,7 @@ interface Issued {
 }
 
 /** RFC 8725, section 3.8: `iss` says whose keys to use, compared exactly. */
-function issuedBy({ claims: { iss } }: Unverified, by: ReadonlyMap<unknown, Signature>): Issued {
+function issuedBy({ iss }: Members, by: ReadonlyMap<unknown, Signature>): Issued {
   const signature = by.get(iss)
   if (typeof iss !== 'string' || signature === undefined) {
     rejectToken('the "iss" claim is not an issuer of this API')
