@@ -48,6 +48,7 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
       scopes: exchange.scopes,
       key: exchange.key,
       maxAge: durationText(exchange.maxAgeMs),
+      ...(exchange.bound && { bound: exchange.bound }),
     },
     upstream: proxy.upstream,
   }
@@ -84,7 +85,7 @@ function routeLines(route: Route): readonly string[] {
 }
 
 function exchanged({ exchange }: Route): string {
-  const { grant, audience, resource, key, maxAgeMs } = exchange
+  const { grant, audience, resource, key, maxAgeMs, bound } = exchange
   if (grant === 'none') return 'none: the upstream gets no credentials'
   if (grant === 'passthrough') {
     return `none: the upstream gets the caller's own token, because ${exchange.because}`
@@ -93,5 +94,6 @@ function exchanged({ exchange }: Route): string {
   const target = [audience ?? [], resource ?? []].flat().join(' + ')
   const scopes = exchange.scopes.length === 0 ? '' : ` [${exchange.scopes.join(' ')}]`
   const kept = grant === 'client-credentials' ? 'kept for all' : `kept by ${key}`
-  return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}`
+  const tied = bound === undefined ? '' : `, bound by ${bound}`
+  return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}${tied}`
 }

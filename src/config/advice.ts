@@ -12,6 +12,7 @@ export function advice(config: Config): readonly Advice[] {
   return [
     ...aboutIssuers(config),
     ...aboutUnused(config),
+    ...aboutKeys(config),
     ...aboutRoutes(config),
     ...aboutProxies(config),
   ]
@@ -53,6 +54,22 @@ function* aboutUnused({ issuers, apis, routes }: Config): Iterable<Advice> {
   }
   for (const api of apis) {
     if (!usedApis.has(api)) yield { path: `apis.${api.name}`, message: 'no route uses it' }
+  }
+}
+
+function* aboutKeys({ apis, routes, server }: Config): Iterable<Advice> {
+  if (server.replicas === 1) return
+  for (const api of apis) {
+    const binds = routes.some(
+      ({ authenticate, exchange }) => exchange.bound === 'dpop' && authenticate.apis.includes(api),
+    )
+    if (!binds || api.client?.dpopKey !== undefined) continue
+    yield {
+      path: `apis.${api.name}.client.dpopKey`,
+      message:
+        `is not given: each of the ${server.replicas} replicas makes a key of its own, and none can use a token that ` +
+        'another has',
+    }
   }
 }
 

@@ -40,12 +40,21 @@ export const client = z
       .optional()
       .describe(
         'The certificate that the client shows (`tls_client_auth`, RFC 8705), with any intermediate ones after it: PEM, ' +
-          'or the path of a file that holds it and is read again when it changes. Needs `key`.',
+          'or the path of a file that holds it and is read again when it changes. Needs `key`. Beside another way to ' +
+          'authenticate it is what tokens are bound to where a route asks for `bound: mtls`, and is shown there alone.',
       ),
     key: secret()
       .optional()
       .describe(
         'The private key of `certificate`: PEM, or the path of a file, read again likewise.',
+      ),
+    dpopKey: secret()
+      .optional()
+      .describe(
+        'The key that tokens are bound to where a route asks for `bound: dpop` (RFC 9449): PEM, or the path of a file that ' +
+          'holds it and is read again when it changes. P-256, or RSA of 2048 bits or more, which takes ten times as long ' +
+          'to sign with, for each request; without a passphrase. Default: each process makes one for itself, so that no ' +
+          'other can use its tokens.',
       ),
     assertionFile: filePath()
       .optional()

@@ -34,9 +34,11 @@ export function resolveClient(input: ClientInput, context: ClientContext): Clien
   const { at, faults } = context
   const way = wayOf(input, context)
   if (way === undefined) return undefined
+  const certified = input.certificate !== undefined
   for (const other of ALL_WAYS) {
     for (const option of WAYS[other].with) {
       if (other === way || input[option] === undefined) continue
+      if (option === 'key' && certified) continue
       faults.add([...at, option], `is of no use without \`${other}\``)
     }
   }
@@ -45,11 +47,17 @@ export function resolveClient(input: ClientInput, context: ClientContext): Clien
     faults.add([...at, 'method'], `does not go with \`${way}\``)
   }
   const client = MAKERS[way](input, context)
-  return faults.within(at) ? undefined : client
+  const boundTo = {
+    ...(way !== 'certificate' && certified && identityOf(input, context)),
+    ...(input.dpopKey !== undefined && { dpopKey: dpopKeyOf(input.dpopKey, context) }),
+  }
+  return client === undefined || faults.within(at) ? undefined : { ...client, ...boundTo }
 }
 
 function wayOf(input: ClientInput, { at, faults }: ClientContext): Way | undefined {
-  const [way, ...others] = ALL_WAYS.filter((one) => input[one] !== undefined)
+  const given = ALL_WAYS.filter((one) => input[one] !== undefined)
+  // Beside another one the certificate is what tokens are bound to, and says nothing of who the client is.
+  const [way, ...others] = given.length > 1 ? given.filter((one) => one !== 'certificate') : given
   if (way === undefined) {
     const choice = 'or a `privateKey`, a `certificate` with its `key`, or an `assertionFile`'
     faults.add([...at, 'secret'], `is required, ${choice}`)
@@ -74,29 +82,51 @@ const MAKERS: Readonly<
   privateKey({ id, privateKey = '', keyId, algorithm }, context) {
     const read = materialOf(privateKey, 'privateKey', context)
     const key = read && privateKeyOf(read.text, 'privateKey', context)
-    const fitting = key && algorithmOf(key, algorithm, context)
-    if (read === undefined || fitting === undefined) return undefined
-    return { id, method: 'private_key_jwt', privateKey: read.material, keyId, algorithm: fitting }
-  },
-  certificate({ id, certificate = '', key }, context) {
-    const { at, faults } = context
-    if (key === undefined) {
-      faults.add([...at, 'certificate'], 'needs a `key` beside it')
-      return undefined
+    const fitting = key && algorithmOf(key, 'privateKey', context)
+    if (fitting !== undefined && algorithm !== undefined && !goTogether(algorithm, fitting)) {
+      const { at, faults } = context
+      faults.add([...at, 'algorithm'], 'does not go with the kind of the private key')
     }
-    const [chain, own] = [
-      materialOf(certificate, 'certificate', context),
-      materialOf(key, 'key', context),
-    ]
-    if (chain === undefined || own === undefined) return undefined
-    checkPair(chain.text, own.text, context)
-    return { id, method: 'tls_client_auth', certificate: chain.material, key: own.material }
+    if (read === undefined || fitting === undefined) return undefined
+    const { material } = read
+    return {
+      ...{ id, method: 'private_key_jwt', privateKey: material, keyId },
+      algorithm: algorithm ?? fitting,
+    }
+  },
+  certificate(input, context) {
+    const identity = identityOf(input, context)
+    return identity && { id: input.id, method: 'tls_client_auth', ...identity }
   },
   assertionFile({ id, assertionFile = '' }, context) {
     const file = resolve(context.folder, assertionFile)
     if (textOf(file, 'assertionFile', context) === undefined) return undefined
     return { id, method: 'assertion_file', assertion: { file } }
   },
+}
+
+function identityOf(
+  { certificate = '', key }: ClientInput,
+  context: ClientContext,
+): { readonly certificate: Material; readonly key: Material } | undefined {
+  const { at, faults } = context
+  if (key === undefined) {
+    faults.add([...at, 'certificate'], 'needs a `key` beside it')
+    return undefined
+  }
+  const [chain, own] = [
+    materialOf(certificate, 'certificate', context),
+    materialOf(key, 'key', context),
+  ]
+  if (chain === undefined || own === undefined) return undefined
+  checkPair(chain.text, own.text, context)
+  return { certificate: chain.material, key: own.material }
+}
+
+function dpopKeyOf(written: string, context: ClientContext): Material | undefined {
+  const read = materialOf(written, 'dpopKey', context)
+  const key = read && privateKeyOf(read.text, 'dpopKey', context)
+  return key && algorithmOf(key, 'dpopKey', context) && read?.material
 }
 
 interface Read {
@@ -144,21 +174,23 @@ function privateKeyOf(
 
 const SMALLEST_RSA_BITS = 2_048
 
+/** The usual one for the key. */
 function algorithmOf(
   { asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject,
-  wanted: ProofAlgorithm | undefined,
+  option: string,
   { at, faults }: ClientContext,
 ): ProofAlgorithm | undefined {
   const isRsa = type === 'rsa' && (details.modulusLength ?? 0) >= SMALLEST_RSA_BITS
   const isP256 = type === 'ec' && details.namedCurve === 'prime256v1'
   if (!isRsa && !isP256) {
-    faults.add([...at, 'privateKey'], 'must be an RSA key of 2048 bits or more, or one of P-256')
+    faults.add([...at, option], 'must be an RSA key of 2048 bits or more, or one of P-256')
     return undefined
   }
-  if (wanted !== undefined && isP256 !== (wanted === 'ES256')) {
-    faults.add([...at, 'algorithm'], 'does not go with the kind of the private key')
-  }
-  return wanted ?? (isRsa ? 'RS256' : 'ES256')
+  return isRsa ? 'RS256' : 'ES256'
+}
+
+function goTogether(one: ProofAlgorithm, other: ProofAlgorithm): boolean {
+  return (one === 'ES256') === (other === 'ES256')
 }
 
 function checkPair(chain: string, pem: string, context: ClientContext): void {

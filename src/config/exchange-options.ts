@@ -86,6 +86,15 @@ export const exchange = z
           'out; `{ rename: other }` sends it by another name. What has an option of its own cannot be replaced, and ' +
           'what authenticates the client cannot be touched.',
       ),
+    bound: z
+      .enum(['dpop', 'mtls'])
+      .optional()
+      .describe(
+        "What the issued token must be bound to: `dpop` (RFC 9449): the client's `dpopKey`, of which the upstream gets a " +
+          "fresh proof with each request. `mtls` (RFC 8705): the client's `certificate`, which the issuer and the " +
+          'upstream are both shown; the upstream must be `https:`. A token that is not bound so is never sent on. ' +
+          'Default: a bearer token, and one that is bound is refused.',
+      ),
     extraScopes: z
       .enum(['refuse', 'allow'])
       .optional()

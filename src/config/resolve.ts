@@ -1,8 +1,10 @@
 import { resolveApis } from './apis.ts'
+import { refuseUnusedBindings } from './bindings.ts'
 import type { AdminConfig, Config, Listen } from './config.ts'
 import type { Faults } from './faults.ts'
 import { isLoopback, resolveIssuers } from './issuers.ts'
 import { many, mapping, part, present } from './parts.ts'
+import { checkResources } from './resources.ts'
 import { resolveRoutes } from './routes.ts'
 import { configurationSchema } from './schema.ts'
 
@@ -21,13 +23,17 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const issuers = resolveIssuers(mapping(root['issuers']), faults)
   const apis = resolveApis(mapping(root['apis']), issuers, { faults, folder })
   const routes = resolveRoutes(root['routes'], apis, faults)
+  // What a faulty route would use cannot be told.
+  if (!faults.within(['routes'])) refuseUnusedBindings(present(apis), routes, faults)
+  const publicOrigins = listeners.server && many(listeners.server.publicOrigin)
+  checkResources({ apis: mapping(root['apis']), routes: root['routes'], publicOrigins }, faults)
   const caching = part(cache, root['cache'])
   faults.throwIfAny()
-  const { publicOrigin, trustedProxies, replicas, drain, listen } = listeners.server!
+  const { trustedProxies, replicas, drain, listen } = listeners.server!
   return {
     server: {
       listen,
-      publicOrigins: many(publicOrigin),
+      publicOrigins: publicOrigins!,
       trustedProxies,
       replicas,
       drain: { delayMs: drain.delay, timeoutMs: drain.timeout },

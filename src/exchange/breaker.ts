@@ -27,8 +27,9 @@ export function createBreakers(): Breakers {
   const breakers = new Map<string, Breaker>()
 
   function breakerOf({ subject, route }: Permit): Breaker {
-    const { audience, resource } = route.exchange
-    const name = JSON.stringify([subject.issuer, subject.api.client?.id, audience, resource])
+    const { audience, resource, bound } = route.exchange
+    const client = subject.api.client?.id
+    const name = JSON.stringify([subject.issuer, client, audience, resource, bound])
     const known = breakers.get(name)
     if (known !== undefined) return known
     const made = new Breaker(subject.api.issuer.name)

@@ -1,15 +1,17 @@
 import type { Permit } from '../authorize/authorize.ts'
-import type { Api, Issuer } from '../config/config.ts'
+import type { Api, Bound, Issuer } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import { createOutbound, type Identity, type Outbound } from '../outbound.ts'
 import { createActor, type Actor } from './actor.ts'
+import { keyToBind } from './binding.ts'
+import { Nonces } from './dpop.ts'
 import { CLIENT_CREDENTIALS_GRANT, clientCredentialsForm } from './grants/client-credentials.ts'
 import { JWT_BEARER_GRANT, jwtBearerForm } from './grants/jwt-bearer.ts'
 import { TOKEN_EXCHANGE_GRANT, tokenExchangeForm } from './grants/token-exchange.ts'
 import { checkIssued, type IssuedToken } from './issued.ts'
 import { withParameters } from './parameters.ts'
 import { PROFILES, type Profile } from './profiles.ts'
-import { createProve } from './prove.ts'
+import { createProve, showsCertificate } from './prove.ts'
 import { createTokenEndpoint, type TokenEndpoint, type TokenRequest } from './token-endpoint.ts'
 
 /** How a request's token was had, or why it was not, for the access line and the metrics. */
@@ -46,41 +48,52 @@ export interface ExchangeOptions {
 /**
  * Asks the issuer that the permit's subject token came from for the token that the route wants, as the client that the
  * API is, and checks what comes back. Once it is sent an exchange runs to its deadline: its answer is paid for. Does NOT
- * keep, join or pace anything, and does NOT know routes that exchange nothing (see `unexchanged`).
+ * keep, join or pace anything, and does NOT know routes that exchange nothing (see `unexchanged`). To be closed where any
+ * client shows a certificate; the `outbound` that is given is not its own to close.
  *
  * @throws {GatewayError} `invalid_token`, `exchange_denied`, `insufficient_user_authentication`,
  *   `exchange_misconfigured`, `exchange_unavailable`
  */
-export function createExchange(options: ExchangeOptions): Exchange {
+export function createExchange(options: ExchangeOptions): Exchange & { close(): Promise<void> } {
   const { tokenEndpointOf, outbound, presenting = withIdentity } = options
   const access = new Map<string, Access>()
+  const nonces = new Nonces()
+  const shown = new Set<Outbound>()
 
-  async function accessFor(api: Api, identifier: string): Promise<Access> {
+  function shownBy(identity: Identity): Outbound {
+    const own = presenting(identity)
+    shown.add(own)
+    return own
+  }
+
+  async function accessFor(api: Api, identifier: string, bound?: Bound): Promise<Access> {
     const { client, issuer } = api
     if (client === undefined) throw new TypeError(`the API ${api.name} has no client`)
-    const kind = client.method === 'tls_client_auth' ? 'mutualTlsTokenEndpoint' : 'tokenEndpoint'
+    const shows = showsCertificate(client, bound === 'mtls')
+    const kind = shows ? 'mutualTlsTokenEndpoint' : 'tokenEndpoint'
     const url = await tokenEndpointOf(issuer, identifier, kind).catch((cause: unknown) => {
       throw new GatewayError('exchange_unavailable', 'the token endpoint is not known', {
         cause,
         retryAfter: 1,
       })
     })
-    const name = JSON.stringify([api.name, identifier, url])
+    const name = JSON.stringify([api.name, identifier, url, bound])
     const known = access.get(name)
     if (known !== undefined) return known
     const profile = PROFILES[issuer.profile]
-    const prove = createProve(client, { profile, url, outbound, presenting })
-    const endpoint = createTokenEndpoint({ issuer: identifier, url, profile, prove })
+    const prove = createProve(client, { profile, url, outbound, presenting: shownBy, shows })
+    const dpop = bound === 'dpop' ? { key: () => keyToBind(client), nonces } : undefined
+    const endpoint = createTokenEndpoint({ issuer: identifier, url, profile, prove, dpop })
     const made = { endpoint, actor: createActor(endpoint) }
     access.set(name, made)
     return made
   }
 
-  return async (permit, { signal, deadline }) => {
+  const exchangeOnce: Exchange = async (permit, { signal, deadline }) => {
     const { subject, route } = permit
     const { exchange } = route
     const profile = PROFILES[subject.api.issuer.profile]
-    const { endpoint, actor } = await accessFor(subject.api, subject.issuer)
+    const { endpoint, actor } = await accessFor(subject.api, subject.issuer, exchange.bound)
     signal.throwIfAborted()
     const delegates = exchange.grant === 'token-exchange' && exchange.delegation
     const actorToken = delegates ? await actor(deadline) : undefined
@@ -94,6 +107,12 @@ export function createExchange(options: ExchangeOptions): Exchange {
     })
     return checkIssued(answer, permit, profile, sentAt)
   }
+  return Object.assign(exchangeOnce, {
+    close: async () => {
+      // Where the certificate changed, the connections that showed the old one are closed already.
+      await Promise.allSettled(Array.from(shown, (own) => own.close()))
+    },
+  })
 }
 
 function withIdentity(identity: Identity): Outbound {

@@ -2,13 +2,14 @@ import { parseJson } from '../authenticate/json.ts'
 import type { Permit } from '../authorize/authorize.ts'
 import type { ExchangeConfig } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
+import { type Confirmed, confirmed } from './confirmation.ts'
 import { listOf } from './grants/target.ts'
 import type { Profile } from './profiles.ts'
 import type { TokenAnswer } from './token-endpoint.ts'
 
 /** What an exchange returned, checked. A value of scheme `none` stands for "send no credentials". */
-export interface IssuedToken {
-  readonly scheme: 'Bearer' | 'none'
+export interface IssuedToken extends Omit<Confirmed, 'scheme'> {
+  readonly scheme: Confirmed['scheme'] | 'none'
   readonly value: string
   /** Epoch milliseconds; in the past where the issuer gave no lifetime that makes sense. */
   readonly expiresAt: number
@@ -17,9 +18,9 @@ export interface IssuedToken {
 }
 
 /**
- * Whether what came back is what was asked for: the token's characters and `token_type` always, `issued_token_type` after
- * an exchange of the subject token, and `iss`, the user, `aud`, `exp` and the scopes where the token can be read. What
- * each means is the profile's. Does NOT verify the issued token's signature: it came from its issuer over a connection of
+ * Whether what came back is what was asked for: the token's characters, `token_type` and what it is bound to always,
+ * `issued_token_type` after an exchange of the subject token, and `iss`, the user, `aud`, `exp` and the scopes where the
+ * token can be read. What each means is the profile's. Does NOT verify the issued token's signature: it came from its issuer over a connection of
  * ours, and its reader is the upstream.
  *
  * @param sentAt when it was asked for, in epoch milliseconds: its lifetime is counted from then
@@ -32,15 +33,17 @@ export function checkIssued(
   sentAt: number,
 ): IssuedToken {
   const { exchange } = permit.route
-  assertBearer(answer)
+  if (!B64TOKEN.test(answer.accessToken)) reject('access_token')
   if (exchange.grant !== 'client-credentials') assertType(answer, exchange, profile)
   const claims = readable(answer.accessToken)
+  const confirmation = confirmed(answer, claims, exchange.bound)
+  if ('wrong' in confirmation) reject(confirmation.wrong)
   if (claims !== undefined) assertClaims(claims, permit, profile)
   const scopes = exchange.scopes.length === 0 ? [] : grantedScopes(answer, claims, exchange.scopes)
   const extra = scopes.some((scope) => !exchange.scopes.includes(scope))
   if (extra && (exchange.extraScopes ?? profile.extraScopes) === 'refuse') reject('scope')
   return {
-    scheme: 'Bearer',
+    ...confirmation,
     value: answer.accessToken,
     expiresAt: expiryOf(answer.expiresIn, claims?.['exp'], exchange.defaultLifetimeMs, sentAt),
     scopes,
@@ -57,19 +60,17 @@ export function checkActor(
   defaultLifetimeMs: number,
   sentAt: number,
 ): IssuedToken {
-  assertBearer(answer)
-  const exp = readable(answer.accessToken)?.['exp']
+  const { accessToken, tokenType, key } = answer
+  if (!B64TOKEN.test(accessToken)) reject('access_token')
+  // The request that brings it as `actor_token` has a proof of the same key.
+  if (tokenType !== 'bearer' && !(tokenType === 'dpop' && key !== undefined)) reject('token_type')
+  const exp = readable(accessToken)?.['exp']
   return {
     scheme: 'Bearer',
     value: answer.accessToken,
     expiresAt: expiryOf(answer.expiresIn, exp, defaultLifetimeMs, sentAt),
     scopes: [],
   }
-}
-
-function assertBearer({ accessToken, tokenType }: TokenAnswer): void {
-  if (!B64TOKEN.test(accessToken)) reject('access_token')
-  if (tokenType !== 'bearer') reject('token_type')
 }
 
 /** A route that asks for another type by its `parameters` means that one. */

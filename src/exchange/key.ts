@@ -2,32 +2,45 @@ import { hash } from 'node:crypto'
 import type { Permit } from '../authorize/authorize.ts'
 import type { SubjectToken } from '../authenticate/authenticate.ts'
 import type { Api, Route } from '../config/config.ts'
+import { thumbprintOf } from './binding.ts'
 import { PROFILES } from './profiles.ts'
 
 // A subject token is one object for as long as it is remembered, and so is a route: the path pays for this key once.
-const keys = new WeakMap<SubjectToken, Map<Route, string>>()
+const keys = new WeakMap<SubjectToken, Map<Route, Known>>()
+
+/** Good for as long as tokens are bound to this. */
+interface Known {
+  readonly thumbprint: string
+  readonly key: string
+}
 
 /**
  * The name of an issued token: SHA-256 over everything that decides the answer of an exchange, each field with its
  * length before it, so that no two lists of fields read the same. Nothing secret can be had from it.
  */
 export function exchangeKey({ subject, route }: Permit): string {
+  const thumbprint = route.exchange.bound === undefined ? '' : thumbprintOf({ subject, route })
   let ofSubject = keys.get(subject)
   if (ofSubject === undefined) keys.set(subject, (ofSubject = new Map()))
   const known = ofSubject.get(route)
-  if (known !== undefined) return known
-  const key = named(subject, route, subjectPart(subject, route))
-  ofSubject.set(route, key)
+  if (known?.thumbprint === thumbprint) return known.key
+  const key = named(subject, route, thumbprint, subjectPart(subject, route))
+  ofSubject.set(route, { thumbprint, key })
   return key
 }
 
 /** The name of the issuer's refusal of this very token, in either mode of keys. */
 export function refusalKey({ subject, route }: Permit): string {
-  return named(subject, route, tokenPart(subject))
+  return named(subject, route, thumbprintOf({ subject, route }), tokenPart(subject))
 }
 
-function named({ api, issuer }: SubjectToken, route: Route, subjectPart: string): string {
-  const parts = routePart(api, route) + field(issuer) + field(subjectPart)
+function named(
+  { api, issuer }: SubjectToken,
+  route: Route,
+  thumbprint: string,
+  subjectPart: string,
+): string {
+  const parts = routePart(api, route) + field(issuer) + field(thumbprint) + field(subjectPart)
   return hash('sha256', parts, 'base64url')
 }
 

@@ -32,6 +32,8 @@ export interface Profile {
   readonly refusals: Readonly<Record<string, Refusal>>
   /** What an error means that is not named above, by the answer's status. */
   readonly refusalsByStatus: Readonly<Record<number, Refusal>>
+  /** Whether a refusal's `claims` say what the user's next token must hold. */
+  readonly claimsChallenges: boolean
   /** What the answer's `suberror` means, where it says more than the error. */
   readonly refusalsBySuberror: Readonly<Record<string, Refusal>>
 }
@@ -49,6 +51,9 @@ const OURS_TO_MEND = {
   invalid_client: 'exchange_misconfigured',
   unauthorized_client: 'exchange_misconfigured',
   unsupported_grant_type: 'exchange_misconfigured',
+  // RFC 9449, sections 5 and 8: the first after a proof of ours, the second where its nonce was in that proof already.
+  invalid_dpop_proof: 'exchange_misconfigured',
+  use_dpop_nonce: 'exchange_unavailable',
 } as const
 
 const RFC8693: Profile = {
@@ -68,6 +73,7 @@ const RFC8693: Profile = {
     temporarily_unavailable: 'exchange_unavailable',
   },
   refusalsByStatus: {},
+  claimsChallenges: false,
   refusalsBySuberror: {},
 }
 
@@ -121,6 +127,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       invalid_resource: 'exchange_misconfigured',
       temporarily_unavailable: 'exchange_unavailable',
     },
+    claimsChallenges: true,
     refusalsBySuberror: { consent_required: 'exchange_denied' },
   },
   okta: {

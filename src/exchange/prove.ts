@@ -1,4 +1,4 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import {
   type ClientAuth,
   ClientSecretBasic,
@@ -11,6 +11,7 @@ import {
 import type { Client, ProofAlgorithm } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Identity, Outbound } from '../outbound.ts'
+import { type Certified, type ClientIdentity, identityOf, isCertified } from './identity.ts'
 import type { Profile } from './profiles.ts'
 import { reread } from './reread.ts'
 
@@ -19,6 +20,8 @@ export interface Proof {
   readonly clientId: string
   readonly authenticate: ClientAuth
   readonly outbound: Outbound
+  /** What the connection shows, where it shows anything. */
+  readonly identity?: ClientIdentity
 }
 
 /**
@@ -34,13 +37,17 @@ export interface ProveOptions {
   readonly url: string
   readonly outbound: Outbound
   readonly presenting: (identity: Identity) => Outbound
+  /** Show the client's certificate also where it authenticates in another way (RFC 8705, section 3). Default false. */
+  readonly shows?: boolean
 }
 
 export function createProve(client: Client, options: ProveOptions): Prove {
   const by = proofBy(client, options)
+  const shown = showsCertificate(client, options.shows) ? showing(client, options) : undefined
   return async () => {
     try {
-      return { clientId: client.id, outbound: options.outbound, ...(await by()) }
+      const { id: clientId } = client
+      return { clientId, outbound: options.outbound, ...(await by()), ...(await shown?.()) }
     } catch (cause) {
       throw new GatewayError('exchange_misconfigured', 'the gateway cannot show who it is', {
         cause,
@@ -49,7 +56,12 @@ export function createProve(client: Client, options: ProveOptions): Prove {
   }
 }
 
-type Means = Pick<Proof, 'authenticate'> & Partial<Proof>
+/** Whether a client's certificate is to be seen at the token endpoint. */
+export function showsCertificate(client: Client, shows = false): client is Certified {
+  return client.method === 'tls_client_auth' || (shows && isCertified(client))
+}
+
+type Means = Pick<Proof, 'authenticate'>
 
 function proofBy(client: Client, options: ProveOptions): () => Means | Promise<Means> {
   switch (client.method) {
@@ -63,8 +75,11 @@ function proofBy(client: Client, options: ProveOptions): () => Means | Promise<M
     }
     case 'private_key_jwt':
       return signing(client, options)
-    case 'tls_client_auth':
-      return presentingOwn(client, options)
+    case 'tls_client_auth': {
+      // RFC 8705, section 2: what is sent is the client's id; who it is, is what the connection shows.
+      const means = { authenticate: TlsClientAuth() }
+      return () => means
+    }
     case 'assertion_file':
       return reread(client.assertion, (text) => ({ authenticate: asserting(text.trim()) }))
   }
@@ -96,53 +111,24 @@ function importKey(pem: string, algorithm: ProofAlgorithm): Promise<CryptoKey> {
   return crypto.subtle.importKey('pkcs8', key, IMPORTS[algorithm], false, ['sign'])
 }
 
-/** RFC 8705, section 2: what is sent is the client's id; who it is, is what the connection shows. */
-function presentingOwn(
-  { certificate, key }: Client & { readonly method: 'tls_client_auth' },
-  { url, presenting }: ProveOptions,
-): () => Promise<Means> {
-  const certificateNow = reread(certificate, (text) => text)
-  const keyNow = reread(key, (text) => text)
-  let known: Shown | undefined
-  return async () => {
-    if (!url.startsWith('https:')) throw new Error('no certificate can be shown without TLS')
-    const identity = { certificate: await certificateNow(), key: await keyNow() }
-    if (known === undefined || !isSame(known.identity, identity)) {
-      known = changed(known, identity, presenting)
-    }
-    return known
-  }
-}
-
-interface Shown extends Means {
-  readonly identity: Identity
+interface Shown {
+  readonly identity: ClientIdentity
   readonly outbound: Outbound
 }
 
-function changed(
-  known: Shown | undefined,
-  identity: Identity,
-  presenting: ProveOptions['presenting'],
-): Shown {
-  if (!isPair(identity)) {
-    if (known === undefined) throw new Error('the certificate is not of its key')
-    // One of the two files was replaced, and the other is about to be.
+/** Connections that show the certificate as it is now. */
+function showing(client: Certified, { url, presenting }: ProveOptions): () => Promise<Shown> {
+  const identityNow = identityOf(client)
+  let known: Shown | undefined
+  return async () => {
+    if (!url.startsWith('https:')) throw new Error('no certificate can be shown without TLS')
+    const identity = await identityNow.fresh()
+    if (known?.identity !== identity) {
+      // What is on its way over the old connections comes to its end.
+      known?.outbound.close().catch(() => undefined)
+      known = { identity, outbound: presenting(identity) }
+    }
     return known
-  }
-  // What is on its way over the old connections comes to its end.
-  known?.outbound.close().catch(() => undefined)
-  return { identity, authenticate: TlsClientAuth(), outbound: presenting(identity) }
-}
-
-function isSame(one: Identity, other: Identity): boolean {
-  return one.certificate === other.certificate && one.key === other.key
-}
-
-function isPair({ certificate, key }: Identity): boolean {
-  try {
-    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))
-  } catch {
-    return false
   }
 }
 

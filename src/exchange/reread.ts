@@ -33,3 +33,40 @@ async function stampOf(file: string): Promise<string> {
   const { dev, ino, size, mtimeMs, ctimeMs } = await stat(file)
   return [dev, ino, size, mtimeMs, ctimeMs].join(' ')
 }
+
+/** What is at hand at any time, though it may be read again. */
+export interface Current<Value> {
+  /** Answers at once, also while a file is looked at: that is done beside, at most once a second. */
+  now(): Value
+  /** Looks first. */
+  fresh(): Promise<Value>
+}
+
+const LOOK_EVERY_MS = 1_000
+
+/**
+ * @param fresh as `reread` gives it
+ * @param first what to begin with; it waits for nothing, since it is called once
+ */
+export function current<Value>(fresh: () => Promise<Value>, first: () => Value): Current<Value> {
+  let known: { readonly value: Value } | undefined
+  let lookAt = 0
+
+  async function look(): Promise<Value> {
+    const value = await fresh()
+    known = { value }
+    return value
+  }
+  return {
+    now() {
+      known ??= { value: first() }
+      const now = Date.now()
+      if (now >= lookAt) {
+        lookAt = now + LOOK_EVERY_MS
+        look().catch(() => undefined)
+      }
+      return known.value
+    },
+    fresh: look,
+  }
+}

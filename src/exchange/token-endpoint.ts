@@ -8,8 +8,11 @@ import {
   ResponseBodyError,
 } from 'openid-client'
 import { parseJson } from '../authenticate/json.ts'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, type GatewayErrorOptions } from '../errors.ts'
 import type { Outbound } from '../outbound.ts'
+import { claimsChallenge } from './claims-challenge.ts'
+import { type DpopKey, nonceOf, type Nonces } from './dpop.ts'
+import type { ClientIdentity } from './identity.ts'
 import type { Profile, Refusal } from './profiles.ts'
 import type { Proof, Prove } from './prove.ts'
 
@@ -22,6 +25,10 @@ export interface TokenAnswer {
   /** As it came, whatever it is. */
   readonly expiresIn: unknown
   readonly scope: string | undefined
+  /** The key that the request was proof of (RFC 9449, section 5). */
+  readonly key?: DpopKey | undefined
+  /** What the connection showed (RFC 8705, section 3). */
+  readonly identity?: ClientIdentity | undefined
 }
 
 export interface TokenRequest {
@@ -43,21 +50,31 @@ export interface TokenEndpointOptions {
   readonly profile: Profile
   /** How the client shows who it is. */
   readonly prove: Prove
+  /** The key that its tokens are to be bound to, as it is by then, and what issuers gave for its proofs. Default: none. */
+  readonly dpop?: { readonly key: () => Promise<DpopKey>; readonly nonces: Nonces } | undefined
 }
 
 /** One client's access to one token endpoint (RFC 6749, section 3.2), over kept connections. */
 export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoint {
-  const { profile, prove } = options
+  const { prove, dpop } = options
   return {
     async request({ grantType, form, about, timeoutMs }) {
       const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))
       const proof = await prove()
+      const key = await dpop?.key()
       const configuration = configurationOf(options, proof)
-      configuration[customFetch] = (target, init) =>
+      const send: CustomFetch = (target, init) =>
         judgeable(proof.outbound, target, { ...init, signal })
-      const answer = await genericGrantRequest(configuration, grantType, form).catch(
-        (cause: unknown) => rejectExchange(cause, profile, about),
-      )
+      configuration[customFetch] =
+        dpop === undefined || key === undefined ? send : proving(send, key, dpop.nonces)
+      const ask = async () => genericGrantRequest(configuration, grantType, form)
+      const answer = await ask()
+        .catch((cause: unknown) => {
+          // Once more, now that it is known; and with an assertion of its own, since each is used once.
+          if (key !== undefined && asksForNonce(cause)) return ask()
+          throw cause
+        })
+        .catch((cause: unknown) => rejectExchange(cause, options, about))
       const tokenType = answer[TOKEN_TYPE]
       return {
         accessToken: answer.access_token,
@@ -65,9 +82,31 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
         issuedTokenType: answer['issued_token_type'],
         expiresIn: answer[LIFETIME],
         scope: answer.scope,
+        ...(key && { key }),
+        ...(proof.identity && { identity: proof.identity }),
       }
     },
   }
+}
+
+type CustomFetch = (target: string, init: CustomFetchOptions) => Promise<Response>
+
+/** RFC 9449, sections 5 and 8: each request with a proof of its own, with the nonce that the server gave last. */
+function proving(send: CustomFetch, key: DpopKey, nonces: Nonces): CustomFetch {
+  return async (target, init) => {
+    const dpop = key.proof({ method: init.method, url: target, nonce: nonces.for(target) })
+    const response = await send(target, { ...init, headers: { ...init.headers, dpop } })
+    nonces.learn(target, response.headers)
+    return response
+  }
+}
+
+function asksForNonce(cause: unknown): boolean {
+  return (
+    cause instanceof ResponseBodyError &&
+    cause.error === 'use_dpop_nonce' &&
+    nonceOf(cause.response.headers) !== undefined
+  )
 }
 
 function configurationOf({ issuer, url }: TokenEndpointOptions, proof: Proof): Configuration {
@@ -137,7 +176,11 @@ async function judgeable(
  * An OAuth error is a decision; everything else is an outage. Of the issuer's own words only the error's name gets any
  * further than the log.
  */
-function rejectExchange(cause: unknown, profile: Profile, about: TokenRequest['about']): never {
+function rejectExchange(
+  cause: unknown,
+  { profile, url }: TokenEndpointOptions,
+  about: TokenRequest['about'],
+): never {
   const refusal = refusalOf(cause)
   if (refusal === undefined || refusal.status >= 500 || refusal.status === 408) unavailable(cause)
   if (refusal.status === 429) throttled(cause, refusal.headers)
@@ -148,8 +191,17 @@ function rejectExchange(cause: unknown, profile: Profile, about: TokenRequest['a
   }
   const code = meaningOf(refusal, profile)
   if (code === 'exchange_unavailable') unavailable(cause)
-  const blamed = about === 'client' ? 'exchange_misconfigured' : code
-  throw new GatewayError(blamed, DETAILS[blamed], { cause })
+  if (about === 'client') reject('exchange_misconfigured', { cause })
+  // What the user can mend is told as that, whichever error it comes with.
+  const isMendable = code === 'insufficient_user_authentication' || code === 'invalid_token'
+  const stepUp =
+    profile.claimsChallenges && isMendable ? claimsChallenge(refusal.claims, url) : undefined
+  if (stepUp !== undefined) reject('insufficient_user_authentication', { cause, stepUp })
+  reject(code, { cause })
+}
+
+function reject(code: keyof typeof DETAILS, options: GatewayErrorOptions): never {
+  throw new GatewayError(code, DETAILS[code], options)
 }
 
 function meaningOf(
@@ -175,6 +227,8 @@ interface IssuerRefusal {
   readonly error: string | undefined
   /** Entra's own second word. */
   readonly suberror?: string | undefined
+  /** What Entra asks the user for, whatever it is. */
+  readonly claims?: unknown
 }
 
 function refusalOf(cause: unknown): IssuerRefusal | undefined {
@@ -186,6 +240,7 @@ function refusalOf(cause: unknown): IssuerRefusal | undefined {
       headers: response.headers,
       error,
       suberror: typeof suberror === 'string' ? suberror : undefined,
+      claims: cause.cause['claims'],
     }
   }
   if (cause instanceof ClientError && cause.cause instanceof Response) {

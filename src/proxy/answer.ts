@@ -4,11 +4,15 @@ import { TLSSocket } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import { GatewayError } from '../errors.ts'
 import { CallerGone, linger } from './caller.ts'
+import { restated } from './challenges.ts'
 import { responseHead } from './headers.ts'
 import type { Upstream } from './pools.ts'
 import type { Upload } from './upload.ts'
 
 export type Outcome = 'answered' | 'token_rejected'
+
+/** What became of one request: `nonce_wanted` only where it had a proof, and nothing has been sent to the caller yet. */
+export type Sent = Outcome | 'nonce_wanted'
 
 export interface AnswerOptions {
   readonly request: IncomingMessage
@@ -17,8 +21,12 @@ export interface AnswerOptions {
   readonly upstream: Upstream
   /** Whether the request carries a token of ours, so that a challenge means it. */
   readonly withToken: boolean
+  /** Where it is noted what the upstream asks the user for, beside another token. */
+  readonly passage: { challenge?: GatewayError | undefined }
+  /** Whether it carries a proof, so that a nonce can be wanted in it. */
+  readonly withProof: boolean
   readonly upload: Upload | null
-  readonly resolve: (outcome: Outcome) => void
+  readonly resolve: (outcome: Sent) => void
   readonly reject: (error: Error) => void
 }
 
@@ -61,10 +69,18 @@ export class Answer implements Dispatcher.DispatchHandler {
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // RFC 9110, section 15.2: interim answers may be dropped; ours come from Node.
     if (status < 200) return true
-    const { request, response, id, withToken } = this.#options
-    const { headers, contentLength, challenged } = responseHead(status, rawHeaders, id)
-    if (status === 401 && challenged && withToken) {
-      this.#rejectToken()
+    const { request, response, id, withToken, withProof, upstream } = this.#options
+    const head = responseHead(status, rawHeaders, id)
+    const { headers, contentLength } = head
+    if (head.nonce !== undefined) upstream.dpopNonce = head.nonce
+    const refusal = status === 401 || status === 403 ? this.#restate(rawHeaders) : undefined
+    if (refusal !== undefined) {
+      this.#drain()
+      this.#options.reject(refusal)
+      return true
+    }
+    if (status === 401 && head.challenged && withToken) {
+      this.#rejectToken(head.nonceWanted && withProof ? 'nonce_wanted' : 'token_rejected')
       return true
     }
     writeHead(response, status, headers)
@@ -114,10 +130,24 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#fail(failureOf(error))
   }
 
-  #rejectToken(): void {
-    const { upload, resolve } = this.#options
+  /** What the upstream asks of the user; undefined where it is told later, or where it asks for nothing. */
+  #restate(rawHeaders: readonly Buffer[]): GatewayError | undefined {
+    const { withToken, passage } = this.#options
+    const refusal = withToken ? restated(rawHeaders) : undefined
+    // Its issuer may have revoked the token, and give another one: only if not, the user is asked.
+    if (refusal?.stepUp?.claims === undefined) return refusal
+    passage.challenge = refusal
+    return undefined
+  }
+
+  #rejectToken(outcome: Sent): void {
+    this.#drain()
+    this.#options.resolve(outcome)
+  }
+
+  #drain(): void {
+    const { upload } = this.#options
     this.#state = 'draining'
-    resolve('token_rejected')
     // The rest of the body would go to an upstream that has refused it.
     if (upload !== null && !upload.readableEnded) this.#abort?.()
   }

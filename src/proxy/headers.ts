@@ -13,6 +13,7 @@ const HOST = 6
 const COOKIE = 7
 const FORWARDING = 8
 const CHALLENGE = 9
+const NONCE = 10
 type Fate =
   | typeof PASS
   | typeof DROP
@@ -24,6 +25,7 @@ type Fate =
   | typeof COOKIE
   | typeof FORWARDING
   | typeof CHALLENGE
+  | typeof NONCE
 
 /** RFC 9110, section 7.6.1, and RFC 9113, section 8.2.2, beside those that have a fate of their own. */
 const HOP_BY_HOP = [
@@ -77,6 +79,8 @@ const RESPONSE_FATES = new Map<string, Fate>([
   ['content-length', CONTENT_LENGTH],
   ['transfer-encoding', TRANSFER_ENCODING],
   ['www-authenticate', CHALLENGE],
+  // For the proofs of ours: a caller's own never gets to this upstream.
+  ['dpop-nonce', NONCE],
   ['x-request-id', DROP],
 ])
 
@@ -109,6 +113,8 @@ export interface RequestHeadOptions {
   readonly keepCookies: boolean
   /** The value of Authorization; undefined sends none. */
   readonly authorization: string | undefined
+  /** The value of DPoP (RFC 9449, section 7.1); undefined sends none. */
+  readonly proof: string | undefined
   /** The value of X-Request-Id. */
   readonly id: string
 }
@@ -202,9 +208,10 @@ function addOurs(
   { httpVersionMinor }: IncomingMessage,
   host: string | undefined,
   told: ReadonlyMap<string, string> | undefined,
-  { peer, authorization, id }: RequestHeadOptions,
+  { peer, authorization, proof, id }: RequestHeadOptions,
 ): void {
   if (authorization !== undefined) headers.push('authorization', authorization)
+  if (proof !== undefined) headers.push('dpop', proof)
   // RFC 9110, section 7.6.3: a line of its own stands at the end of the caller's list.
   headers.push('via', httpVersionMinor === 0 ? '1.0 behalf' : '1.1 behalf', 'x-request-id', id)
   forwarding(headers, peer, host, told)
@@ -254,6 +261,10 @@ export interface ResponseHead {
   readonly contentLength: number
   /** Whether it asks for a better token of ours (RFC 6750, section 3; RFC 9449, section 7.1). */
   readonly challenged: boolean
+  /** Whether it asks for nothing but a proof with its nonce (RFC 9449, section 9). */
+  readonly nonceWanted: boolean
+  /** What it gives for the next proof. */
+  readonly nonce: string | undefined
 }
 
 /**
@@ -270,6 +281,8 @@ export function responseHead(
   const headers: string[] = []
   let contentLength = -1
   let challenged = false
+  let nonceWanted = false
+  let nonce: string | undefined
   let listed: Set<string> | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!.toString('latin1')
@@ -280,7 +293,10 @@ export function responseHead(
     else if (fate === CONTENT_LENGTH) contentLength = Number(value)
     else if (fate === CHALLENGE) {
       challenged ||= asksForToken(value)
+      nonceWanted ||= asksForNonce(value)
       headers.push(name, value)
+    } else if (fate === NONCE) {
+      if (NONCE_VALUE.test(value)) nonce = value
     } else if (fate === TRANSFER_ENCODING && value.toLowerCase() !== 'chunked') {
       throw new Error('the upstream answered with an unknown transfer coding')
     }
@@ -289,8 +305,12 @@ export function responseHead(
   // RFC 9110, section 8.6: a 204 has none.
   if (contentLength >= 0 && status !== 204) headers.push('Content-Length', String(contentLength))
   headers.push('X-Request-Id', id)
-  return { headers, contentLength, challenged }
+  nonceWanted &&= nonce !== undefined
+  return { headers, contentLength, challenged, nonceWanted, nonce }
 }
+
+/** RFC 9449, section 8.1. Longer ones are nobody's nonce, and would be a part of every request. */
+const NONCE_VALUE = /^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/
 
 // RFC 9110, section 11.6.1: a list of challenges, in which parameters stand after commas too.
 const TOKEN_SCHEME = /(?:^|,)[ \t]*(?:bearer|dpop)(?=[ \t]*(?:,|$)|[ \t]+[^ \t=,])/i
@@ -300,4 +320,12 @@ const QUOTED = /"(?:[^"\\]|\\.)*(?:"|\\?$)/g
 
 function asksForToken(challenges: string): boolean {
   return TOKEN_SCHEME.test(challenges.replace(QUOTED, '""'))
+}
+
+// Quoted or not (RFC 9110, section 11.2). No other scheme has an error of that name.
+const WANTS_NONCE =
+  /(?:^|[ \t,])error[ \t]*=[ \t]*(?:"use_dpop_nonce"|use_dpop_nonce)[ \t]*(?:,|$)/i
+
+function asksForNonce(challenges: string): boolean {
+  return WANTS_NONCE.test(challenges)
 }

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import { publishing } from '../endpoints/protected-resource.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
@@ -57,15 +58,17 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     maxBytes: maxBytes - verifiedBytes,
     metrics,
   })
-  const gateway = createGateway(
+  const record = createRecord(log, metrics)
+  const path = createGateway(
     {
       match: createMatch(config.routes),
       authenticate: authentication.authenticate,
       exchange,
       proxy,
     },
-    { origin: config.server.publicOrigins[0], mountPath, record: createRecord(log, metrics) },
+    { origin: config.server.publicOrigins[0], mountPath, record },
   )
+  const gateway = publishing(path, config, { record })
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
   for (const [identifier, keys] of authentication.keySets()) {
     keys.current().catch((error: unknown) => {
@@ -83,6 +86,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     purge,
     close: async () => {
       await proxy.close()
+      await sent.close()
       await outbound.close()
     },
   }

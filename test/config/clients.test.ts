@@ -51,7 +51,7 @@ for (const [bad, good, option, message] of [
   [{}, { secret: 's' }, 'secret', /^is required, or a `privateKey`/],
   [{ keyId: 'one' }, { privateKey: RSA, keyId: 'one' }, 'secret', /^is required/],
   [{ secret: 's', privateKey: RSA }, { privateKey: RSA }, 'privateKey', /stands beside `secret`/],
-  [{ secret: 's', certificate: 'c' }, { secret: 's' }, 'certificate', /stands beside `secret`/],
+  [{ secret: 's', certificate: 'c' }, { secret: 's' }, 'certificate', /needs a `key`/],
   [{ secret: 's', assertionFile: 'f' }, { secret: 's' }, 'assertionFile', /in one way/],
   [{ secret: 's', keyId: 'one' }, { secret: 's' }, 'keyId', /of no use without `privateKey`/],
   [{ secret: 's', algorithm: 'ES256' }, { secret: 's' }, 'algorithm', /without `privateKey`/],

@@ -131,6 +131,7 @@ test('a file becomes the configuration, with every default', async (t) => {
           timeoutMs: 5_000,
           expectAudience: undefined,
           extraScopes: undefined,
+          bound: undefined,
         },
         proxy: { upstream: 'http://127.0.0.1:9001', timeoutMs: 30_000, cookies: 'strip' },
       },

@@ -84,6 +84,7 @@ test('secrets are marked, so that no editor shows them', () => {
       '.apis.client.secret',
       '.apis.client.privateKey',
       '.apis.client.key',
+      '.apis.client.dpopKey',
     ],
   )
 })

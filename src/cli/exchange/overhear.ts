@@ -5,6 +5,8 @@ import type { Secrets } from './secrets.ts'
 export interface Asked {
   readonly url: string
   readonly clientAuthentication: string
+  /** Whether a proof went with it that the issued token is to be bound to (RFC 9449, section 5). */
+  readonly proof?: 'DPoP'
   readonly form: readonly { readonly name: string; readonly value: string }[]
   /** Absent where no answer came. */
   answer?: Answered
@@ -58,7 +60,8 @@ export function overhear({ secrets, nameOf }: OverhearOptions): Overheard {
       return { name, value: shown ?? '[withheld]' }
     })
     const clientAuthentication = authenticationOf(form, sends('authorization', headers)) ?? shown
-    const one = { url, clientAuthentication, form: fields }
+    const proof = sends('dpop', headers) ? ({ proof: 'DPoP' } as const) : {}
+    const one = { url, clientAuthentication, ...proof, form: fields }
     asked.push(one)
     return one
   }

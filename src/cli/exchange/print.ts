@@ -7,7 +7,7 @@ export function text({ route, grant, subject, asked, issued, kept, refusal }: Re
     `route     ${route}, by ${grant}`,
     ...(subject ? subjectLines(subject) : []),
     ...asked.flatMap(askedLines),
-    ...(issued ? [issuedLine(issued.scheme, asked.length, issued.scopes)] : []),
+    ...(issued ? [issuedLine(issued, asked.length)] : []),
     ...(kept ? [keptLine(kept)] : []),
     ...(refusal ? refusalLines(refusal) : []),
   ]
@@ -22,9 +22,11 @@ function subjectLines({ fingerprint, issuer, subject, audience, scopes, secondsL
   ]
 }
 
-function askedLines({ url, clientAuthentication, form, answer }: Asked): readonly string[] {
+function askedLines({ url, clientAuthentication, proof, form, answer }: Asked): readonly string[] {
   const fields = form.map(({ name, value }) => [name, value] as const)
-  const lines = [`asked     POST ${url}`, ...table([['(client)', clientAuthentication], ...fields])]
+  const shown: (readonly [string, string])[] = [['(client)', clientAuthentication]]
+  if (proof !== undefined) shown.push(['(proof)', proof])
+  const lines = [`asked     POST ${url}`, ...table([...shown, ...fields])]
   if (answer === undefined) return [...lines, 'answered  nothing']
   const { status, milliseconds, members, withheld, claims } = answer
   lines.push(`answered  ${status} in ${milliseconds} ms`, ...table(Object.entries(members)))
@@ -41,10 +43,19 @@ function table(rows: readonly (readonly [string, unknown])[]): readonly string[]
   })
 }
 
-function issuedLine(scheme: string, requests: number, scopes: readonly string[]): string {
+const BOUND = {
+  dpop: ", bound to the client's key: the upstream gets a proof with each request",
+  mtls: ", bound to the client's certificate: the upstream is shown it",
+}
+
+function issuedLine(
+  { scheme, scopes, bound }: NonNullable<Report['issued']>,
+  requests: number,
+): string {
   if (scheme === 'none') return 'sent on   no credentials: the route asks for none'
   if (requests === 0) return 'sent on   the subject token itself: the route passes it through'
-  return `sent on   as ${scheme}${scopes.length === 0 ? '' : `, with ${scopes.join(' ')}`}`
+  const granted = scopes.length === 0 ? '' : `, with ${scopes.join(' ')}`
+  return `sent on   as ${scheme}${granted}${bound === undefined ? '' : BOUND[bound]}`
 }
 
 function keptLine({ mode, key, seconds }: Kept): string {

@@ -1,6 +1,6 @@
 import { bearerToken } from '../../authenticate/bearer.ts'
 import { authorize, type Permit } from '../../authorize/authorize.ts'
-import type { Api, Route } from '../../config/config.ts'
+import type { Api, Bound, Route } from '../../config/config.ts'
 import { asGatewayError } from '../../errors.ts'
 import { createExchange } from '../../exchange/exchange.ts'
 import type { IssuedToken } from '../../exchange/issued.ts'
@@ -20,7 +20,11 @@ export interface Report {
   readonly grant: string
   readonly subject?: Subject
   readonly asked: readonly Asked[]
-  readonly issued?: { readonly scheme: string; readonly scopes: readonly string[] }
+  readonly issued?: {
+    readonly scheme: string
+    readonly scopes: readonly string[]
+    readonly bound?: Bound
+  }
   readonly kept?: Kept
   readonly refusal?: Refusal
 }
@@ -127,16 +131,11 @@ async function exchangeOnce(
   permit: Permit,
   { authentication, plain, overheard: { hear } }: Means,
 ): Promise<IssuedToken> {
-  const presenting: Outbound[] = []
   const exchange = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
       authentication.metadataOf(issuer)(identifier, endpoint),
     outbound: hear(plain),
-    presenting: (identity) => {
-      const outbound = createOutbound({ identity })
-      presenting.push(outbound)
-      return hear(outbound, 'tls_client_auth')
-    },
+    presenting: (identity) => hear(createOutbound({ identity }), 'tls_client_auth'),
   })
   try {
     return await unexchanged(exchange)(permit, {
@@ -145,14 +144,14 @@ async function exchangeOnce(
       outcome: undefined,
     })
   } finally {
-    // One whose certificate changed on the way is closed already.
-    await Promise.allSettled(presenting.map((outbound) => outbound.close()))
+    await exchange.close()
   }
 }
 
 function granted(permit: Permit, token: IssuedToken): Partial<Report> {
   const { grant, key: mode } = permit.route.exchange
-  const issued = { scheme: token.scheme, scopes: token.scopes }
+  const { bound } = permit.route.exchange
+  const issued = { scheme: token.scheme, scopes: token.scopes, ...(bound && { bound }) }
   if (grant === 'none' || grant === 'passthrough') return { issued }
   const keptMs = keepFor(permit, token, Date.now())
   return {
