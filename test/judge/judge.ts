@@ -2,11 +2,12 @@
  * The heavy loads in full, all of them or those that are named. Prints what it counted; ends with 1 if anything did not
  * hold, and with 64 if there is no such load.
  *
- *   npm run judge -- [memory | concurrency | outage | framing | identity | layers | storm | refreshed]... [--seed N]
+ *   npm run judge -- [NAME]... [--seed N]
  */
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { concurrency } from './concurrency.ts'
+import { faults } from './faults.ts'
 import { framing } from './framing.ts'
 import { identity } from './identity.ts'
 import { layers } from './layers.ts'
@@ -25,6 +26,7 @@ const LOADS: readonly Load[] = [
   layers,
   storm,
   refreshed,
+  faults,
 ]
 const USAGE = 64
 
