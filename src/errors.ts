@@ -58,6 +58,8 @@ export interface StepUp {
   readonly maxAge?: number
   /** The claims that Microsoft Entra ID asks for: JSON, as its issuer sent it. */
   readonly claims?: string
+  /** Where Microsoft Entra ID lets the user do so: its authorization endpoint. */
+  readonly authorizationUri?: string
 }
 
 /** An expected failure. Its message is for the caller and holds nothing secret; its cause is for the log. */
@@ -92,20 +94,44 @@ export function asGatewayError(error: unknown): GatewayError {
     : new GatewayError('internal_error', 'an unexpected error occurred', { cause: error })
 }
 
+/** What an API takes that refused a request, as far as challenges tell it. */
+export interface Protection {
+  /** The schemes that it takes. At least one. */
+  readonly schemes: readonly ('Bearer' | 'DPoP')[]
+  /** The scheme that was tried: an error belongs into its challenge (RFC 9449, section 7.2). */
+  readonly tried: 'Bearer' | 'DPoP'
+  /** The algorithms of the proofs that it takes (RFC 9449, section 7.1). */
+  readonly proofAlgorithms?: readonly string[] | undefined
+  /** Where its metadata is (RFC 9728, section 5.1). */
+  readonly metadataUri?: string | undefined
+}
+
+const BEARER: Protection = { schemes: ['Bearer'], tried: 'Bearer' }
+
 export interface ErrorAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
 }
 
-/** The one rendering of a failure: `application/problem+json` (RFC 9457) and its headers. Pure. */
-export function errorAnswer(error: GatewayError, requestId: string): ErrorAnswer {
+/**
+ * The one rendering of a failure: `application/problem+json` (RFC 9457) and its headers. Pure.
+ *
+ * @param protections of each API that the token could have been for. Default: one that takes Bearer tokens
+ */
+export function errorAnswer(
+  error: GatewayError,
+  requestId: string,
+  protections: readonly Protection[] = [BEARER],
+): ErrorAnswer {
   const headers: Record<string, string> = {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
   }
-  const challenge = challengeOf(error)
-  if (challenge !== undefined) headers['www-authenticate'] = challenge
+  if (error.status === 401 || error.status === 403) {
+    headers['www-authenticate'] = challengesOf(error, protections)
+  }
+  if (error.dpopNonce !== undefined) headers['dpop-nonce'] = error.dpopNonce
   if (error.retryAfter !== undefined) headers['retry-after'] = String(error.retryAfter)
   if (error.allow !== undefined) headers['allow'] = error.allow.join(', ')
   const body = JSON.stringify({
@@ -120,23 +146,67 @@ export function errorAnswer(error: GatewayError, requestId: string): ErrorAnswer
   return { status: error.status, headers, body: `${body}\n` }
 }
 
-/** RFC 6750, section 3.1, and RFC 9470, section 3. */
+/** RFC 6750, section 3.1; RFC 9449, sections 7.1 and 9; RFC 9470, section 3. */
 const NAMED_IN_CHALLENGE: ReadonlySet<ErrorCode> = new Set([
   'invalid_token',
   'insufficient_scope',
   'insufficient_user_authentication',
+  'invalid_dpop_proof',
+  'use_dpop_nonce',
 ])
 
+/** They mean nothing to who sends no proof. */
+const OF_PROOFS: ReadonlySet<ErrorCode> = new Set(['invalid_dpop_proof', 'use_dpop_nonce'])
+
+/** A challenge for each scheme of each API, no two of them alike. */
+function challengesOf(error: GatewayError, protections: readonly Protection[]): string {
+  const isOfProofs = OF_PROOFS.has(error.code)
+  const challenges = new Set<string>()
+  for (const protection of protections) {
+    const schemes = isOfProofs ? (['DPoP'] as const) : protection.schemes
+    // Where the scheme that was tried is none of its own, the error belongs to the one that should have been.
+    const blamed = schemes.find((scheme) => scheme === protection.tried) ?? schemes[0]
+    for (const scheme of schemes) {
+      challenges.add(challenge(scheme, scheme === blamed ? error : undefined, protection))
+    }
+  }
+  return [...challenges].join(', ')
+}
+
+function challenge(
+  scheme: 'Bearer' | 'DPoP',
+  error: GatewayError | undefined,
+  { proofAlgorithms, metadataUri }: Protection,
+): string {
+  const parameters = error === undefined ? [] : errorParameters(error)
+  if (scheme === 'DPoP' && proofAlgorithms !== undefined) {
+    parameters.push(['algs', proofAlgorithms.join(' ')])
+  }
+  if (metadataUri !== undefined) parameters.push(['resource_metadata', metadataUri])
+  if (parameters.length === 0) return scheme
+  return `${scheme} ${parameters.map(([name, value]) => `${name}="${quotable(value)}"`).join(', ')}`
+}
+
 /**
- * RFC 6750, section 3.1: a request without a token is told nothing more than "Bearer". The other refusals name an
- * error only where that section defines one, so that no client mistakes a policy of ours for a lack of scope.
+ * RFC 6750, section 3.1: a request without a token is told of no error. The other refusals name one only where that
+ * section or RFC 9470 defines it, so that no client mistakes a policy of ours for a lack of scope.
  */
-function challengeOf({ code, status, message, scopes }: GatewayError): string | undefined {
-  if (status !== 401 && status !== 403) return undefined
-  if (!NAMED_IN_CHALLENGE.has(code)) return 'Bearer'
-  const parameters = [`error="${code}"`, `error_description="${quotable(message)}"`]
-  if (scopes !== undefined) parameters.push(`scope="${quotable(scopes.join(' '))}"`)
-  return `Bearer ${parameters.join(', ')}`
+function errorParameters({ code, message, scopes, stepUp }: GatewayError): [string, string][] {
+  if (!NAMED_IN_CHALLENGE.has(code)) return []
+  // Microsoft's own dialect: whoever understands its `claims` looks for them beside this error only.
+  const name = stepUp?.claims === undefined ? code : 'insufficient_claims'
+  const parameters: [string, string][] = [
+    ['error', name],
+    ['error_description', message],
+  ]
+  if (scopes !== undefined) parameters.push(['scope', scopes.join(' ')])
+  if (stepUp === undefined) return parameters
+  const { acrValues = [], maxAge, claims, authorizationUri } = stepUp
+  if (acrValues.length > 0) parameters.push(['acr_values', acrValues.join(' ')])
+  if (maxAge !== undefined) parameters.push(['max_age', String(Math.floor(maxAge))])
+  if (authorizationUri !== undefined) parameters.push(['authorization_uri', authorizationUri])
+  if (claims !== undefined) parameters.push(['claims', Buffer.from(claims).toString('base64')])
+  return parameters
 }
 
 /** RFC 6750, section 3: the characters that these parameters may hold. */

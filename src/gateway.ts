@@ -3,8 +3,8 @@ import helmet from 'helmet'
 import type { Authenticate, SubjectToken } from './authenticate/authenticate.ts'
 import { bearerToken, type Presented } from './authenticate/bearer.ts'
 import { authorize } from './authorize/authorize.ts'
-import type { Route } from './config/config.ts'
-import { asGatewayError, errorAnswer, GatewayError } from './errors.ts'
+import type { Api, Route } from './config/config.ts'
+import { asGatewayError, errorAnswer, GatewayError, type Protection } from './errors.ts'
 import type { Ask, Exchange, ExchangeOutcome } from './exchange/exchange.ts'
 import type { IssuedToken } from './exchange/issued.ts'
 import { CallerGone, linger } from './proxy/caller.ts'
@@ -66,8 +66,8 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       if (isReplayable(request) && (await proxy(journey, route, another)) === 'answered') return
       throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
     } catch (error) {
-      journey.failure = error
-      respondWithError(journey, error)
+      journey.failure = blamed(error, journey)
+      respondWithError(journey, journey.failure)
     } finally {
       record(journey)
     }
@@ -124,6 +124,7 @@ export class Journey implements Ask, Passage {
   subject: SubjectToken | undefined
   outcome: ExchangeOutcome | undefined
   instead: IssuedToken | undefined
+  challenge: GatewayError | undefined
   failure: unknown
   #controller: AbortController | undefined
 
@@ -148,6 +149,12 @@ export class Journey implements Ask, Passage {
   }
 }
 
+/** An upstream that said what the user can do about it refused more than our token. */
+function blamed(error: unknown, { challenge }: Journey): unknown {
+  const rejected = error instanceof GatewayError && error.code === 'upstream_rejected_token'
+  return rejected && challenge !== undefined ? challenge : error
+}
+
 const NOWHERE: Target = { path: '', query: '' }
 
 // Unique across replicas and restarts by the first part, within the process by the second.
@@ -162,14 +169,15 @@ export function nextRequestId(): string {
 const hardened = helmet()
 
 /** The one place where a failure becomes an answer. */
-function respondWithError({ request, response, id }: Journey, error: unknown): void {
+function respondWithError(journey: Journey, error: unknown): void {
+  const { request, response, id } = journey
   if (error instanceof CallerGone || response.destroyed) return
   if (response.headersSent) {
     // Half an answer must not look like a whole one.
     response.destroy()
     return
   }
-  const { status, headers, body } = errorAnswer(asGatewayError(error), id)
+  const { status, headers, body } = errorAnswer(asGatewayError(error), id, protectionsOf(journey))
   hardened(request, response, () => undefined)
   if (request.headers.expect !== undefined) {
     // Whether a body follows now is up to the caller (RFC 9110, section 10.1.1): nothing may be read after it.
@@ -183,4 +191,15 @@ function respondWithError({ request, response, id }: Journey, error: unknown): v
     'content-length': Buffer.byteLength(body),
   })
   response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+/** Of the API that the token was for; until that is known, of each that it could have been for. */
+function protectionsOf({ request, route, subject }: Journey): readonly Protection[] | undefined {
+  const apis = subject === undefined ? route?.authenticate.apis : [subject.api]
+  const tried = /^dpop /i.test(request.headers.authorization ?? '') ? 'DPoP' : 'Bearer'
+  return apis?.map((api) => protectionOf(api, tried))
+}
+
+function protectionOf({ resource }: Api, tried: 'Bearer' | 'DPoP'): Protection {
+  return { schemes: ['Bearer'], tried, metadataUri: resource?.metadataUri }
 }

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { asGatewayError, errorAnswer, ERROR_CODES, GatewayError } from '../src/errors.ts'
+import {
+  asGatewayError,
+  errorAnswer,
+  ERROR_CODES,
+  GatewayError,
+  type Protection,
+} from '../src/errors.ts'
 
 /** Design, section 7: the codes that exist today. */
 const STATUS: Record<string, number> = {
@@ -67,6 +73,7 @@ for (const [code, challenge] of [
     'Bearer error="insufficient_user_authentication", error_description="it is late"',
   ],
   ['invalid_request', undefined],
+  ['use_dpop_nonce', 'DPoP error="use_dpop_nonce", error_description="it is late"'],
   ['keys_unavailable', undefined],
 ] as const) {
   test(`the challenge of ${code} is ${challenge ?? 'none'}`, () => {
@@ -80,6 +87,108 @@ test('a lack of scope names the scopes that were needed', () => {
   assert.equal(
     errorAnswer(error, 'id').headers['www-authenticate'],
     'Bearer error="insufficient_scope", error_description="no", scope="read:orders b"',
+  )
+})
+
+const DPOP = { schemes: ['DPoP'], tried: 'DPoP', proofAlgorithms: ['ES256', 'PS256'] } as const
+const EITHER = { ...DPOP, schemes: ['Bearer', 'DPoP'] } as const
+const METADATA = 'https://gateway.example/.well-known/oauth-protected-resource/orders'
+
+function challenged(error: GatewayError, ...protections: readonly Protection[]): string {
+  return errorAnswer(error, 'id', protections).headers['www-authenticate']!
+}
+
+for (const [what, protection, challenge] of [
+  ['proofs only', DPOP, 'DPoP error="invalid_token", error_description="no", algs="ES256 PS256"'],
+  [
+    'either, to who came without a proof',
+    { ...EITHER, tried: 'Bearer' },
+    'Bearer error="invalid_token", error_description="no", DPoP algs="ES256 PS256"',
+  ],
+  [
+    'either, to who came with a proof',
+    EITHER,
+    'Bearer, DPoP error="invalid_token", error_description="no", algs="ES256 PS256"',
+  ],
+  [
+    'Bearer only, to who came with a proof',
+    { schemes: ['Bearer'], tried: 'DPoP' },
+    'Bearer error="invalid_token", error_description="no"',
+  ],
+  [
+    'Bearer, with metadata',
+    { schemes: ['Bearer'], tried: 'Bearer', metadataUri: METADATA },
+    `Bearer error="invalid_token", error_description="no", resource_metadata="${METADATA}"`,
+  ],
+] as const) {
+  test(`the challenge of an API that takes ${what}`, () => {
+    assert.equal(challenged(new GatewayError('invalid_token', 'no'), protection), challenge)
+  })
+}
+
+test('who brings no token is told the schemes, and of no error', () => {
+  const error = new GatewayError('missing_token', 'no')
+  assert.equal(
+    challenged(error, { ...EITHER, metadataUri: METADATA }),
+    `Bearer resource_metadata="${METADATA}", DPoP algs="ES256 PS256", resource_metadata="${METADATA}"`,
+  )
+})
+
+for (const code of ['invalid_dpop_proof', 'use_dpop_nonce'] as const) {
+  test(`${code} is said in a challenge of DPoP, and in no other`, () => {
+    assert.equal(
+      challenged(new GatewayError(code, 'no'), { ...EITHER, tried: 'Bearer' }),
+      `DPoP error="${code}", error_description="no", algs="ES256 PS256"`,
+    )
+  })
+}
+
+test('a nonce for the next proof is given where there is one', () => {
+  const { headers } = errorAnswer(
+    new GatewayError('use_dpop_nonce', 'no', { dpopNonce: 'n-1' }),
+    'id',
+  )
+  assert.equal(headers['dpop-nonce'], 'n-1')
+  const plain = errorAnswer(new GatewayError('use_dpop_nonce', 'no'), 'id').headers
+  assert.ok(!('dpop-nonce' in plain))
+})
+
+test('a step-up names what the next authentication must be like', () => {
+  const stepUp = { acrValues: ['urn:mfa', 'urn:otp'], maxAge: 300.9 }
+  const error = new GatewayError('insufficient_user_authentication', 'no', { stepUp })
+  assert.equal(
+    challenged(error, { schemes: ['Bearer'], tried: 'Bearer' }),
+    'Bearer error="insufficient_user_authentication", error_description="no", ' +
+      'acr_values="urn:mfa urn:otp", max_age="300"',
+  )
+})
+
+test('the claims that Entra asks for are carried in base64, beside the error that its clients look for', () => {
+  const claims = '{"access_token":{"polids":{"essential":true,"values":["é"]}}}'
+  const authorizationUri = 'https://login.microsoftonline.com/t/oauth2/v2.0/authorize'
+  const error = new GatewayError('insufficient_user_authentication', 'no', {
+    stepUp: { claims, authorizationUri },
+  })
+  const challenge = challenged(error, { schemes: ['Bearer'], tried: 'Bearer' })
+  const [, uri, carried] =
+    /^Bearer error="insufficient_claims", error_description="no", authorization_uri="([^"]+)", claims="([A-Za-z0-9+/]+=*)"$/.exec(
+      challenge,
+    ) ?? []
+  assert.equal(uri, authorizationUri)
+  assert.equal(Buffer.from(carried!, 'base64').toString('utf8'), claims)
+  const { code } = JSON.parse(errorAnswer(error, 'id').body) as { readonly code: string }
+  assert.equal(code, 'insufficient_user_authentication')
+})
+
+test('several APIs each have their challenge, and those that are alike have one', () => {
+  const bearer = { schemes: ['Bearer'], tried: 'Bearer' } as const
+  const error = new GatewayError('missing_token', 'no')
+  assert.equal(challenged(error, bearer, bearer), 'Bearer')
+  const one = { ...bearer, metadataUri: 'https://a.example/1' }
+  const other = { ...bearer, metadataUri: 'https://a.example/2' }
+  assert.equal(
+    challenged(error, one, other),
+    'Bearer resource_metadata="https://a.example/1", Bearer resource_metadata="https://a.example/2"',
   )
 })
 

@@ -147,6 +147,19 @@ export function resourceIndicator() {
   })
 }
 
+/** RFC 9728, section 1.2; compared as text, so it has one spelling. */
+export function resource() {
+  return checked('URL', (written) => {
+    const problem = urlProblem(written)
+    if (problem !== undefined) return problem
+    if (written.includes('?')) return 'must not hold a query'
+    const { origin: base, pathname, href } = new URL(written)
+    if (href !== written && base !== written) return `must be written \`${href}\``
+    const inPath = pathProblem(pathname)
+    return inPath === undefined ? undefined : `has a path that ${inPath}`
+  })
+}
+
 /** RFC 6749, section 3.3. */
 export function scopeToken() {
   return checked('scope', (written) =>

@@ -1,6 +1,7 @@
 import type { Permit } from '../authorize/authorize.ts'
+import { GatewayError } from '../errors.ts'
 import type { Store } from '../store/memory.ts'
-import type { Exchange } from './exchange.ts'
+import type { Ask, Exchange } from './exchange.ts'
 import type { IssuedToken } from './issued.ts'
 import { exchangeKey } from './key.ts'
 import { endsWithSubject, keepFor } from './lifetime.ts'
@@ -47,11 +48,14 @@ export function cached(exchange: Exchange, store: Store<Kept>, purges: Purges): 
   }
 }
 
-/** Keeps what an exchange returns. It stands inside the join, so that an answer is kept although its callers left. */
+/**
+ * Keeps what an exchange returns. It stands inside the join, so that an answer is kept although its callers left. What was
+ * kept before goes where the issuer now asks the user for more: it was issued for less.
+ */
 export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Exchange {
   return async (permit, ask) => {
     const { generation } = purges
-    const token = await exchange(permit, ask)
+    const token = await exchanged(permit, ask)
     const now = Date.now()
     const ttlMs = keepFor(permit, token, now)
     if (!(ttlMs > 0)) return token
@@ -68,6 +72,17 @@ export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Ex
     }
     store.set(exchangeKey(permit), entry, ttlMs, token.value.length + weightOf(tags))
     return token
+  }
+
+  async function exchanged(permit: Permit, ask: Ask): Promise<IssuedToken> {
+    try {
+      return await exchange(permit, ask)
+    } catch (error) {
+      const stepsUp =
+        error instanceof GatewayError && error.code === 'insufficient_user_authentication'
+      if (stepsUp) store.delete(exchangeKey(permit))
+      throw error
+    }
   }
 }
 

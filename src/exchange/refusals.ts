@@ -40,6 +40,7 @@ export function refusing(exchange: Exchange, refusals: Store<GatewayError>): Exc
   function remember(permit: Permit, error: GatewayError): void {
     // Without its cause, which may hold a whole answer of the issuer's: it was logged when it happened.
     const refusal = Object.assign(new GatewayError(error.code, error.message), error)
-    refusals.set(refusalKey(permit), refusal, REMEMBERED_FOR_MS, error.message.length)
+    const weight = error.message.length + (error.stepUp?.claims?.length ?? 0)
+    refusals.set(refusalKey(permit), refusal, REMEMBERED_FOR_MS, weight)
   }
 }

@@ -1,0 +1,136 @@
+import type { ServerResponse } from 'node:http'
+import helmet from 'helmet'
+import type { Api, Config, Route } from '../config/config.ts'
+import { errorAnswer, GatewayError } from '../errors.ts'
+import { type Gateway, Journey, type MountedRequest } from '../gateway.ts'
+import { linger } from '../proxy/caller.ts'
+
+export interface PublishingOptions {
+  /** Told of every request that is answered here. */
+  readonly record: (journey: Journey) => void
+}
+
+/** Below it is nothing but metadata. */
+const WELL_KNOWN = '/.well-known/oauth-protected-resource'
+
+/**
+ * Answers for the metadata of each API that has a `resource` (RFC 9728), and leaves everything else to the gateway. It is
+ * for everybody: no token is asked for. A document is found by its path alone; where two origins have one of the same
+ * path, `Host` tells which is meant. Does NOT sign the metadata (`signed_metadata`).
+ *
+ * Where the gateway is mounted below a path, the well-known address is not below it, and is not seen from here.
+ */
+export function publishing(gateway: Gateway, config: Config, options: PublishingOptions): Gateway {
+  const documents = documentsOf(config)
+  if (documents.length === 0) return gateway
+  const find = (request: MountedRequest): Document | undefined => {
+    const target = request.originalUrl ?? request.url ?? ''
+    if (!target.startsWith(WELL_KNOWN)) return undefined
+    const [path] = target.split('?', 1)
+    const found = documents.filter((one) => one.path === path)
+    return found.length > 1 ? found.find((one) => one.host === request.headers.host) : found[0]
+  }
+  return (request, response) => {
+    const document = find(request)
+    if (document === undefined) return gateway(request, response)
+    const journey = new Journey(request, response)
+    journey.target = { path: document.path, query: '' }
+    answer(journey, document)
+    options.record(journey)
+    return Promise.resolve()
+  }
+}
+
+interface Document {
+  readonly host: string
+  readonly path: string
+  readonly body: string
+}
+
+function documentsOf({ apis, routes }: Config): readonly Document[] {
+  return apis.flatMap((api) => {
+    if (api.resource === undefined) return []
+    const { host, pathname } = new URL(api.resource.metadataUri)
+    return [{ host, path: pathname, body: `${JSON.stringify(metadataOf(api, routes), null, 2)}\n` }]
+  })
+}
+
+/** RFC 9728, section 2. What is undefined, JSON leaves out. Pure. */
+export function metadataOf(api: Api, routes: readonly Route[]): object {
+  const scopes = api.resource?.scopesSupported ?? scopesAskedOf(api, routes)
+  return {
+    // Section 3.3: identical to what the address was made from, or whoever asked throws it away.
+    resource: api.resource?.identifier,
+    authorization_servers: api.issuer.identifiers,
+    // Section 3.2: what would be empty is left out.
+    scopes_supported: scopes.length === 0 ? undefined : scopes,
+    bearer_methods_supported: ['header'],
+  }
+}
+
+function scopesAskedOf(api: Api, routes: readonly Route[]): readonly string[] {
+  const own = routes.filter(({ authenticate: { apis } }) => apis.includes(api))
+  const asked = own.flatMap(({ authorize: { scopes, anyScope } }) => [...scopes, ...anyScope])
+  return [...new Set(asked)].sort()
+}
+
+// Whoever reads it stands at another origin.
+const hardened = helmet({ crossOriginResourcePolicy: { policy: 'cross-origin' } })
+const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
+const FRESH_FOR_SECONDS = 600
+
+function answer(journey: Journey, { body }: Document): void {
+  const { request, response, id } = journey
+  hardened(request, response, () => undefined)
+  response.setHeader('x-request-id', id)
+  // Nobody's: it says the same to everybody, so every page may read it.
+  response.setHeader('access-control-allow-origin', '*')
+  if (hasBody(request)) {
+    // Nobody reads it, and it must not be read as the next request.
+    response.shouldKeepAlive = false
+    linger(request)
+  }
+  switch (request.method) {
+    case 'GET':
+    case 'HEAD':
+      sendDocument(response, body, request.method === 'HEAD')
+      return
+    case 'OPTIONS':
+      preflight(response)
+      return
+    default:
+      journey.failure = refuse(journey)
+  }
+}
+
+function hasBody({ headers }: MountedRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+function sendDocument(response: ServerResponse, body: string, headOnly: boolean): void {
+  response.writeHead(200, {
+    'content-type': 'application/json',
+    'cache-control': `public, max-age=${FRESH_FOR_SECONDS}`,
+    'content-length': Buffer.byteLength(body),
+  })
+  response.end(headOnly ? undefined : body)
+}
+
+/** What a browser asks first where the page adds headers of its own. */
+function preflight(response: ServerResponse): void {
+  response.writeHead(204, {
+    'access-control-allow-methods': 'GET, HEAD',
+    'access-control-allow-headers': '*',
+    'access-control-max-age': String(FRESH_FOR_SECONDS),
+  })
+  response.end()
+}
+
+function refuse({ response, id }: Journey): GatewayError {
+  const refusal = new GatewayError('method_not_allowed', 'metadata can be read, and nothing else', {
+    allow: ALLOWED,
+  })
+  const { status, headers, body } = errorAnswer(refusal, id)
+  response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
+  return refusal
+}
