@@ -167,6 +167,141 @@ for (const [name, key] of Object.entries(UNUSABLE)) {
   })
 }
 
+test('a token without a key id is verified by whichever key matches', async (t) => {
+  const { take, identifier, issued } = await gateWithKeys(
+    t,
+    ['ES256'],
+    [first.publicKey, second.publicKey],
+  )
+  const claims = claimsOf(identifier)
+  for (const { privateKey } of [first, second]) {
+    assert.equal((await take(await signed(claims, { alg: 'ES256' }, privateKey))).subject, 'alice')
+  }
+  const stranger = await signed(claims, { alg: 'ES256' }, pair('ES256').privateKey)
+  await assert.rejects(take(stranger), REFUSED)
+  assert.equal(issued.requests.length, 1)
+})
+
+test('a key that is rotated in without a key id is picked up, and a flood of forged tokens asks no more', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = claimsOf(identifier)
+  await take(await signed(claims, { alg: 'ES256' }, first.privateKey))
+  issued.documents.set('/jwks', { keys: [second.publicKey] })
+  t.mock.timers.tick(5_000)
+  await take(await signed(claims, { alg: 'ES256' }, second.privateKey))
+  assert.equal(issued.requests.length, 2)
+  const stranger = pair('ES256')
+  for (let count = 0; count < 50; count++) {
+    const forged = await signed({ ...claims, jti: count }, { alg: 'ES256' }, stranger.privateKey)
+    await assert.rejects(take(forged), REFUSED)
+  }
+  assert.equal(issued.requests.length, 2)
+})
+
+test('a token that names a known key and is not by it is refused without a question', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = claimsOf(identifier)
+  await take(await signed(claims, header('first'), first.privateKey))
+  t.mock.timers.tick(5_000)
+  issued.broken = 500
+  await assert.rejects(take(await signed(claims, header('first'), second.privateKey)), REFUSED)
+  assert.equal(issued.requests.length, 1)
+})
+
+test('a weak key that the issuer mends is taken at its next token', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const good = pair('RS256', 'odd')
+  const weak = { ...(small.publicKey.export({ format: 'jwk' }) as JWK), kid: 'odd' }
+  const { take, identifier, issued } = await gateWithKeys(t, ['RS256'], [weak])
+  const token = await signed(claimsOf(identifier), { alg: 'RS256', kid: 'odd' }, good.privateKey)
+  await assert.rejects(take(token), UNKNOWN)
+  issued.documents.set('/jwks', { keys: [good.publicKey] })
+  t.mock.timers.tick(5_000)
+  await take(token)
+})
+
+for (const kid of [1, null, ['first'], { toString: 'first' }]) {
+  test(`the key id ${JSON.stringify(kid)} is none`, async (t) => {
+    const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+    const odd = { alg: 'ES256', kid } as { alg: string }
+    await assert.rejects(take(await signed(claimsOf(identifier), odd, first.privateKey)), REFUSED)
+    assert.deepEqual(issued.requests, [])
+    await take(await signed(claimsOf(identifier), header('first'), first.privateKey))
+  })
+}
+
+for (const [what, headers, accepted] of [
+  ['of the algorithm of the API', { alg: 'ES256' }, true],
+  ['of another algorithm', { alg: 'RS256' }, false],
+  ['with a critical extension', { alg: 'ES256', crit: ['exp'], exp: 1 }, false],
+  ['with b64 alone', { alg: 'ES256', b64: true }, false],
+] as const) {
+  test(`a header ${what} ${accepted ? 'asks for keys' : 'is refused before anything is fetched'}`, async (t) => {
+    const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+    const token = await signed(claimsOf(identifier), header('first'), first.privateKey)
+    const [, payload, signature] = token.split('.')
+    const odd = Buffer.from(JSON.stringify({ ...headers, kid: 'first' })).toString('base64url')
+    const outcome = take(`${odd}.${payload}.${signature}`)
+    if (accepted) await outcome
+    else await assert.rejects(outcome, REFUSED)
+    assert.equal(issued.requests.length, accepted ? 1 : 0)
+  })
+}
+
+for (const [staleForMs, ages, served] of [
+  [60_000, 11 * 60_000 - 1, true],
+  [60_000, 11 * 60_000, false],
+  [0, 10 * 60_000 - 1, true],
+  [0, 10 * 60_000, false],
+] as const) {
+  test(`with staleFor ${staleForMs} ms, keys of ${ages} ms are ${served ? 'served' : 'an outage'} while the issuer is down`, async (t) => {
+    t.mock.timers.enable({ apis: ['Date'], now: NOW })
+    const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey], {
+      staleForMs,
+    })
+    const claims = { ...claimsOf(identifier), exp: NOW / 1_000 + 86_400 }
+    const token = await signed(claims, header('first'), first.privateKey)
+    await take(token)
+    issued.broken = 503
+    t.mock.timers.tick(ages)
+    if (served) await take(token)
+    else await assert.rejects(take(token), UNAVAILABLE)
+  })
+}
+
+test('a key set that became malformed is an outage that the known keys outlive', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const claims = { ...claimsOf(identifier), exp: NOW / 1_000 + 86_400 }
+  const token = await signed(claims, header('first'), first.privateKey)
+  await take(token)
+  for (const document of ['<html>', '{"keys":1}', `{"keys":[],"keys":[]}`, 'x'.repeat(1_100_000)]) {
+    issued.documents.set('/jwks', document)
+    t.mock.timers.tick(10 * 60_000)
+    for (let step = 0; step < 3; step++) {
+      await take(token)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  issued.documents.set('/jwks', { keys: [first.publicKey] })
+  t.mock.timers.tick(5_000)
+  await take(token)
+})
+
+test('a key set of more than a mebibyte is an outage', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: NOW })
+  const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
+  const keys = JSON.stringify({ keys: [first.publicKey] })
+  issued.documents.set('/jwks', keys + ' '.repeat(1_100_000))
+  const token = await signed(claimsOf(identifier), header('first'), first.privateKey)
+  await assert.rejects(take(token), UNAVAILABLE)
+  issued.documents.set('/jwks', keys + ' '.repeat(1_000_000))
+  t.mock.timers.tick(1_000)
+  await take(token)
+})
+
 test('a redirect of the key set is not followed', async (t) => {
   const { take, identifier, issued } = await gateWithKeys(t, ['ES256'], [first.publicKey])
   issued.broken = 302
