@@ -87,6 +87,10 @@ test('it is not where the upstream or the path is another', () => {
   assert.deepEqual(advised({ 'routes[0].match.path': '/' }, weaker), ['routes[1].authorize'])
 })
 
+function claim(condition: object): object {
+  return { claim: 'x', ...condition }
+}
+
 for (const [outer, inner, isWeaker] of [
   [{ anyScope: ['a', 'b'] }, { scopes: ['a'] }, false],
   [{ anyScope: ['a', 'b'] }, { anyScope: ['b'] }, false],
@@ -94,11 +98,76 @@ for (const [outer, inner, isWeaker] of [
   [{ anyScope: ['a', 'b'] }, { scopes: ['c'] }, true],
   [{ permissions: ['p'] }, { permissions: ['p', 'q'] }, false],
   [{ permissions: ['p'] }, { scopes: ['p'] }, true],
+  [{ scopes: ['a'], subject: 'user' }, { scopes: ['a'], subject: 'user' }, false],
+  [{ scopes: ['a'], subject: 'user' }, { scopes: ['a'] }, true],
+  [{ scopes: ['a'] }, { scopes: ['a'], subject: 'client' }, false],
+  [{ clients: ['a', 'b'] }, { clients: ['a'] }, false],
+  [{ clients: ['a'] }, { clients: ['a', 'b'] }, true],
+  [{ clients: ['a'] }, { scopes: ['a'] }, true],
+  [{ organizations: ['a'] }, { organizations: ['a'] }, false],
+  [{ organizations: ['a'] }, { organizations: ['b'] }, true],
+  [{ claims: [claim({ oneOf: ['a', 'b'] })] }, { claims: [claim({ equals: 'a' })] }, false],
+  [{ claims: [claim({ equals: 'a' })] }, { claims: [claim({ oneOf: ['a', 'b'] })] }, true],
+  [{ claims: [claim({ contains: 'a' })] }, { claims: [claim({ contains: ['a', 'b'] })] }, false],
+  [{ claims: [claim({ contains: ['a', 'b'] })] }, { claims: [claim({ contains: 'a' })] }, true],
+  [{ claims: [claim({ contains: 'a' })] }, { claims: [claim({ equals: 'a' })] }, true],
+  [{ claims: [claim({ exists: true })] }, { claims: [claim({ equals: 'a' })] }, false],
+  [{ claims: [claim({ exists: false })] }, { claims: [claim({ equals: 'a' })] }, true],
+  [{ claims: [claim({ exists: false })] }, { claims: [claim({ exists: false })] }, false],
+  [{ claims: [claim({ equals: 'a' })] }, { claims: [{ claim: ['y'], equals: 'a' }] }, true],
+  [{ authorizationDetails: ['a'] }, { authorizationDetails: ['a', 'b'] }, false],
+  [{ authorizationDetails: ['a'] }, { scopes: ['a'] }, true],
+  [{ actors: { allow: ['a', 'b'] } }, { actors: { allow: ['a'] } }, false],
+  [{ actors: { allow: ['a'] } }, { actors: { allow: ['a', 'b'] } }, true],
+  [{ actors: { required: true } }, { actors: { required: true, allow: ['a'] } }, false],
+  [{ actors: { required: true } }, { actors: { allow: ['a'] } }, true],
+  [{ scopes: ['a'], actors: { maxDepth: 2 } }, { scopes: ['a'], actors: { maxDepth: 1 } }, false],
+  [{ scopes: ['a'], actors: { maxDepth: 1 } }, { scopes: ['a'], actors: { maxDepth: 2 } }, true],
+  [{ acrValues: ['a', 'b'] }, { acrValues: ['b'] }, false],
+  [{ acrValues: ['a'] }, { acrValues: ['a', 'b'] }, true],
+  [{ maxAge: '5m' }, { maxAge: '1m' }, false],
+  [{ maxAge: '1m' }, { maxAge: '5m' }, true],
+  [{ maxAge: '1m' }, { scopes: ['a'] }, true],
+  [{ scopes: ['a'], mayAct: 'require' }, { scopes: ['a'] }, false],
 ] as const) {
   const asked = `${JSON.stringify(inner)} below ${JSON.stringify(outer)}`
   test(`${asked} is ${isWeaker ? '' : 'not '}weaker`, () => {
     const expected = isWeaker ? ['routes[1].authorize'] : []
     assert.deepEqual(advised({ 'routes[0].authorize': outer }, below(inner)), expected)
+  })
+}
+
+for (const [authorize, isNothing] of [
+  [{ subject: 'user' }, true],
+  [{ mayAct: 'require' }, true],
+  [{ actors: { maxDepth: 1 } }, true],
+  [{ clients: ['spa'] }, false],
+  [{ claims: [claim({ exists: true })] }, false],
+  [{ maxAge: '5m' }, false],
+  [{ actors: { required: true } }, false],
+] as const) {
+  test(`${JSON.stringify(authorize)} alone is ${isNothing ? '' : 'not '}next to nothing`, () => {
+    const expected = isNothing ? ['routes[0].authorize'] : []
+    assert.deepEqual(advised({ 'routes[0].authorize': authorize }), expected)
+  })
+}
+
+for (const [authorize, ignored, isJudged] of [
+  [{ claims: [{ claim: 'tier', equals: 'gold' }] }, 'tier', true],
+  [{ claims: [{ claim: ['tier', 'name'], equals: 'gold' }] }, 'tier', true],
+  [{ claims: [{ claim: ['tier', 'name'], equals: 'gold' }] }, 'name', false],
+  [{ clients: ['spa'] }, 'azp', true],
+  [{ scopes: ['a'] }, 'scope', true],
+  [{ scopes: ['a'] }, 'auth_time', false],
+  [{ scopes: ['a'], maxAge: '5m' }, 'auth_time', true],
+  [{ scopes: ['a'], acrValues: ['gold'] }, 'acr', true],
+  [{ scopes: ['a'] }, 'sid', false],
+] as const) {
+  const said = `to ignore ${ignored} where ${JSON.stringify(authorize)} is asked`
+  test(`${said} is ${isJudged ? '' : 'not '}worth a word`, () => {
+    const exchange = { audience: 'a', scopes: ['b'], key: 'context', ignoreClaims: [ignored] }
+    const changes = { 'routes[0].authorize': authorize, 'routes[0].exchange': exchange }
+    assert.deepEqual(advised(changes), isJudged ? ['routes[0].exchange.ignoreClaims[0]'] : [])
   })
 }
 
