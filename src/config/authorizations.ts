@@ -1,6 +1,5 @@
 import type { z } from 'zod'
 import type { Api, AuthorizeConfig, ClaimCondition, Comparand, Grant } from './config.ts'
-import { isExchanged } from './exchanges.ts'
 import type { Faults, Path } from './faults.ts'
 import { many } from './parts.ts'
 import { MANNERS, type Manner } from './profiles.ts'
@@ -75,9 +74,9 @@ type ClaimInput = AuthorizeInput['claims'][number]
 
 const TESTS = ['equals', 'oneOf', 'contains', 'exists'] as const
 
-/** The grants that ask for a token of the subject's, by a client of ours. */
+/** The grants that show the issuer the subject token, and ask for another one of that subject. */
 function isOnBehalf(grant: Grant | undefined): boolean {
-  return grant !== undefined && isExchanged(grant) && grant !== 'client-credentials'
+  return grant === 'token-exchange' || grant === 'jwt-bearer'
 }
 
 function shortest(manners: readonly Manner[]): number | undefined {
