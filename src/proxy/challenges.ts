@@ -91,31 +91,32 @@ export function restated(rawHeaders: readonly Buffer[]): GatewayError | undefine
   return found && inOurWords(found.parameters)
 }
 
-function inOurWords(parameters: Challenge['parameters']): GatewayError {
-  if (parameters.get('error') === 'insufficient_scope') {
+function inOurWords(parameters: Challenge['parameters']): GatewayError | undefined {
+  const error = parameters.get('error')
+  if (error === 'insufficient_scope') {
     const scopes = words(parameters.get('scope'))
-    return new GatewayError(
-      'insufficient_scope',
-      'the upstream asks for more scope',
-      scopes && { scopes },
-    )
+    return new GatewayError(error, 'the upstream asks for more scope', scopes && { scopes })
   }
+  const stepUp = error === 'insufficient_claims' ? claimsOf(parameters) : stepUpOf(parameters)
+  // Without its claims nobody could do anything about it.
+  if (stepUp === undefined) return undefined
   return new GatewayError(
     'insufficient_user_authentication',
     'the upstream asks for a stronger authentication of the user',
-    { stepUp: stepUpOf(parameters) },
+    { stepUp },
   )
+}
+
+function claimsOf(parameters: Challenge['parameters']): StepUp | undefined {
+  return claimsChallenge(Buffer.from(parameters.get('claims') ?? '', 'base64').toString('utf8'))
 }
 
 function stepUpOf(parameters: Challenge['parameters']): StepUp {
   const acrValues = words(parameters.get('acr_values'))
   const maxAge = /^\d{1,9}$/.exec(parameters.get('max_age') ?? '')?.[0]
-  const claims = parameters.get('claims')
-  const inBase64 = parameters.get('error') === 'insufficient_claims' && claims !== undefined
   return {
     ...(acrValues && { acrValues }),
     ...(maxAge !== undefined && { maxAge: Number(maxAge) }),
-    ...(inBase64 && claimsChallenge(Buffer.from(claims, 'base64').toString('utf8'))),
   }
 }
 
