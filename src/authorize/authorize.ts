@@ -1,6 +1,6 @@
 import type { SubjectToken } from '../authenticate/authenticate.ts'
 import type { Route } from '../config/config.ts'
-import { rulesOf } from './rules.ts'
+import { conditionsOf } from './conditions.ts'
 
 declare const permitted: unique symbol
 
@@ -16,18 +16,20 @@ export interface Permit {
  * nothing but the verified token, the route and, for `maxAge`, the clock. Does NOT look at signatures and expiry (see
  * `authenticate`).
  *
- * @throws {GatewayError} of the first rule that does not hold: `not_permitted`; `insufficient_scope`, with the scopes
+ * @throws {GatewayError} of the first condition that does not hold: `not_permitted`; `insufficient_scope`, with the scopes
  *   that were needed (RFC 6750, section 3.1); `insufficient_user_authentication`, with what the next authentication must
  *   be like (RFC 9470, section 3)
  */
 export function authorize(subject: SubjectToken, route: Route): Permit {
-  for (const rule of rulesOf(route)) if (!rule.holds(subject)) throw rule.refusal()
+  for (const condition of conditionsOf(route)) {
+    if (!condition.holds(subject)) throw condition.refusal()
+  }
   return { subject, route } as Permit
 }
 
-/** How one rule of a route judges a token. */
+/** How one condition of a route judges a token. */
 export interface Verdict {
-  /** The option of `authorize` that the rule comes from, for example `scopes` or `claims[0]`. */
+  /** The option of `authorize` that the condition comes from, for example `scopes` or `claims[0]`. */
   readonly option: string
   /** What that option says. */
   readonly needs: unknown
@@ -36,12 +38,12 @@ export interface Verdict {
   readonly holds: boolean
 }
 
-/** What `authorize` decides by, rule for rule and in its order: it refuses by the first that does not hold. */
+/** What `authorize` decides by, condition for condition and in its order: it refuses by the first that does not hold. */
 export function judge(subject: SubjectToken, route: Route): readonly Verdict[] {
-  return rulesOf(route).map((rule) => ({
-    option: rule.option,
-    needs: rule.needs,
-    found: rule.found(subject),
-    holds: rule.holds(subject),
+  return conditionsOf(route).map((condition) => ({
+    option: condition.option,
+    needs: condition.needs,
+    found: condition.found(subject),
+    holds: condition.holds(subject),
   }))
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { authorize, judge } from '../../src/authorize/authorize.ts'
-import { rulesOf } from '../../src/authorize/rules.ts'
+import { conditionsOf } from '../../src/authorize/conditions.ts'
 import type { Api, AuthorizeConfig } from '../../src/config/config.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { api, IDENTIFIER, issuer, route, subject } from '../support.ts'
@@ -256,10 +256,10 @@ test('nobody is asked to authenticate again who could not pass all the same', ()
 
 test('what a refusal tells the caller holds nothing of the token, and nobody who is let in', () => {
   const needs = { clients: ['let-in'], organizations: ['let-in'], acrValues: ['gold'] }
-  for (const rule of rulesOf(
+  for (const condition of conditionsOf(
     route({ authorize: { ...needs, actors: { ...actors, allow: ['let-in'] } } }),
   )) {
-    assert.doesNotMatch(rule.refusal().message, /let-in|alice/)
+    assert.doesNotMatch(condition.refusal().message, /let-in|alice/)
   }
 })
 
@@ -312,8 +312,8 @@ test('authorize permits exactly what judge finds nothing against, and refuses by
         permitted++
         return
       }
-      const rule = rulesOf(to).find(({ option }) => option === objection.option)!
-      const { code, message } = rule.refusal()
+      const condition = conditionsOf(to).find(({ option }) => option === objection.option)!
+      const { code, message } = condition.refusal()
       assert.throws(() => authorize(of, to), { code, message })
     }),
     { numRuns: 3_000 },
@@ -330,11 +330,11 @@ test('a verdict names the option, what it needs and what the token says', () => 
   ])
 })
 
-test('a route that asks for nothing has no rules to pay for', () => {
-  assert.deepEqual(rulesOf(route({ authorize: { mayAct: 'ignore' } })), [])
+test('a route that asks for nothing has no conditions to pay for', () => {
+  assert.deepEqual(conditionsOf(route({ authorize: { mayAct: 'ignore' } })), [])
 })
 
-test('the rules of a route are made once', () => {
+test('the conditions of a route are made once', () => {
   const to = route({ authorize: { scopes: ['a'] } })
-  assert.equal(rulesOf(to), rulesOf(to))
+  assert.equal(conditionsOf(to), conditionsOf(to))
 })

@@ -4,7 +4,7 @@ import { GatewayError } from '../errors.ts'
 import { fulfils, valueAt } from './claims.ts'
 
 /** One condition of a route. */
-export interface Rule {
+export interface Condition {
   /** The option that it comes from, for example `scopes` or `claims[0]`. */
   readonly option: string
   /** What that option says. */
@@ -15,28 +15,28 @@ export interface Rule {
   refusal(): GatewayError
 }
 
-const compiled = new WeakMap<Route, readonly Rule[]>()
+const compiled = new WeakMap<Route, readonly Condition[]>()
 
 /**
  * The conditions of a route, in the order in which they are judged: what no user can mend, then what another token could,
  * then what only another authentication can. A route pays for this once, and for nothing that it does not ask for.
  */
-export function rulesOf(route: Route): readonly Rule[] {
+export function conditionsOf(route: Route): readonly Condition[] {
   const known = compiled.get(route)
   if (known !== undefined) return known
   const { authorize } = route
-  const rules = [
-    ...subjectRules(authorize),
-    ...actorRules(authorize),
-    ...claimRules(authorize),
-    ...scopeRules(authorize),
-    ...authenticationRules(authorize),
+  const conditions = [
+    ...subjectConditions(authorize),
+    ...actorConditions(authorize),
+    ...claimConditions(authorize),
+    ...scopeConditions(authorize),
+    ...authenticationConditions(authorize),
   ]
-  compiled.set(route, rules)
-  return rules
+  compiled.set(route, conditions)
+  return conditions
 }
 
-function* subjectRules(authorize: AuthorizeConfig): Iterable<Rule> {
+function* subjectConditions(authorize: AuthorizeConfig): Iterable<Condition> {
   const { subject: kind, clients, organizations } = authorize
   if (kind !== 'any') {
     yield {
@@ -70,7 +70,7 @@ function* subjectRules(authorize: AuthorizeConfig): Iterable<Rule> {
 }
 
 /** RFC 8693, section 4.1: the outermost actor decides, and those within it are history. */
-function* actorRules({ actors, mayAct }: AuthorizeConfig): Iterable<Rule> {
+function* actorConditions({ actors, mayAct }: AuthorizeConfig): Iterable<Condition> {
   const { allow, required, maxDepth } = actors
   if (required) {
     yield {
@@ -129,7 +129,7 @@ function isClientOf(api: Api, mayAct: unknown): boolean {
   return named.length > 0 && named.every((name) => name === api.client?.id) && isOf(api, iss)
 }
 
-function* claimRules({ claims, authorizationDetails }: AuthorizeConfig): Iterable<Rule> {
+function* claimConditions({ claims, authorizationDetails }: AuthorizeConfig): Iterable<Condition> {
   for (const [index, condition] of claims.entries()) {
     yield {
       option: `claims[${index}]`,
@@ -165,7 +165,7 @@ function detailTypes({ claims }: SubjectToken): readonly unknown[] {
 
 const TYPE = ['detail', 'type'] as const
 
-function* scopeRules({ scopes, anyScope, permissions }: AuthorizeConfig): Iterable<Rule> {
+function* scopeConditions({ scopes, anyScope, permissions }: AuthorizeConfig): Iterable<Condition> {
   if (scopes.length > 0) {
     yield {
       option: 'scopes',
@@ -196,7 +196,7 @@ function* scopeRules({ scopes, anyScope, permissions }: AuthorizeConfig): Iterab
 }
 
 /** RFC 9470, section 3: a challenge names all that the next authentication must be like. */
-function* authenticationRules({ acrValues, maxAgeMs }: AuthorizeConfig): Iterable<Rule> {
+function* authenticationConditions({ acrValues, maxAgeMs }: AuthorizeConfig): Iterable<Condition> {
   const stepUp = {
     ...(acrValues !== undefined && { acrValues }),
     ...(maxAgeMs !== undefined && { maxAge: maxAgeMs / 1_000 }),
