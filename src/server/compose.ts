@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
+import { createSavings } from '../exchange/savings.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -48,17 +49,21 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     maxEntries,
     maxBytes: verifiedBytes,
   })
-  const proxy = createProxy({ trustedProxies: config.server.trustedProxies })
+  const proxy = createProxy({
+    trustedProxies: config.server.trustedProxies,
+    ownedHeaders: ownedHeaders(config),
+  })
   const sent = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
       authentication.metadataOf(issuer)(identifier, endpoint),
     outbound,
   })
-  const { exchange, purge } = layered(sent, config, {
+  const savings = createSavings(config.issuers, metrics)
+  const { exchange, purge } = layered(savings.timed(sent), config, {
     maxBytes: maxBytes - verifiedBytes,
     metrics,
   })
-  const record = createRecord(log, metrics)
+  const record = createRecord(log, metrics, savings)
   const path = createGateway(
     {
       match: createMatch(config.routes),
@@ -90,4 +95,12 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       await outbound.close()
     },
   }
+}
+
+/** Of all routes: who sends a secret to the wrong one has not meant it for the upstream there. */
+function ownedHeaders({ routes }: Config): ReadonlySet<string> | undefined {
+  const names = routes.flatMap(({ exchange }) =>
+    exchange.grant === 'refresh-token' ? [exchange.refreshTokenHeader] : [],
+  )
+  return names.length === 0 ? undefined : new Set(names)
 }

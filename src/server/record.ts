@@ -1,5 +1,6 @@
 import { asGatewayError, type ErrorCode, type GatewayError } from '../errors.ts'
 import type { ExchangeOutcome } from '../exchange/exchange.ts'
+import type { Savings } from '../exchange/savings.ts'
 import type { Journey } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Cell, Histogram, Metrics } from '../metrics.ts'
@@ -16,7 +17,11 @@ interface RouteMetrics {
 const CALLER_GONE = 499
 
 /** Writes the access line of a request, and counts it. A line never holds a query, a token or an upstream's words. */
-export function createRecord(log: Log, metrics: Metrics): (journey: Journey) => void {
+export function createRecord(
+  log: Log,
+  metrics: Metrics,
+  savings: Savings,
+): (journey: Journey) => void {
   const routes = new Map<string, RouteMetrics>()
   const outcomes = new Map<ExchangeOutcome, Cell>()
   const told = new WeakSet<GatewayError>()
@@ -38,7 +43,7 @@ export function createRecord(log: Log, metrics: Metrics): (journey: Journey) => 
   }
 
   function count(journey: Journey, status: number, endedAt: number): void {
-    const { outcome, startedAt, proxyAt } = journey
+    const { outcome, startedAt, proxyAt, subject } = journey
     const route = journey.route?.name ?? ''
     const of = metricsOf(route)
     let cell = of.byStatus.get(status)
@@ -50,7 +55,11 @@ export function createRecord(log: Log, metrics: Metrics): (journey: Journey) => 
     cell.value++
     of.seconds.observe((endedAt - startedAt) / 1_000)
     if (proxyAt !== undefined) of.upstreamSeconds.observe((endedAt - proxyAt) / 1_000)
-    if (outcome !== undefined) cacheCell(outcome).value++
+    if (outcome === undefined) return
+    cacheCell(outcome).value++
+    const spared = outcome === 'hit' || outcome === 'renewed' || outcome === 'joined'
+    // Without the token that it waited for, it was spared nothing.
+    if (spared && proxyAt !== undefined && subject !== undefined) savings.save(subject.api.issuer)
   }
 
   function cacheCell(outcome: ExchangeOutcome): Cell {

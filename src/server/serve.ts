@@ -3,6 +3,7 @@ import type { Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/config.ts'
+import type { Purge } from '../exchange/purge.ts'
 import type { Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
@@ -24,7 +25,12 @@ export interface Serving {
 /** Starts both listeners. Rejects when one of them cannot be had. */
 export async function serve(config: Config, { log }: { readonly log: Log }): Promise<Serving> {
   const metrics = createMetrics()
-  const { gateway, ailments, purge, close: closeStages } = compose(config, { log, metrics })
+  const { gateway, ailments, close: closeStages, ...composed } = compose(config, { log, metrics })
+  const purge = (what: Purge): void => {
+    composed.purge(what)
+    // Whom it was about is nobody's business here.
+    log.logger.info({ by: Object.keys(what) }, 'purged')
+  }
   let draining = false
 
   const app = createApp()
