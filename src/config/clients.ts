@@ -1,21 +1,15 @@
-import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import type { KeyObject } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Client, Issuer, Material, ProofAlgorithm } from './config.ts'
-import { reasonOf } from './environment.ts'
-import type { Faults, Path } from './faults.ts'
+import { identityOf, materialOf, privateKeyOf, textOf, type MaterialContext } from './material.ts'
 import { MANNERS } from './profiles.ts'
 import type { apiSchema } from './schema.ts'
 
 export type ClientInput = NonNullable<z.output<typeof apiSchema>['client']>
 
-export interface ClientContext {
+export interface ClientContext extends MaterialContext {
   readonly issuer: Issuer
-  readonly at: Path
-  readonly faults: Faults
-  /** Where relative paths start. */
-  readonly folder: string
 }
 
 /** The ways to authenticate: the option that begins each, those that belong to it, and the methods that name it. */
@@ -105,71 +99,10 @@ const MAKERS: Readonly<
   },
 }
 
-function identityOf(
-  { certificate = '', key }: ClientInput,
-  context: ClientContext,
-): { readonly certificate: Material; readonly key: Material } | undefined {
-  const { at, faults } = context
-  if (key === undefined) {
-    faults.add([...at, 'certificate'], 'needs a `key` beside it')
-    return undefined
-  }
-  const [chain, own] = [
-    materialOf(certificate, 'certificate', context),
-    materialOf(key, 'key', context),
-  ]
-  if (chain === undefined || own === undefined) return undefined
-  checkPair(chain.text, own.text, context)
-  return { certificate: chain.material, key: own.material }
-}
-
 function dpopKeyOf(written: string, context: ClientContext): Material | undefined {
   const read = materialOf(written, 'dpopKey', context)
   const key = read && privateKeyOf(read.text, 'dpopKey', context)
   return key && algorithmOf(key, 'dpopKey', context) && read?.material
-}
-
-interface Read {
-  readonly material: Material
-  readonly text: string
-}
-
-function materialOf(written: string, option: string, context: ClientContext): Read | undefined {
-  if (written.includes('-----BEGIN ')) return { material: { pem: written }, text: written }
-  const file = resolve(context.folder, written)
-  const text = textOf(file, option, context)
-  return text === undefined ? undefined : { material: { file }, text }
-}
-
-/** No message quotes what was written: it may be a key that is no PEM. */
-function textOf(file: string, option: string, { at, faults }: ClientContext): string | undefined {
-  try {
-    const text = readFileSync(file, 'utf8')
-    if (text.trim() !== '') return text
-    faults.add([...at, option], 'names a file that is empty')
-  } catch (error) {
-    faults.add([...at, option], `names a file that cannot be read: ${unquoted(error)}`)
-  }
-  return undefined
-}
-
-function unquoted(error: unknown): string {
-  const { errno } = error as NodeJS.ErrnoException
-  return errno === undefined ? 'it is no path' : reasonOf(error).split(', ')[0]!
-}
-
-function privateKeyOf(
-  pem: string,
-  option: string,
-  { at, faults }: ClientContext,
-): KeyObject | undefined {
-  try {
-    return createPrivateKey(pem)
-  } catch {
-    const what = 'must be a private key in PEM without a passphrase, or a file that holds one'
-    faults.add([...at, option], what)
-    return undefined
-  }
 }
 
 const SMALLEST_RSA_BITS = 2_048
@@ -191,17 +124,4 @@ function algorithmOf(
 
 function goTogether(one: ProofAlgorithm, other: ProofAlgorithm): boolean {
   return (one === 'ES256') === (other === 'ES256')
-}
-
-function checkPair(chain: string, pem: string, context: ClientContext): void {
-  const { at, faults } = context
-  const key = privateKeyOf(pem, 'key', context)
-  try {
-    const certificate = new X509Certificate(chain)
-    if (key !== undefined && !certificate.checkPrivateKey(key)) {
-      faults.add([...at, 'key'], 'is not the key of the certificate')
-    }
-  } catch {
-    faults.add([...at, 'certificate'], 'must be a certificate in PEM, or a file that holds one')
-  }
 }

@@ -1,0 +1,104 @@
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Material } from './config.ts'
+import { reasonOf } from './environment.ts'
+import type { Faults, Path } from './faults.ts'
+
+/* Keys and certificates, each as it is or in a file. */
+
+export interface MaterialContext {
+  /** Of the mapping that names them. */
+  readonly at: Path
+  readonly faults: Faults
+  /** Where relative paths start. */
+  readonly folder: string
+}
+
+interface IdentityInput {
+  readonly certificate?: string | undefined
+  readonly key?: string | undefined
+}
+
+/** A certificate and its key; undefined where something is wrong with them. */
+export function identityOf(
+  { certificate = '', key }: IdentityInput,
+  context: MaterialContext,
+): { readonly certificate: Material; readonly key: Material } | undefined {
+  const { at, faults } = context
+  if (key === undefined) {
+    faults.add([...at, 'certificate'], 'needs a `key` beside it')
+    return undefined
+  }
+  const [chain, own] = [
+    materialOf(certificate, 'certificate', context),
+    materialOf(key, 'key', context),
+  ]
+  if (chain === undefined || own === undefined) return undefined
+  checkPair(chain.text, own.text, context)
+  return { certificate: chain.material, key: own.material }
+}
+
+export interface Read {
+  readonly material: Material
+  readonly text: string
+}
+
+export function materialOf(
+  written: string,
+  option: string,
+  context: MaterialContext,
+): Read | undefined {
+  if (written.includes('-----BEGIN ')) return { material: { pem: written }, text: written }
+  const file = resolve(context.folder, written)
+  const text = textOf(file, option, context)
+  return text === undefined ? undefined : { material: { file }, text }
+}
+
+/** No message quotes what was written: it may be a key that is no PEM. */
+export function textOf(
+  file: string,
+  option: string,
+  { at, faults }: MaterialContext,
+): string | undefined {
+  try {
+    const text = readFileSync(file, 'utf8')
+    if (text.trim() !== '') return text
+    faults.add([...at, option], 'names a file that is empty')
+  } catch (error) {
+    faults.add([...at, option], `names a file that cannot be read: ${unquoted(error)}`)
+  }
+  return undefined
+}
+
+function unquoted(error: unknown): string {
+  const { errno } = error as NodeJS.ErrnoException
+  return errno === undefined ? 'it is no path' : reasonOf(error).split(', ')[0]!
+}
+
+export function privateKeyOf(
+  pem: string,
+  option: string,
+  { at, faults }: MaterialContext,
+): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem)
+  } catch {
+    const what = 'must be a private key in PEM without a passphrase, or a file that holds one'
+    faults.add([...at, option], what)
+    return undefined
+  }
+}
+
+function checkPair(chain: string, pem: string, context: MaterialContext): void {
+  const { at, faults } = context
+  const key = privateKeyOf(pem, 'key', context)
+  try {
+    const certificate = new X509Certificate(chain)
+    if (key !== undefined && !certificate.checkPrivateKey(key)) {
+      faults.add([...at, 'key'], 'is not the key of the certificate')
+    }
+  } catch {
+    faults.add([...at, 'certificate'], 'must be a certificate in PEM, or a file that holds one')
+  }
+}
