@@ -2,11 +2,15 @@
  * A second, independent authorization server: oidc-provider with a token-exchange grant. Its tokens, keys, discovery,
  * client authentication and error answers are its own.
  */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, type JWK } from 'jose'
 import Provider, { errors, type Context } from 'oidc-provider'
+import { checkMtlsCert, validateDpop } from 'oidc-provider/lib/helpers/grants.js'
 
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
@@ -35,24 +39,39 @@ export interface AuthorizationServer {
   close(): Promise<void>
 }
 
+export interface AuthorizationServerOptions {
+  /** Want a nonce in each proof (RFC 9449, section 8). Default false. */
+  readonly nonces?: boolean
+  /** Serve over TLS, asking for certificates of this authority; the test login needs one too. Default: plain http. */
+  readonly tls?: Pick<https.ServerOptions, 'cert' | 'key' | 'ca'>
+  /** How the test logs in where the server cannot be trusted by default. */
+  readonly post?: (url: string, body: string) => Promise<Response>
+}
+
 /** What stands in place of the gateway's secret: members of client metadata (OpenID Connect Registration, section 2). */
 type ClientMetadata = Readonly<Record<string, unknown>>
 
 export async function startAuthorizationServer(
   algorithm: 'RS256' | 'PS256' | 'ES256' = 'RS256',
   client: ClientMetadata = SECRET_CLIENT,
+  options: AuthorizationServerOptions = {},
 ): Promise<AuthorizationServer> {
+  const { nonces = false, tls, post = postForm } = options
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true })
   const key: JWK = { ...(await exportJWK(privateKey)), kid: 'one', alg: algorithm, use: 'sig' }
   const { d: _d, p: _p, q: _q, dp: _dp, dq: _dq, qi: _qi, ...publicKey } = key
   const keys = createLocalJWKSet({ keys: [publicKey] })
-  const server = http.createServer()
+  const server = tls
+    ? https.createServer({ ...tls, requestCert: true, rejectUnauthorized: false })
+    : http.createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
   let exchanges = 0
 
-  const provider = quietly(() => new Provider(issuer, configuration(key, algorithm, client)))
+  const provider = quietly(
+    () => new Provider(issuer, configuration(key, algorithm, client, nonces)),
+  )
   provider.registerGrantType(TEST_LOGIN, (context) => login(context, provider), [
     'user',
     'resource',
@@ -79,16 +98,14 @@ export async function startAuthorizationServer(
     issuer,
     exchanges: () => exchanges,
     async token(user, scope = 'read:orders') {
-      const response = await fetch(`${issuer}/token`, {
-        method: 'POST',
-        body: new URLSearchParams({
-          grant_type: TEST_LOGIN,
-          client_id: 'spa',
-          user,
-          resource: 'https://storefront.example',
-          scope,
-        }),
+      const form = new URLSearchParams({
+        grant_type: TEST_LOGIN,
+        client_id: 'spa',
+        user,
+        resource: 'https://storefront.example',
+        scope,
       })
+      const response = await post(`${issuer}/token`, form.toString())
       const { access_token: token } = (await response.json()) as { access_token?: string }
       if (token === undefined) throw new Error('the test login was refused')
       return token
@@ -101,7 +118,18 @@ export async function startAuthorizationServer(
   }
 }
 
-function configuration(key: JWK, algorithm: string, client: ClientMetadata): object {
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+
+function postForm(url: string, body: string): Promise<Response> {
+  return fetch(url, { method: 'POST', headers: FORM, body })
+}
+
+function configuration(
+  key: JWK,
+  algorithm: string,
+  client: ClientMetadata,
+  nonces: boolean,
+): object {
   return {
     jwks: { keys: [key] },
     cookies: { keys: ['for tests only'] },
@@ -111,7 +139,13 @@ function configuration(key: JWK, algorithm: string, client: ClientMetadata): obj
       idTokenSigningAlgValues: [algorithm],
       clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256'],
     },
-    clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    clientAuthMethods: [
+      'none',
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      'tls_client_auth',
+    ],
     scopes: ['read:orders', 'write:orders', 'orders:read', 'orders:write'],
     clients: [
       {
@@ -131,6 +165,14 @@ function configuration(key: JWK, algorithm: string, client: ClientMetadata): obj
     ],
     features: {
       devInteractions: { enabled: false },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => nonces },
+      mTLS: {
+        ...{ enabled: true, certificateBoundAccessTokens: true, tlsClientAuth: true },
+        certificateAuthorized: ({ req }: Context) => (req.socket as TLSSocket).authorized,
+        certificateSubjectMatches: ({ req }: Context, _property: string, expected: string) =>
+          (req.socket as TLSSocket).getPeerX509Certificate()?.subject === expected,
+        getCertificate: ({ req }: Context) => (req.socket as TLSSocket).getPeerX509Certificate(),
+      },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_context: unknown, identifier: string) =>
@@ -180,6 +222,11 @@ async function issue(context: Context, provider: Provider, asked: Issue): Promis
     gty: context.oidc.params['grant_type'] ?? '',
     ...(extra === undefined ? {} : { extra }),
   })
+  // Its own checks: of section 4.3 of RFC 9449, and of the connection's certificate where the client's metadata asks for it.
+  const proof = await validateDpop(provider, context)
+  if (proof !== undefined) token.setThumbprint('jkt', proof.thumbprint)
+  const certificate = checkMtlsCert(provider, context)
+  if (certificate !== undefined) token.setThumbprint('x5t', certificate)
   token.resourceServer = new provider.ResourceServer(audience, info)
   const value = await token.save()
   context.body = {

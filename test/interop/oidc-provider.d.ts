@@ -1,5 +1,6 @@
 /** The few parts of oidc-provider 9 that the tests use; it ships no types of its own. */
 declare module 'oidc-provider' {
+  import type { X509Certificate } from 'node:crypto'
   import type { IncomingMessage, ServerResponse } from 'node:http'
 
   export interface Context {
@@ -8,6 +9,7 @@ declare module 'oidc-provider' {
       readonly client: Client
     }
     body: unknown
+    readonly req: IncomingMessage
   }
 
   export interface Client {
@@ -25,6 +27,8 @@ declare module 'oidc-provider' {
     resourceServer: ResourceServer
     readonly expiration: number
     readonly tokenType: string
+    setThumbprint(kind: 'jkt', thumbprint: string): void
+    setThumbprint(kind: 'x5t', certificate: X509Certificate): void
     save(): Promise<string>
   }
 
@@ -52,4 +56,17 @@ declare module 'oidc-provider' {
     ): void
     callback(): (request: IncomingMessage, response: ServerResponse) => void
   }
+}
+
+/** What its own grants check by, and what it leaves to those of others. */
+declare module 'oidc-provider/lib/helpers/grants.js' {
+  import type { X509Certificate } from 'node:crypto'
+  import type Provider from 'oidc-provider'
+  import type { Context } from 'oidc-provider'
+
+  export function validateDpop(
+    provider: Provider,
+    context: Context,
+  ): Promise<{ readonly thumbprint: string } | undefined>
+  export function checkMtlsCert(provider: Provider, context: Context): X509Certificate | undefined
 }
