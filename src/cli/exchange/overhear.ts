@@ -1,5 +1,5 @@
 import type { Outbound, OutboundRequest } from '../../outbound.ts'
-import type { Secrets } from './secrets.ts'
+import { isPublicField, type Secrets } from '../../server/secrets.ts'
 
 /** One request to a token endpoint, as it was sent, without its secrets. */
 export interface Asked {
@@ -23,11 +23,7 @@ export interface Answered {
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
-// What is not named here may be a credential, whatever it is called: a route can send fields of its own.
-const FORM_SHOWN: ReadonlySet<string> = new Set([
-  ...['grant_type', 'subject_token_type', 'actor_token_type', 'requested_token_type', 'audience'],
-  ...['resource', 'scope', 'client_id', 'client_assertion_type', 'requested_token_use'],
-])
+// What is not named here may be a credential, whatever it is called.
 const ANSWER_SHOWN: ReadonlySet<string> = new Set([
   ...['token_type', 'issued_token_type', 'expires_in', 'scope', 'error', 'error_description'],
 ])
@@ -55,7 +51,7 @@ export function overhear({ secrets, nameOf }: OverhearOptions): Overheard {
   function note(url: string, { headers = {}, body = '' }: OutboundRequest, shown: string): Asked {
     const form = new URLSearchParams(body)
     const fields = [...form].map(([name, value]) => {
-      const shown = nameOf(value) ?? (FORM_SHOWN.has(name) ? value : undefined)
+      const shown = nameOf(value) ?? (isPublicField(name) ? value : undefined)
       if (shown === undefined) secrets.add(value)
       return { name, value: shown ?? '[withheld]' }
     })

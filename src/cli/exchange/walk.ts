@@ -1,6 +1,6 @@
 import { bearerToken } from '../../authenticate/bearer.ts'
 import { authorize, type Permit } from '../../authorize/authorize.ts'
-import type { Api, Bound, Route } from '../../config/config.ts'
+import type { Bound, Route } from '../../config/config.ts'
 import { asGatewayError } from '../../errors.ts'
 import { createExchange } from '../../exchange/exchange.ts'
 import type { IssuedToken } from '../../exchange/issued.ts'
@@ -10,8 +10,8 @@ import { unexchanged } from '../../exchange/unexchanged.ts'
 import { describeError, fingerprint } from '../../log.ts'
 import { createOutbound, type Outbound } from '../../outbound.ts'
 import { createAuthentication, type Authentication } from '../../server/authentication.ts'
+import { secretsOf } from '../../server/secrets.ts'
 import { overhear, type Asked, type Overheard } from './overhear.ts'
-import { createSecrets, type Secrets } from './secrets.ts'
 
 /** What one exchange came to. Holds no token and no secret. */
 export interface Report {
@@ -86,21 +86,6 @@ export async function walk(route: Route, token: string): Promise<Report> {
     asked: overheard.asked,
     ...outcome,
   })
-}
-
-const PUBLIC: ReadonlySet<string> = new Set(['id', 'method', 'keyId', 'algorithm'])
-
-/** Whatever of the clients is not known to be public. */
-function secretsOf(apis: readonly Api[], token: string): Secrets {
-  const secrets = createSecrets()
-  secrets.add(token)
-  for (const { client, verification } of apis) {
-    for (const [name, value] of Object.entries(client ?? {})) {
-      if (!PUBLIC.has(name) && typeof value === 'string') secrets.add(value)
-    }
-    if (verification.kind === 'secret') verification.secrets.forEach(secrets.add)
-  }
-  return secrets
 }
 
 /** One token is looked at, once. */

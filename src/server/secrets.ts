@@ -1,3 +1,5 @@
+import type { Api } from '../config/config.ts'
+
 /** What must not be printed. */
 export interface Secrets {
   add(secret: string): void
@@ -34,4 +36,29 @@ export function createSecrets(): Secrets {
     },
     without: <Value>(value: Value) => without(value) as Value,
   }
+}
+
+const PUBLIC: ReadonlySet<string> = new Set(['id', 'method', 'keyId', 'algorithm'])
+
+/** The tokens, and whatever of the APIs and their clients is not known to be public. */
+export function secretsOf(apis: readonly Api[], ...tokens: readonly string[]): Secrets {
+  const secrets = createSecrets()
+  tokens.forEach(secrets.add)
+  for (const { client, verification } of apis) {
+    for (const [name, value] of Object.entries(client ?? {})) {
+      if (!PUBLIC.has(name) && typeof value === 'string') secrets.add(value)
+    }
+    if (verification.kind === 'secret') verification.secrets.forEach(secrets.add)
+  }
+  return secrets
+}
+
+const PUBLIC_FIELDS: ReadonlySet<string> = new Set([
+  ...['grant_type', 'subject_token_type', 'actor_token_type', 'requested_token_type', 'audience'],
+  ...['resource', 'scope', 'client_id', 'client_assertion_type', 'requested_token_use'],
+])
+
+/** Of a token endpoint's form. Any other may be a credential, whatever it is called: a route can send fields of its own. */
+export function isPublicField(name: string): boolean {
+  return PUBLIC_FIELDS.has(name)
 }
