@@ -28,10 +28,28 @@ const verification = fc.oneof(
   fc.record({ signingSecret: word.map((text) => text + SECRET) }),
 )
 
+const comparand = fc.oneof(word, fc.boolean(), fc.integer())
+const claim = fc.oneof(
+  fc.record({ claim: word, equals: comparand }),
+  fc.record({ claim: fc.array(word, { minLength: 1 }), contains: comparand }),
+  fc.record({ claim: word, oneOf: fc.array(comparand, { minLength: 1 }) }),
+  fc.record({ claim: word, exists: fc.boolean() }),
+)
+
 const route = fc.record({
   match: fc.record({ path }),
   more: fc.record({ methods }, maybe),
-  authorize: fc.record({ scopes, anyScope: scopes }, maybe),
+  authorize: fc.record(
+    {
+      ...{ scopes, anyScope: scopes },
+      clients: fc.array(word, { minLength: 1, maxLength: 2 }),
+      claims: fc.array(claim, { maxLength: 2 }),
+      actors: fc.record({ allow: fc.tuple(word), required: fc.boolean() }, maybe),
+      maxAge: duration,
+    },
+    maybe,
+  ),
+  takesAll: fc.boolean(),
   exchange: fc.record(
     {
       maxAge: duration,
@@ -70,13 +88,15 @@ const configuration = fc
     return {
       issuers: Object.fromEntries(issuers) as Record<string, object>,
       apis: Object.fromEntries(apis) as Record<string, object>,
-      routes: routes.map(({ match, more: matched, exchange, proxy, authorize }, index) => ({
-        match: { ...match, ...matched },
-        authenticate: { api: names[index % names.length]! },
-        authorize,
-        exchange: { audience: 'target', ...exchange },
-        proxy: { upstream: 'http://127.0.0.1:9001', ...proxy },
-      })),
+      routes: routes.map(
+        ({ match, more: matched, exchange, proxy, authorize, takesAll }, index) => ({
+          match: { ...match, ...matched },
+          authenticate: takesAll ? { apis: names } : { api: names[index % names.length]! },
+          authorize,
+          exchange: { audience: 'target', ...exchange },
+          proxy: { upstream: 'http://127.0.0.1:9001', ...proxy },
+        }),
+      ),
     }
   })
 
