@@ -1,5 +1,6 @@
 import type { SubjectToken } from '../authenticate/authenticate.ts'
 import type { AuthorizeConfig, ClaimCondition, Route } from '../config/config.ts'
+import { durationText } from '../config/units.ts'
 import { GatewayError } from '../errors.ts'
 import { fulfils, valueAt } from './claims.ts'
 
@@ -216,7 +217,7 @@ function* authenticationConditions({ acrValues, maxAgeMs }: AuthorizeConfig): It
   if (maxAgeMs !== undefined) {
     yield {
       option: 'maxAge',
-      needs: maxAgeMs,
+      needs: durationText(maxAgeMs),
       holds: (subject) => isRecent(subject, maxAgeMs),
       found: ({ claims }) => claims['auth_time'],
       refusal: refusal('the user must authenticate again'),

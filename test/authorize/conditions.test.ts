@@ -322,11 +322,12 @@ test('authorize permits exactly what judge finds nothing against, and refuses by
 })
 
 test('a verdict names the option, what it needs and what the token says', () => {
-  const needs = { scopes: ['a'], clients: ['spa'], mayAct: 'ignore' } as const
+  const needs = { scopes: ['a'], clients: ['spa'], mayAct: 'ignore', maxAgeMs: 300_000 } as const
   const of = { ...ofAlice({ azp: 'cli' }), scopes: new Set(['a', 'b']) }
   assert.deepEqual(judge(of, route({ authorize: needs })), [
     { option: 'clients', needs: ['spa'], found: 'cli', holds: false },
     { option: 'scopes', needs: ['a'], found: ['a', 'b'], holds: true },
+    { option: 'maxAge', needs: '5m', found: undefined, holds: false },
   ])
 })
 
