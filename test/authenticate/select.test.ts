@@ -11,7 +11,7 @@ import { nameOfAll, select } from '../../src/authenticate/select.ts'
 import { createVerifier } from '../../src/authenticate/verify.ts'
 import type { Api, Route } from '../../src/config/config.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
-import { api, issuer, route, unsignedJwt } from '../support.ts'
+import { api, issuer, presented, route, unsignedJwt } from '../support.ts'
 import { claimsOf, outboundOf, pair, serveDocuments, signed, type Pair } from './issuer.ts'
 
 const REFUSED = { code: 'invalid_token', status: 401 }
@@ -100,10 +100,7 @@ async function setting(t: TestContext): Promise<Setting> {
   const { authenticate, lookUps } = stage(t, Object.values(apis))
   const anyOfThem = route({ authenticate: { apis: Object.values(apis) } })
   return {
-    take: async (token, of = anyOfThem) => {
-      const presented = { method: 'GET', origin: undefined, target: '/', scheme: 'Bearer', token }
-      return (await authenticate({ ...presented, scheme: 'Bearer' }, of)).api
-    },
+    take: async (token, of = anyOfThem) => (await authenticate(presented(token), of)).api,
     token: (of, claims = {}) => {
       const said = { ...claimsOf(of.issuer.identifiers[0]!), aud: of.audience, ...claims }
       if (of === apis.shared) return signed(said, { alg: 'HS256' }, SECRET)
