@@ -16,6 +16,8 @@ export function createDiscovery({ issuer, keys, grantTypes }: DiscoveryOptions):
     grant_types_supported: grantTypes,
     response_types_supported: [],
     token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+    // RFC 9449, section 5.1.
+    dpop_signing_alg_values_supported: ['ES256', 'RS256'],
   }
   const tellMetadata: RequestHandler = (_request, response) => void response.json(metadata)
   const router = express.Router()

@@ -30,6 +30,12 @@ export type FaultKind =
   | { readonly kind: 'wrong_aud'; readonly audience?: string }
   /** The token, and the answer's `scope`, hold these beside what was granted. Default `admin:everything`. */
   | { readonly kind: 'wrong_scope'; readonly scope?: string }
+  /** The token is signed well, and bound to another key (RFC 9449, section 6). Default: somebody else's. */
+  | { readonly kind: 'wrong_cnf'; readonly jkt?: string }
+  /** A proof is passed over, so that the token is not bound: where the API requires it, nothing is issued. */
+  | { readonly kind: 'unbound' }
+  /** The nonce of a proof is refused, whatever it is, and no other is given. */
+  | { readonly kind: 'use_dpop_nonce' }
 
 /** The faults that wait for a request. */
 export interface Faults {
@@ -91,6 +97,9 @@ const MEMBERS: Readonly<Record<Fault['kind'], Readonly<Record<string, Test>>>> =
   wrong_sub: { subject: isText },
   wrong_aud: { audience: isText },
   wrong_scope: { scope: isText },
+  wrong_cnf: { jkt: isText },
+  unbound: {},
+  use_dpop_nonce: {},
 }
 
 /**

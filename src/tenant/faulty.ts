@@ -12,6 +12,8 @@ import type { State } from './state.ts'
 export interface Faulty {
   /** Before anything is judged. @throws {Refusal} `too_many_requests`, `server_error` */
   refuse(fault: Fault | undefined, response: Response): void
+  /** The proof that a request brings (RFC 9449), or none. @throws {Refusal} `use_dpop_nonce` */
+  overlook(fault: Fault | undefined, proof: string | undefined): string | undefined
   /** The answer, or one with another token. */
   forge(fault: Fault | undefined, answer: TokenAnswer): Promise<TokenAnswer>
   /** After everything was judged; ends early when nobody waits any more. */
@@ -25,6 +27,9 @@ export interface FaultyOptions {
   /** In epoch milliseconds. */
   readonly now: () => number
 }
+
+/** As long as a thumbprint is. */
+const SOMEBODY_ELSES = 'A'.repeat(43)
 
 const PAGE = '<!doctype html><title>502 Bad Gateway</title>\n<h1>502 Bad Gateway</h1>\n'
 
@@ -60,7 +65,16 @@ export function createFaulty({ state, keys, now }: FaultyOptions): Faulty {
         throw new Refusal('server_error', 'The tenant was told to fail', fault.status)
       }
     },
+    overlook(fault, proof) {
+      if (fault?.kind === 'use_dpop_nonce') {
+        throw new Refusal('use_dpop_nonce', 'The tenant was told to want another nonce')
+      }
+      return fault?.kind === 'unbound' ? undefined : proof
+    },
     async forge(fault, answer) {
+      if (fault?.kind === 'wrong_cnf') {
+        return forged(answer, { cnf: { jkt: fault.jkt ?? SOMEBODY_ELSES } })
+      }
       if (fault?.kind === 'wrong_sub') {
         return forged(answer, { sub: fault.subject ?? 'auth0|somebody-else' })
       }

@@ -7,6 +7,7 @@ export type {
   NewClientGrant,
   NewResourceServer,
   Permissions,
+  ProofOfPossession,
   ResourceServer,
   State,
   TokenDialect,

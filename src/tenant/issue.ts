@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { SignJWT, type JWTPayload } from 'jose'
 import type { Keys } from './keys.ts'
+import { Refusal } from './refusal.ts'
 import type { Client, ResourceServer } from './state.ts'
 
 /** RFC 8693, section 4.1: who acts now, and on whose request. */
@@ -20,10 +21,22 @@ export interface Issuance {
   /** How it was got. An exchange has none. */
   readonly grantType?: 'password' | 'client-credentials' | 'refresh_token'
   readonly actor?: Actor
+  /** The thumbprint of the key that the client has shown (RFC 9449, section 5). */
+  readonly proof?: string | undefined
 }
 
-/** Writes and signs an access token in the dialect of its API. */
-export type Issue = (issuance: Issuance) => Promise<string>
+/** An access token, and how it is to be sent. */
+export interface Issued {
+  readonly value: string
+  readonly type: 'Bearer' | 'DPoP'
+}
+
+/**
+ * Writes and signs an access token in the dialect of its API, bound as that API wants it.
+ *
+ * @throws {Refusal} `invalid_request` where it must be bound and there is nothing to bind it to
+ */
+export type Issue = (issuance: Issuance) => Promise<Issued>
 
 export interface IssueOptions {
   readonly issuer: string
@@ -33,8 +46,9 @@ export interface IssueOptions {
 }
 
 export function createIssue({ issuer, keys, now }: IssueOptions): Issue {
-  return (issuance) => {
+  return async (issuance) => {
     const { server, subject, scopes, actor } = issuance
+    const jkt = boundTo(issuance)
     const issuedAt = Math.floor(now() / 1_000)
     const claims: JWTPayload = {
       iss: issuer,
@@ -45,6 +59,7 @@ export function createIssue({ issuer, keys, now }: IssueOptions): Issue {
       ...(scopes.length > 0 ? { scope: scopes.join(' ') } : {}),
       ...dialectClaims(issuance),
       ...(actor === undefined ? {} : { act: actor }),
+      ...(jkt === undefined ? {} : { cnf: { jkt } }),
     }
     const { key, keyId } = keys.signingKey(server)
     const header = {
@@ -52,8 +67,24 @@ export function createIssue({ issuer, keys, now }: IssueOptions): Issue {
       typ: isRfc9068(server) ? 'at+jwt' : 'JWT',
       ...(keyId === undefined ? {} : { kid: keyId }),
     }
-    return new SignJWT(claims).setProtectedHeader(header).sign(key)
+    const value = await new SignJWT(claims).setProtectedHeader(header).sign(key)
+    return { value, type: jkt === undefined ? 'Bearer' : 'DPoP' }
   }
+}
+
+/**
+ * Auth0's table: without a mechanism a proof is passed over; with one it is optional, or without it nothing is issued. By
+ * which error is not documented there.
+ */
+function boundTo({ client, server, proof }: Issuance): string | undefined {
+  const { proof_of_possession: wanted } = server
+  if (wanted === null) return undefined
+  if (wanted.mechanism === 'dpop' && proof !== undefined) return proof
+  const isPublic = client.token_endpoint_auth_method === 'none'
+  if (wanted.required && (isPublic || wanted.required_for !== 'public_clients')) {
+    throw new Refusal('invalid_request', `${server.identifier} requires sender-constrained tokens`)
+  }
+  return undefined
 }
 
 /** Who asked for it has another name in each dialect, and only one of them says how (Auth0's access token profiles). */

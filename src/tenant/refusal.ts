@@ -5,6 +5,9 @@
 const STATUS = {
   invalid_request: 400,
   unsupported_grant_type: 400,
+  // RFC 9449, sections 5 and 8.
+  invalid_dpop_proof: 400,
+  use_dpop_nonce: 400,
   invalid_client: 401,
   invalid_grant: 403,
   unauthorized_client: 403,

@@ -30,8 +30,19 @@ export interface ResourceServer {
     user: { policy: 'allow_all' | 'deny_all' | 'require_client_grant' }
     client: { policy: 'deny_all' | 'require_client_grant' }
   }
+  /** What its tokens are bound to. Default null: to nothing, whatever a client proves. */
+  proof_of_possession: ProofOfPossession | null
   /** The client that the API acts as, once there is one. */
   client_id?: string
+}
+
+export interface ProofOfPossession {
+  /** `mtls` can be set and never met: this tenant has no TLS. */
+  mechanism: 'dpop' | 'mtls'
+  /** Whether a client without a proof gets nothing. With false it gets a bearer token, and no word about it. */
+  required: boolean
+  /** Whom `required` is for. Default `all_clients`. */
+  required_for?: 'public_clients' | 'all_clients'
 }
 
 export interface RefreshTokenSettings {
@@ -201,6 +212,7 @@ function completeResourceServer(given: NewResourceServer): ResourceServer {
     enforce_policies: false,
     allow_offline_access: false,
     skip_consent_for_verifiable_first_party_clients: false,
+    proof_of_possession: null,
     subject_type_authorization: {
       user: { policy: 'allow_all' },
       client: { policy: 'require_client_grant' },

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import express, { type Express } from 'express'
 import { createDiscovery } from './discovery.ts'
+import { createDpop, type Dpop } from './dpop.ts'
 import { createFaultsEndpoint } from './faults-endpoint.ts'
 import { createFaults, type Fault, type Faults } from './faults.ts'
 import { createFaulty } from './faulty.ts'
@@ -31,6 +32,8 @@ export interface TenantOptions {
    * that a test meets only the limit that it is about. `behalf tenant` allows 8 per second.
    */
   readonly limit?: Limit | false
+  /** Want a nonce of the tenant's in each DPoP proof (RFC 9449, section 8). Default false. */
+  readonly dpopNonces?: boolean
   /** In epoch milliseconds. Default: `Date.now`. */
   readonly clock?: () => number
 }
@@ -100,7 +103,15 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
   const issuer = `${await listenOnLoopback(server, listen)}/`
   const faults = createFaults()
   const { record } = journal
-  const { app, login } = createApp({ issuer, state, keys, now: clock, limiter, faults, record })
+  const dpop = createDpop({
+    url: `${issuer}oauth/token`,
+    nonces: options.dpopNonces ?? false,
+    now: clock,
+  })
+  const { app, login } = createApp({
+    ...{ issuer, state, keys, dpop, limiter, faults, record },
+    now: clock,
+  })
   server.on('request', app)
 
   return {
@@ -136,6 +147,7 @@ interface AppOptions {
   readonly issuer: string
   readonly state: State
   readonly keys: Keys
+  readonly dpop: Dpop
   readonly now: () => number
   readonly limiter: Limiter | undefined
   readonly faults: Faults
@@ -146,7 +158,7 @@ function createApp(options: AppOptions): {
   readonly app: Express
   readonly login: Login
 } {
-  const { issuer, state, keys, now, limiter, faults, record } = options
+  const { issuer, state, keys, dpop, now, limiter, faults, record } = options
   const issue = createIssue({ issuer, keys, now })
   const refreshTokens = createRefreshTokens(now)
   const login = createLogin({ state, issue, refreshTokens })
@@ -163,7 +175,7 @@ function createApp(options: AppOptions): {
   app.set('query parser', false)
   app.use('/.well-known', createDiscovery({ issuer, keys, grantTypes: Object.keys(grants) }))
   const faulty = createFaulty({ state, keys, now })
-  const tokens = createTokenEndpoint({ state, grants, limiter, faults, faulty, record })
+  const tokens = createTokenEndpoint({ state, grants, dpop, limiter, faults, faulty, record })
   app.use('/oauth/token', tokens)
   app.use('/_tenant/faults', createFaultsEndpoint(faults))
   app.use((_request, response) => void response.status(404).json({ error: 'not_found' }))

@@ -7,6 +7,7 @@ import express, {
 } from 'express'
 import type { Grant, TokenAnswer } from './answer.ts'
 import { authenticateClient } from './client-authentication.ts'
+import type { Dpop } from './dpop.ts'
 import type { Fault, Faults } from './faults.ts'
 import type { Faulty } from './faulty.ts'
 import { readForm } from './form.ts'
@@ -29,6 +30,7 @@ export interface TokenEndpointOptions {
   readonly state: State
   /** By `grant_type`. */
   readonly grants: Grants
+  readonly dpop: Dpop
   /** Of exchanges; asked before anything else is judged. Absent: there is no limit. */
   readonly limiter: Limiter | undefined
   /** Asked after the limiter: what is beyond the limit uses none up. */
@@ -81,7 +83,7 @@ interface Passage {
 
 /** Records what becomes of the request, whether it is granted or not. */
 async function judge(passage: Passage, options: TokenEndpointOptions): Promise<TokenAnswer> {
-  const { state, grants, limiter, faults, faulty, record } = options
+  const { state, grants, dpop, limiter, faults, faulty, record } = options
   const { request, response } = passage
   let grantType: string | undefined
   let clientId: string | undefined
@@ -95,7 +97,11 @@ async function judge(passage: Passage, options: TokenEndpointOptions): Promise<T
     const client = authenticateClient(state, form, request.get('authorization'))
     clientId = client.client_id
     const grant = grantFor(grants, grantType, client)
-    const answer = await faulty.forge(passage.fault, await grant(form, client))
+    const header = faulty.overlook(passage.fault, request.get('dpop'))
+    const nonce = header === undefined ? undefined : dpop.nonce()
+    if (nonce !== undefined) response.set('dpop-nonce', nonce)
+    const proof = await dpop.verify(header)
+    const answer = await faulty.forge(passage.fault, await grant(form, client, proof))
     outcome = 'ok'
     return answer
   } catch (error) {

@@ -61,6 +61,7 @@ test('discovery names what there is, under the issuer identifier that tokens car
     ],
     response_types_supported: [],
     token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+    dpop_signing_alg_values_supported: ['ES256', 'RS256'],
   })
   assert.match(tenant.url, /^http:\/\/127\.0\.0\.1:\d+\/$/)
 })

@@ -18,6 +18,7 @@ test('an API gets the defaults of a real tenant', () => {
     enforce_policies: false,
     allow_offline_access: false,
     skip_consent_for_verifiable_first_party_clients: false,
+    proof_of_possession: null,
     subject_type_authorization: {
       user: { policy: 'allow_all' },
       client: { policy: 'require_client_grant' },

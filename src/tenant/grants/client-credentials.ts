@@ -6,7 +6,7 @@ import type { State } from '../state.ts'
 
 /** `grant_type=client_credentials` (RFC 6749, section 4.4): a client for itself, within its grant. */
 export function createClientCredentialsGrant(state: State, issue: Issue): Grant {
-  return async (form, client) => {
+  return async (form, client, proof) => {
     if (client.token_endpoint_auth_method === 'none') {
       throw new Refusal('unauthorized_client', 'A public client cannot act for itself')
     }
@@ -29,6 +29,7 @@ export function createClientCredentialsGrant(state: State, issue: Issue): Grant 
       subject: `${client.client_id}@clients`,
       scopes,
       permissions: scopes,
+      proof,
       grantType: 'client-credentials',
     })
     return tokenAnswer(token, server, scopes, requested)

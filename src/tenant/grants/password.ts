@@ -17,11 +17,12 @@ export type Login = (
   client: Client,
   audience: string,
   requested: readonly string[] | undefined,
+  proof?: string,
 ) => Promise<TokenAnswer>
 
 /** What every login ends with. Makes no ID token: `openid` is dropped like any scope that the API does not have. */
 export function createLogin({ state, issue, refreshTokens }: LoginOptions): Login {
-  return async (user, client, audience, requested) => {
+  return async (user, client, audience, requested, proof) => {
     const server = knownAudience(state, audience)
     const access = userAccess(server, user, requested, userGrant(state, client, server))
     const isOffline =
@@ -35,6 +36,7 @@ export function createLogin({ state, issue, refreshTokens }: LoginOptions): Logi
       subject: user.user_id,
       scopes,
       permissions: access.permissions,
+      proof,
       grantType: 'password',
     })
     return {
@@ -48,13 +50,13 @@ export function createLogin({ state, issue, refreshTokens }: LoginOptions): Logi
 
 /** `grant_type=password` (RFC 6749, section 4.3): how a test or a demonstration logs in without a browser. */
 export function createPasswordGrant({ users }: State, login: Login): Grant {
-  return async (form, client) => {
+  return async (form, client, proof) => {
     const audience = form.required('audience')
     const user = users.get(form.required('username'))
     const password = form.required('password')
     if (user === undefined || user.password !== password) {
       throw new Refusal('invalid_grant', 'Wrong email or password.')
     }
-    return login(user, client, audience, form.scopes())
+    return login(user, client, audience, form.scopes(), proof)
   }
 }

@@ -16,7 +16,7 @@ export function createRefreshTokenGrant(
   issue: Issue,
   refreshTokens: RefreshTokens,
 ): Grant {
-  return async (form, client) => {
+  return async (form, client, proof) => {
     const { judged, next } = refreshTokens.redeem(
       form.required('refresh_token'),
       client,
@@ -24,7 +24,7 @@ export function createRefreshTokenGrant(
     )
     const { server, scopes, permissions, subject } = judged
     const token = await issue({
-      ...{ client, server, subject, scopes, permissions },
+      ...{ client, server, subject, scopes, permissions, proof },
       grantType: 'refresh_token',
     })
     const rotates = client.refresh_token.rotation_type === 'rotating'

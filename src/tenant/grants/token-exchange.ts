@@ -28,7 +28,7 @@ export interface TokenExchangeOptions {
  */
 export function createTokenExchangeGrant(options: TokenExchangeOptions): Grant {
   const { state, issue, verifySubject } = options
-  return async (form, client) => {
+  return async (form, client, proof) => {
     assertOnBehalfOf(form)
     const audience = form.required('audience')
     const linked = assertMayExchange(client)
@@ -46,6 +46,7 @@ export function createTokenExchangeGrant(options: TokenExchangeOptions): Grant {
       subject: user.user_id,
       ...access,
       actor: chain(subject, client),
+      proof,
     })
     return {
       ...tokenAnswer(token, server, access.scopes, requested),
