@@ -1,14 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet from 'helmet'
 import type { Authenticate, SubjectToken } from './authenticate/authenticate.ts'
-import { bearerToken, type Presented } from './authenticate/bearer.ts'
+import { credentials, type Presented } from './authenticate/bearer.ts'
+import { broughtRefreshToken } from './authenticate/brought.ts'
+import type { CertificateOf } from './authenticate/mtls.ts'
 import { authorize } from './authorize/authorize.ts'
 import type { Api, Route } from './config/config.ts'
 import { asGatewayError, errorAnswer, GatewayError, type Protection } from './errors.ts'
-import type { Ask, Exchange, ExchangeOutcome } from './exchange/exchange.ts'
+import type { Ask, Exchange, ExchangeOutcome, Succession } from './exchange/exchange.ts'
 import type { IssuedToken } from './exchange/issued.ts'
 import { CallerGone, linger } from './proxy/caller.ts'
 import type { Passage, Proxy } from './proxy/proxy.ts'
+import { received, type Received } from './proxy/received.ts'
 import type { Match } from './route/match.ts'
 import { canonicalTarget, type Target } from './route/target.ts'
 
@@ -21,8 +24,10 @@ export interface Stages {
 }
 
 export interface GatewayOptions {
-  /** The origin that callers reach the gateway by (`server.publicOrigin`). */
-  readonly origin: string | undefined
+  /** The origins that callers reach the gateway by (`server.publicOrigin`). */
+  readonly origins: readonly string[]
+  /** Finds the certificate of a caller, for the tokens that are bound to one. */
+  readonly certificateOf: CertificateOf
   /** The path that the gateway is mounted below, as it was given to Express; empty at the root. */
   readonly mountPath: () => string
   /** Told of every request when it has ended, whatever became of it. */
@@ -41,7 +46,7 @@ export type MountedRequest = IncomingMessage & {
 /** The path of a request. Each step needs what the one above it returned, so that none can be skipped. */
 export function createGateway(stages: Stages, options: GatewayOptions): Gateway {
   const { match, authenticate, exchange, proxy } = stages
-  const { origin, mountPath, record } = options
+  const { mountPath, record } = options
 
   return async function behalf(request, response) {
     const journey = new Journey(request, response)
@@ -51,7 +56,9 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       const target = (journey.target = belowMount(asked, request, mountPath()))
 
       const route = (journey.route = match(method, headers.host, target))
-      const presented = present(request, asked, origin)
+      // What cannot be forwarded in one meaning is refused before anything is spent on it.
+      journey.head = received(request, route)
+      const presented = present(request, asked, options)
       const subject = (journey.subject = await authenticate(presented, route))
       const permit = authorize(subject, route)
       journey.exchangeAt = performance.now()
@@ -84,13 +91,20 @@ function isReplayable({ method, headers }: IncomingMessage): boolean {
   )
 }
 
-function present(request: IncomingMessage, target: Target, origin: string | undefined): Presented {
+function present(
+  request: IncomingMessage,
+  { path, query }: Target,
+  { origins, certificateOf }: GatewayOptions,
+): Presented {
+  const { scheme, token, proof } = credentials(request.rawHeaders, query)
   return {
     method: request.method ?? '',
-    origin,
-    target: target.path,
-    scheme: 'Bearer',
-    token: bearerToken(request.rawHeaders, target.query),
+    origins,
+    target: path,
+    scheme,
+    token,
+    proof,
+    certificate: () => certificateOf(request),
   }
 }
 
@@ -120,10 +134,12 @@ export class Journey implements Ask, Passage {
   exchangeAt: number | undefined
   proxyAt: number | undefined
   target: Target = NOWHERE
+  head: Received | undefined
   route: Route | undefined
   subject: SubjectToken | undefined
   outcome: ExchangeOutcome | undefined
   instead: IssuedToken | undefined
+  succession: Succession | undefined
   challenge: GatewayError | undefined
   failure: unknown
   #controller: AbortController | undefined
@@ -132,6 +148,12 @@ export class Journey implements Ask, Passage {
     this.request = request
     this.response = response
     this.id = nextRequestId()
+  }
+
+  get refreshToken(): string | undefined {
+    const exchange = this.route?.exchange
+    if (exchange?.grant !== 'refresh-token') return undefined
+    return broughtRefreshToken(this.request.rawHeaders, exchange.refreshTokenHeader)
   }
 
   get deadline(): number {
@@ -185,8 +207,10 @@ function respondWithError(journey: Journey, error: unknown): void {
   } else if (!request.complete) {
     linger(request)
   }
+  const successor = journey.succession?.successor
   response.writeHead(status, {
     ...headers,
+    ...(successor !== undefined && { [journey.succession!.header]: successor }),
     'x-request-id': id,
     'content-length': Buffer.byteLength(body),
   })
@@ -200,6 +224,17 @@ function protectionsOf({ request, route, subject }: Journey): readonly Protectio
   return apis?.map((api) => protectionOf(api, tried))
 }
 
-function protectionOf({ resource }: Api, tried: 'Bearer' | 'DPoP'): Protection {
-  return { schemes: ['Bearer'], tried, metadataUri: resource?.metadataUri }
+function protectionOf(
+  { resource, proofOfPossession: possession }: Api,
+  tried: Protection['tried'],
+): Protection {
+  const metadataUri = resource?.metadataUri
+  if (possession?.mechanism !== 'dpop') return { schemes: ['Bearer'], tried, metadataUri }
+  const always = possession.required && possession.exempt.size === 0
+  return {
+    schemes: always ? ['DPoP'] : ['Bearer', 'DPoP'],
+    tried,
+    proofAlgorithms: possession.algorithms,
+    metadataUri,
+  }
 }

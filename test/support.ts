@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import type { SubjectToken } from '../src/authenticate/authenticate.ts'
+import type { Presented } from '../src/authenticate/bearer.ts'
 import { partiesOf } from '../src/authenticate/parties.ts'
 import { authorize, type Permit } from '../src/authorize/authorize.ts'
 import type { Api, AuthorizeConfig, Issuer, Route } from '../src/config/config.ts'
@@ -38,6 +39,7 @@ export function api(given: Partial<Api> = {}): Api {
     clockToleranceMs: 5_000,
     client: { id: 'storefront-client', method: 'client_secret_post', secret: 'client secret' },
     resource: undefined,
+    proofOfPossession: undefined,
     ...given,
   }
 }
@@ -85,9 +87,12 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
       ...given.exchange,
     },
     proxy: {
-      upstream: 'http://127.0.0.1:9',
+      upstreams: [{ url: 'http://127.0.0.1:9', weight: 1 }],
+      ...{ strip: '', prefix: '', retries: 1, tls: undefined },
       timeoutMs: 30_000,
+      connectTimeoutMs: 2_000,
       cookies: 'strip',
+      headers: undefined,
       ...given.proxy,
     },
   }
@@ -108,8 +113,18 @@ export function subject(given: Partial<SubjectToken> = {}): SubjectToken {
     permissions: new Set(),
     expiresAt: Date.now() + 3_600_000,
     notBefore: 0,
+    confirmation: undefined,
     digest: `digest of ${value}`,
     fingerprint: '00000000',
+    ...given,
+  }
+}
+
+/** `GET /orders` with a bearer token, at a gateway that nobody named. */
+export function presented(token: string, given: Partial<Presented> = {}): Presented {
+  return {
+    ...{ method: 'GET', origins: [], target: '/orders' },
+    ...{ scheme: 'Bearer', token, proof: undefined, certificate: () => undefined },
     ...given,
   }
 }

@@ -3,8 +3,10 @@ import type { Api, Route } from '../config/config.ts'
 import { fingerprint } from '../log.ts'
 import type { Store } from '../store/memory.ts'
 import type { Presented } from './bearer.ts'
+import type { CheckProof } from './dpop.ts'
 import { assertCanonical, assertLength, rejectToken } from './jwt.ts'
 import { partiesOf, type Parties } from './parties.ts'
+import { assertScheme, confirmationOf, createPossession, type Confirmation } from './possession.ts'
 import { nameOfAll, select } from './select.ts'
 import type { Verifier } from './verify.ts'
 
@@ -23,13 +25,15 @@ export interface SubjectToken extends Parties {
   readonly expiresAt: number
   /** Epoch milliseconds; 0 where the token names none. */
   readonly notBefore: number
+  /** What the caller had to show beside the token; undefined where that is nothing. */
+  readonly confirmation: Confirmation | undefined
   /** SHA-256 of `value`, base64url. Keys of caches are made from it. */
   readonly digest: string
   /** Eight hexadecimal digits for logs; of no use outside this process. */
   readonly fingerprint: string
 }
 
-/** @throws {GatewayError} `invalid_token`, `keys_unavailable` */
+/** @throws {GatewayError} `missing_token`, `invalid_token`, `keys_unavailable`, and what a {@link CheckProof} throws */
 export type Authenticate = (
   presented: Presented,
   route: Route,
@@ -40,6 +44,8 @@ export interface AuthenticateOptions {
   readonly verifiers: ReadonlyMap<Api, Verifier>
   /** Where verified tokens are remembered, for at most a minute. */
   readonly verified: Store<Remembered>
+  /** One for each API that takes proofs. Default: none does. */
+  readonly checks?: ReadonlyMap<Api, CheckProof>
 }
 
 export interface Remembered {
@@ -53,19 +59,24 @@ const REMEMBERED_FOR_MS = 60_000
 
 /**
  * Verifies what was presented. Only the signature and the static claims are remembered, by the SHA-256 of the token's
- * canonical bytes and the route's APIs, with the epoch of the keys: times are judged on every request, and a key that
- * leaves the set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
+ * canonical bytes and the route's APIs, with the epoch of the keys: times and possession are judged on every request, and
+ * a key that leaves the set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
  */
-export function createAuthenticate({ verifiers, verified }: AuthenticateOptions): Authenticate {
-  return ({ token }, { authenticate: { apis } }) => {
+export function createAuthenticate(options: AuthenticateOptions): Authenticate {
+  const { verifiers, verified, checks = new Map<Api, CheckProof>() } = options
+  const possessed = createPossession(checks)
+
+  return (presented, { authenticate: { apis } }) => {
+    const { token, scheme } = presented
+    assertScheme(scheme, apis)
     assertLength(token)
     const digest = hash('sha256', token, 'base64url')
     // By all APIs that it could have been for: which of them it is for is not looked up again.
     const name = digest + nameOfAll(apis)
     const known = verified.get(name)
     return known !== undefined && known.epoch === epochOf(known.subject)
-      ? timely(known.subject)
-      : verify(apis, token, { digest, name })
+      ? possessed(timely(known.subject), presented)
+      : verify(apis, presented, { digest, name })
   }
 
   function epochOf({ api, issuer }: SubjectToken): string {
@@ -80,9 +91,10 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
 
   async function verify(
     apis: readonly Api[],
-    token: string,
+    presented: Presented,
     { digest, name }: { readonly digest: string; readonly name: string },
   ): Promise<SubjectToken> {
+    const { token } = presented
     // Before anything is kept by its name: what is remembered was canonical, so that no other spelling is ever found.
     assertCanonical(token)
     const api = select(token, apis)
@@ -98,6 +110,7 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
       expiresAt: claims.exp * 1_000,
       notBefore: (claims.nbf ?? 0) * 1_000,
       ...partiesOf(claims, api),
+      confirmation: confirmationOf(claims),
       digest,
       fingerprint: fingerprint(token),
     })
@@ -105,7 +118,7 @@ export function createAuthenticate({ verifiers, verified }: AuthenticateOptions)
     const left = Math.max(1, subject.expiresAt + api.clockToleranceMs - Date.now())
     // Claims as objects weigh about three times their text.
     verified.set(name, { subject, epoch }, Math.min(left, REMEMBERED_FOR_MS), token.length * 4)
-    return subject
+    return possessed(subject, presented)
   }
 }
 

@@ -1,32 +1,47 @@
 import { GatewayError } from '../errors.ts'
 
 /** What a caller presented, from the original request. Each door builds one. */
-export interface Presented {
+export interface Presented extends Credentials {
   readonly method: string
-  /** The origin that the caller reached, from the configuration; undefined where none is configured. */
-  readonly origin: string | undefined
-  /** The request target as the caller sees it, canonical. */
+  /** The origins that callers reach the gateway by, from the configuration; empty where none is configured. */
+  readonly origins: readonly string[]
+  /** The path of the request target as the caller sees it, canonical. */
   readonly target: string
-  readonly scheme: 'Bearer'
+  /**
+   * The SHA-256 of the certificate that the caller showed, in base64url (RFC 8705, section 3.1); undefined where none was.
+   * Called only for a token that is bound to one.
+   *
+   * @throws {GatewayError} `invalid_request` where a trusted proxy tells more than one
+   */
+  readonly certificate: () => string | undefined
+}
+
+/** What a request names as its right to be answered. */
+export interface Credentials {
+  readonly scheme: 'Bearer' | 'DPoP'
   readonly token: string
+  /** The value of the header `DPoP` (RFC 9449, section 4.1), whatever the scheme; undefined where there is none. */
+  readonly proof: string | undefined
 }
 
 /**
- * The one access token of a request, read from its raw header lines (RFC 6750, section 2.1). Node's parsed headers
- * keep the first of two Authorization lines and say nothing about the second. Does NOT look at the token itself, nor
- * for a second token in a form: bodies are streamed, not read.
+ * The one access token of a request and its proof, read from the raw header lines (RFC 6750, section 2.1; RFC 9449,
+ * sections 4.1 and 7.1). Node's parsed headers keep the first of two Authorization lines and say nothing about the
+ * second. Does NOT look at token and proof themselves, nor for a second token in a form: bodies are streamed, not read.
  *
- * @throws {GatewayError} `missing_token`, or `invalid_request` for a second token or a malformed header
+ * @throws {GatewayError} `missing_token`, or `invalid_request` for a second token or proof, or a malformed header
  */
-export function bearerToken(rawHeaders: readonly string[], query: string): string {
+export function credentials(rawHeaders: readonly string[], query: string): Credentials {
   let authorization: string | undefined
+  let proof: string | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!
-    if (name.length !== 13 || name.toLowerCase() !== 'authorization') continue
-    if (authorization !== undefined) {
-      throw new GatewayError('invalid_request', 'there is more than one Authorization header')
+    if (name.length === 13) {
+      if (name.toLowerCase() !== 'authorization') continue
+      authorization = once('Authorization', authorization, rawHeaders[index + 1]!)
+    } else if (name.length === 4 && name.toLowerCase() === 'dpop') {
+      proof = once('DPoP', proof, rawHeaders[index + 1]!)
     }
-    authorization = rawHeaders[index + 1]!
   }
   // RFC 6750, section 2: not more than one method; section 5.3: none in a URL, where logs and histories keep it.
   if (query !== '' && holdsToken(query)) {
@@ -35,7 +50,12 @@ export function bearerToken(rawHeaders: readonly string[], query: string): strin
   if (authorization === undefined) {
     throw new GatewayError('missing_token', 'an access token is needed in the Authorization header')
   }
-  return tokenOf(authorization)
+  return credentialsOf(authorization, proof)
+}
+
+function once(name: string, before: string | undefined, value: string): string {
+  if (before === undefined) return value
+  throw new GatewayError('invalid_request', `there is more than one ${name} header`)
 }
 
 const MAY_HOLD_TOKEN = /access_token|%/i
@@ -49,15 +69,21 @@ function holdsToken(query: string): boolean {
   return false
 }
 
-function tokenOf(authorization: string): string {
+function credentialsOf(authorization: string, proof: string | undefined): Credentials {
   const space = authorization.indexOf(' ')
-  const scheme = space < 0 ? authorization : authorization.slice(0, space)
-  if (scheme.toLowerCase() !== 'bearer') {
-    throw new GatewayError('missing_token', 'the authentication scheme must be Bearer')
+  const scheme = schemeOf(space < 0 ? authorization : authorization.slice(0, space))
+  if (scheme === undefined) {
+    throw new GatewayError('missing_token', 'the authentication scheme must be Bearer or DPoP')
   }
   const token = space < 0 ? '' : authorization.slice(space + 1)
   if (token === '' || token.includes(' ') || token.includes(',')) {
-    throw new GatewayError('invalid_request', 'the Authorization header must hold one Bearer token')
+    throw new GatewayError('invalid_request', 'the Authorization header must hold one access token')
   }
-  return token
+  return { scheme, token, proof }
+}
+
+/** RFC 9110, section 11.1: without regard to case. */
+function schemeOf(written: string): Credentials['scheme'] | undefined {
+  const lower = written.toLowerCase()
+  return lower === 'bearer' ? 'Bearer' : lower === 'dpop' ? 'DPoP' : undefined
 }

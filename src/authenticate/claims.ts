@@ -14,7 +14,8 @@ export interface StaticClaims {
 
 /**
  * RFC 7519, section 4.1, and RFC 9068, section 4: for whom, of whom and until when a token is, each of the type that it
- * must have. Does NOT look at `iss`, which told whose keys to use, nor at the time, which is judged on every request.
+ * must have. Does NOT look at `iss`, which told whose keys to use, nor at
+ * the time and `cnf`, which are judged on every request.
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -28,8 +29,6 @@ export function staticClaims(claims: Readonly<Record<string, unknown>>, api: Api
     const soon = (Date.now() + api.clockToleranceMs) / 1_000
     if (!isDate(iat) || iat > soon) rejectToken('the "iat" claim is not in the past')
   }
-  // RFC 9449, section 7.1 and RFC 8705, section 3: a bound token without its proof is somebody else's.
-  if ('cnf' in claims) rejectToken('the access token is bound to a key that was not proven')
   return {
     claims: { ...claims, sub, exp, ...(nbf !== undefined && { nbf }) },
     scopes: [...spaceSeparated(scope, 'scope'), ...scpOf(scp)],

@@ -3,6 +3,7 @@ import { resolveClient } from './clients.ts'
 import type { Api, AsymmetricAlgorithm, Issuer, Verification } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 import { many, mapping, part, unknownName, type Named } from './parts.ts'
+import { resolvePossession } from './possession.ts'
 import { resourceOf } from './resources.ts'
 import { apiSchema } from './schema.ts'
 import { isShort, weaknessOf } from './secrets.ts'
@@ -27,7 +28,10 @@ export function resolveApis(
     if (issuer === undefined || verification === undefined) continue
     const at = [...path, 'client']
     const client = read.client && resolveClient(read.client, { issuer, at, faults, folder })
-    if (faults.within(at)) continue
+    const possession =
+      read.proofOfPossession &&
+      resolvePossession(read.proofOfPossession, [...path, 'proofOfPossession'], faults)
+    if (faults.within(path)) continue
     apis.set(name, {
       ...{ name, issuer, verification },
       audience: read.audience,
@@ -36,6 +40,7 @@ export function resolveApis(
       client,
       resource:
         read.resource === undefined ? undefined : resourceOf(read.resource, read.scopesSupported),
+      proofOfPossession: possession,
     })
   }
   return apis

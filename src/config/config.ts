@@ -1,3 +1,5 @@
+import type { ProofOfPossession } from './possession.ts'
+
 /**
  * The configuration as the stages read it: checked, complete, with every reference resolved. Durations are in
  * milliseconds, sizes in bytes. `load.ts` is the only maker of these values.
@@ -30,6 +32,21 @@ export interface ServerConfig {
     /** How long requests in flight may take after that. Default 25 000. */
     readonly timeoutMs: number
   }
+  /** Undefined: callers are served plain HTTP. */
+  readonly tls: TlsConfig | undefined
+}
+
+/** TLS of a listener. */
+export interface TlsConfig {
+  /** With the intermediate ones after it, if any. */
+  readonly certificate: Material
+  readonly key: Material
+  /** Whether callers are asked for one. Who shows none is served as well. Default `none`. */
+  readonly clientCertificates: 'none' | 'request'
+  /** Who must have issued them. Undefined: anyone, since tokens are bound to one certificate. */
+  readonly clientAuthorities: Material | undefined
+  /** Default `TLSv1.2`. */
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
 }
 
 export interface AdminConfig {
@@ -88,6 +105,8 @@ export interface Api {
   readonly client: Client | undefined
   /** What callers may find out about it. Undefined: nothing is published. */
   readonly resource: Resource | undefined
+  /** What callers must show beside the token. Undefined: nothing, unless the token is bound to a certificate. */
+  readonly proofOfPossession: ProofOfPossession | undefined
 }
 
 /** A protected resource that tells how it is protected (RFC 9728). */
@@ -150,14 +169,57 @@ export interface Route {
   readonly authenticate: { readonly apis: readonly Api[] }
   readonly authorize: AuthorizeConfig
   readonly exchange: ExchangeConfig
-  readonly proxy: {
-    /** Origin and optional base path, without a trailing slash. */
-    readonly upstream: string
-    /** How long the upstream may stay silent, before its answer begins and within it. Default 30 000. */
-    readonly timeoutMs: number
-    /** Whether the caller's cookies reach the upstream. Default `strip`. */
-    readonly cookies: 'strip' | 'keep'
+  readonly proxy: ProxyConfig
+}
+
+export interface ProxyConfig {
+  /** At least one. */
+  readonly upstreams: readonly WeightedUpstream[]
+  /** Taken off the front of the path: whole segments of `match.path`. Empty: nothing. */
+  readonly strip: string
+  /** Put before what is left of it. Empty: nothing. */
+  readonly prefix: string
+  /** How long the upstream may stay silent, before its answer begins and within it. Default 30 000. */
+  readonly timeoutMs: number
+  /** How long a connection may take. Default 2 000, at most `timeoutMs`. */
+  readonly connectTimeoutMs: number
+  /** How often a request is sent again. Default 1. */
+  readonly retries: number
+  readonly tls: UpstreamTls | undefined
+  /** Whether the caller's cookies reach the upstream. Default `strip`. */
+  readonly cookies: 'strip' | 'keep'
+  /** Undefined: no header is changed beyond what Behalf does by itself. */
+  readonly headers: HeaderRules | undefined
+}
+
+export interface WeightedUpstream {
+  /** Origin and optional base path, without a trailing slash; or `unix:` and the path of a socket. */
+  readonly url: string
+  readonly weight: number
+}
+
+export interface UpstreamTls {
+  /** PEM. Undefined: those that Node brings. */
+  readonly authorities: string | undefined
+  readonly identity: { readonly certificate: Material; readonly key: Material } | undefined
+}
+
+/** What a route changes of headers. None of them is one that Behalf says itself. */
+export interface HeaderRules {
+  readonly request: { readonly set: readonly HeaderSetting[]; readonly remove: readonly string[] }
+  readonly response: {
+    readonly set: readonly (readonly [name: string, value: string])[]
+    readonly remove: readonly string[]
   }
+}
+
+/** A header's value: what stands before and after a claim of the subject token, or all of it in `before`. */
+export interface HeaderSetting {
+  readonly name: string
+  readonly before: string
+  /** The way to the claim through objects. */
+  readonly claim: readonly string[] | undefined
+  readonly after: string
 }
 
 /** What a token must say, all of it. What is undefined is no condition. */
@@ -217,6 +279,15 @@ export type ExchangeConfig = Asked &
       }
     | { readonly grant: 'jwt-bearer' }
     | { readonly grant: 'client-credentials' }
+    /** The caller's own refresh token is redeemed (RFC 6749, section 6) by the client that obtained it. */
+    | {
+        readonly grant: 'refresh-token'
+        readonly client: Client
+        /** The header that brings it, in lower case. */
+        readonly refreshTokenHeader: string
+        /** Whether what replaced it is told in the same header of the answer. */
+        readonly returnRefreshToken: boolean
+      }
     /** The upstream gets the subject token itself. */
     | { readonly grant: 'passthrough'; readonly because: string }
     /** The upstream gets no credentials. */
@@ -250,6 +321,8 @@ interface Asked {
   readonly extraScopes: 'refuse' | 'allow' | undefined
   /** What the issued token must be bound to: one that is not is never sent. Undefined: one that is, is not. */
   readonly bound: Bound | undefined
+  /** Ask for a refresh token, and renew by it. Default: each renewal is an exchange. */
+  readonly renew?: 'refresh-token' | undefined
 }
 
 export type OneOrMany = string | readonly string[]

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { tls } from './tls-options.ts'
 import { duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
 
 /* The part of the shape that is about listeners; see `schema.ts`. */
@@ -30,8 +31,9 @@ export const server = z
       .array(network())
       .prefault([])
       .describe(
-        'Networks (CIDR) of the proxies in front, whose `Forwarded` and `X-Forwarded-*` headers are kept. ' +
-          "Everybody else's are replaced. Danger: whoever is in these networks can name any client address.",
+        'Networks (CIDR) of the proxies in front, whose `Forwarded` and `X-Forwarded-*` headers are kept, and whose ' +
+          "`Client-Cert` or `X-Forwarded-Client-Cert` tells the caller's certificate. Everybody else's are replaced. " +
+          'Danger: whoever is in these networks can name any client address and any certificate.',
       ),
     replicas: z
       .int()
@@ -42,6 +44,7 @@ export const server = z
         'How many processes serve this configuration. Each takes its share of the budgets: `rate / replicas`.',
       ),
     drain,
+    tls,
   })
   .prefault({})
   .describe('The listener for callers.')

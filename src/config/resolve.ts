@@ -4,9 +4,11 @@ import type { AdminConfig, Config, Listen } from './config.ts'
 import type { Faults } from './faults.ts'
 import { isLoopback, resolveIssuers } from './issuers.ts'
 import { many, mapping, part, present } from './parts.ts'
+import { checkPossession } from './possession.ts'
 import { checkResources } from './resources.ts'
 import { resolveRoutes } from './routes.ts'
 import { configurationSchema } from './schema.ts'
+import { resolveTls } from './tls.ts'
 
 /**
  * Finds what values do to each other, and makes the configuration of those that are good. A part that has faults of its
@@ -22,11 +24,14 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   checkListeners(listeners, faults)
   const issuers = resolveIssuers(mapping(root['issuers']), faults)
   const apis = resolveApis(mapping(root['apis']), issuers, { faults, folder })
-  const routes = resolveRoutes(root['routes'], apis, faults)
+  const routes = resolveRoutes(root['routes'], apis, { faults, folder })
   // What a faulty route would use cannot be told.
   if (!faults.within(['routes'])) refuseUnusedBindings(present(apis), routes, faults)
   const publicOrigins = listeners.server && many(listeners.server.publicOrigin)
   checkResources({ apis: mapping(root['apis']), routes: root['routes'], publicOrigins }, faults)
+  checkPossession({ apis: mapping(root['apis']), server: listeners.server }, faults)
+  const tlsInput = listeners.server?.tls
+  const tls = tlsInput && resolveTls(tlsInput, { at: ['server', 'tls'], faults, folder })
   const caching = part(cache, root['cache'])
   faults.throwIfAny()
   const { trustedProxies, replicas, drain, listen } = listeners.server!
@@ -37,6 +42,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
       trustedProxies,
       replicas,
       drain: { delayMs: drain.delay, timeoutMs: drain.timeout },
+      tls,
     },
     admin: { listen: listeners.admin!.listen, token: listeners.admin!.token },
     issuers: present(issuers),

@@ -3,6 +3,8 @@ import { authorize } from './authorize-options.ts'
 import { client } from './client-options.ts'
 import { exchange } from './exchange-options.ts'
 import { admin, server } from './listeners.ts'
+import { proxy } from './proxy-options.ts'
+import { proofOfPossession } from './possession-options.ts'
 import {
   text,
   secret,
@@ -13,7 +15,6 @@ import {
   routeName,
   issuerIdentifier,
   endpoint,
-  upstream,
   path,
   method,
   resource,
@@ -149,6 +150,7 @@ export const apiSchema = z.strictObject({
     .describe(
       'The scopes that the metadata of `resource` names. `[]` names none. Default: those that routes of this API ask for.',
     ),
+  proofOfPossession,
   client,
 })
 
@@ -188,19 +190,6 @@ const authenticate = z
       ),
   })
   .describe('Whose access tokens are accepted.')
-
-const proxy = z
-  .strictObject({
-    upstream: upstream().describe('Where the request goes: origin and optional base path.'),
-    timeout: duration()
-      .prefault('30s')
-      .describe('How long the upstream may stay silent, before its answer begins and within it.'),
-    cookies: z
-      .enum(['strip', 'keep'])
-      .prefault('strip')
-      .describe("Whether the caller's cookies reach the upstream."),
-  })
-  .describe('Where the request goes with the issued token.')
 
 export const routeSchema = z.strictObject({
   name: routeName().optional().describe('Its name in logs and metrics. Default: its path.'),

@@ -1,14 +1,17 @@
+import type { KeyObject } from 'node:crypto'
 import {
   createAuthenticate,
   type Authenticate,
   type Remembered,
 } from '../authenticate/authenticate.ts'
+import { createCheckProof, type CheckProof } from '../authenticate/dpop.ts'
 import { createKeys, type Keys } from '../authenticate/keys.ts'
 import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
 import { createVerifier } from '../authenticate/verify.ts'
 import type { Api, Issuer } from '../config/config.ts'
 import type { Outbound } from '../outbound.ts'
 import { createMemoryStore } from '../store/memory.ts'
+import { createMemoryReplayStore } from '../store/replay.ts'
 
 export interface AuthenticationOptions {
   /** Whose tokens are taken. */
@@ -45,10 +48,26 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
   )
   const verified = createMemoryStore<Remembered>({ maxEntries, maxBytes })
   return {
-    authenticate: createAuthenticate({ verifiers, verified }),
+    authenticate: createAuthenticate({ verifiers, verified, checks: proofChecks(apis) }),
     metadataOf,
     keySets: keyRing.all,
   }
+}
+
+/** The keys of callers that come back: what is dropped is read once more. */
+const PROOF_KEYS = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
+
+/** One for each API that takes proofs. They share what they know, since a proof is for an address, whatever its API. */
+function proofChecks(apis: readonly Api[]): ReadonlyMap<Api, CheckProof> {
+  const checks = new Map<Api, CheckProof>()
+  const replays = createMemoryReplayStore()
+  const keys = createMemoryStore<KeyObject>(PROOF_KEYS)
+  for (const api of apis) {
+    const { proofOfPossession: dpop } = api
+    if (dpop?.mechanism !== 'dpop') continue
+    checks.set(api, createCheckProof({ api, dpop, replays, keys }))
+  }
+  return checks
 }
 
 interface KeyRing {

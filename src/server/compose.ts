@@ -1,3 +1,4 @@
+import { createCertificateOf } from '../authenticate/mtls.ts'
 import type { Config } from '../config/config.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
 import { createExchange } from '../exchange/exchange.ts'
@@ -7,9 +8,11 @@ import { createGateway, type Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createOutbound } from '../outbound.ts'
+import { createPeerOf } from '../proxy/forwarded.ts'
 import { createProxy } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
 import { createAuthentication } from './authentication.ts'
+import { createExplain, type Explain } from './explain.ts'
 import { layered } from './layers.ts'
 import { createRecord } from './record.ts'
 
@@ -31,6 +34,7 @@ export interface Composed {
    * @throws {TypeError} where nothing is named
    */
   purge(what: Purge): void
+  readonly explain: Explain
   close(): Promise<void>
 }
 
@@ -64,14 +68,17 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     metrics,
   })
   const record = createRecord(log, metrics, savings)
+  const peerOf = createPeerOf(config.server.trustedProxies)
+  const certificateOf = createCertificateOf((socket) => peerOf(socket).trusted)
+  const match = createMatch(config.routes)
   const path = createGateway(
     {
-      match: createMatch(config.routes),
+      match,
       authenticate: authentication.authenticate,
       exchange,
       proxy,
     },
-    { origin: config.server.publicOrigins[0], mountPath, record },
+    { origins: config.server.publicOrigins, certificateOf, mountPath, record },
   )
   const gateway = publishing(path, config, { record })
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
@@ -89,6 +96,14 @@ export function compose(config: Config, options: ComposeOptions): Composed {
         .filter(([, keys]) => keys.epoch() === '')
         .map(([identifier]) => `the keys of ${identifier} are not known`),
     purge,
+    explain: createExplain({
+      routes: config.routes,
+      match,
+      authenticate: authentication.authenticate,
+      tokenEndpointOf: (issuer, identifier, endpoint) =>
+        authentication.metadataOf(issuer)(identifier, endpoint),
+      origins: config.server.publicOrigins,
+    }),
     close: async () => {
       await proxy.close()
       await sent.close()

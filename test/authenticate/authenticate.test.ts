@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createAuthenticate } from '../../src/authenticate/authenticate.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
-import { IDENTIFIER, route, SECRET } from '../support.ts'
+import { IDENTIFIER, presented, route, SECRET } from '../support.ts'
 import { claimsOf, gate, gateWithKeys, NOW, pair, signed } from './issuer.ts'
 
 const first = pair('ES256', 'first')
@@ -128,12 +128,5 @@ test('a route whose API has no verifier is a defect, never a way in', async () =
     verified: createMemoryStore({ maxEntries: 1, maxBytes: 1_000 }),
   })
   const token = await hs256(claimsOf(IDENTIFIER))
-  const presented = {
-    method: 'GET',
-    origin: undefined,
-    target: '/',
-    scheme: 'Bearer',
-    token,
-  } as const
-  await assert.rejects(async () => authenticate(presented, route()), TypeError)
+  await assert.rejects(async () => authenticate(presented(token), route()), TypeError)
 })

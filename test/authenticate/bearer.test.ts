@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { test } from 'node:test'
-import { bearerToken } from '../../src/authenticate/bearer.ts'
+import { credentials } from '../../src/authenticate/bearer.ts'
 import { listen } from '../support.ts'
 
 const TOKEN = 'aGVhZGVy.cGF5bG9hZA.c2ln'
@@ -14,7 +14,7 @@ for (const header of [
   ['Authorization', `bEaReR ${TOKEN}`],
 ] as const) {
   test(`${header.join(': ')} presents the token`, () => {
-    assert.equal(bearerToken(['Host', 'x', ...header, 'Accept', '*/*'], ''), TOKEN)
+    assert.equal(credentials(['Host', 'x', ...header, 'Accept', '*/*'], '').token, TOKEN)
   })
 }
 
@@ -22,7 +22,6 @@ for (const [name, headers] of [
   ['no header at all', []],
   ['no Authorization', ['Host', 'x']],
   ['another scheme', ['Authorization', 'Basic dXNlcjpwYXNz']],
-  ['DPoP', ['Authorization', `DPoP ${TOKEN}`]],
   ['a token without a scheme', ['Authorization', TOKEN]],
   ['an empty value', ['Authorization', '']],
   ['a scheme that begins like ours', ['Authorization', `BearerX ${TOKEN}`]],
@@ -32,7 +31,7 @@ for (const [name, headers] of [
   ['a header value that looks like its name', ['X-Note', 'Authorization']],
 ] as const) {
   test(`${name} presents no token`, () => {
-    assert.throws(() => bearerToken(headers, ''), { code: 'missing_token', status: 401 })
+    assert.throws(() => credentials(headers, ''), { code: 'missing_token', status: 401 })
   })
 }
 
@@ -50,7 +49,7 @@ for (const [name, headers] of [
   ['a space at the end', ['Authorization', `Bearer ${TOKEN} `]],
 ] as const) {
   test(`${name} is a malformed request`, () => {
-    assert.throws(() => bearerToken(headers, ''), { code: 'invalid_request', status: 400 })
+    assert.throws(() => credentials(headers, ''), { code: 'invalid_request', status: 400 })
   })
 }
 
@@ -68,8 +67,8 @@ for (const query of [
 ]) {
   test(`a second token in ${query} is refused`, () => {
     const headers = ['Authorization', `Bearer ${TOKEN}`]
-    assert.throws(() => bearerToken(headers, query), { code: 'invalid_request', status: 400 })
-    assert.throws(() => bearerToken([], query), { code: 'invalid_request', status: 400 })
+    assert.throws(() => credentials(headers, query), { code: 'invalid_request', status: 400 })
+    assert.throws(() => credentials([], query), { code: 'invalid_request', status: 400 })
   })
 }
 
@@ -85,7 +84,33 @@ for (const query of [
   '?a=%',
 ]) {
   test(`the query ${query || 'that is empty'} holds no token`, () => {
-    assert.equal(bearerToken(['Authorization', `Bearer ${TOKEN}`], query), TOKEN)
+    assert.equal(credentials(['Authorization', `Bearer ${TOKEN}`], query).token, TOKEN)
+  })
+}
+
+for (const scheme of ['DPoP', 'dpop', 'DPOP']) {
+  test(`${scheme} presents a token with the proof beside it`, () => {
+    const headers = ['Authorization', `${scheme} ${TOKEN}`, 'dPOP', 'a proof', 'Accept', '*/*']
+    assert.deepEqual(credentials(headers, ''), { scheme: 'DPoP', token: TOKEN, proof: 'a proof' })
+  })
+}
+
+test('a scheme DPoP without a proof is for the API to judge', () => {
+  const { scheme, proof } = credentials(['Authorization', `DPoP ${TOKEN}`], '')
+  assert.deepEqual({ scheme, proof }, { scheme: 'DPoP', proof: undefined })
+})
+
+for (const [name, proofs] of [
+  ['two proofs', ['DPoP', 'one', 'dpop', 'another']],
+  ['one proof twice', ['DPoP', 'one', 'DPoP', 'one']],
+  ['an empty second proof', ['DPoP', 'one', 'DPOP', '']],
+] as const) {
+  test(`${name} are a malformed request, with either scheme (RFC 9449, section 4.3, check 1)`, () => {
+    for (const scheme of ['DPoP', 'Bearer']) {
+      const headers = ['Authorization', `${scheme} ${TOKEN}`, ...proofs]
+      assert.throws(() => credentials(headers, ''), { code: 'invalid_request', status: 400 })
+      assert.equal(credentials(headers.slice(0, 4), '').proof, 'one')
+    }
   })
 }
 
@@ -103,5 +128,5 @@ test('the second of two header lines is seen where Node itself keeps only the fi
     request.on('error', reject).end()
   })
   assert.equal(seen[0]!.parsed, `Bearer ${TOKEN}`)
-  assert.throws(() => bearerToken(seen[0]!.raw, ''), { code: 'invalid_request' })
+  assert.throws(() => credentials(seen[0]!.raw, ''), { code: 'invalid_request' })
 })

@@ -1,5 +1,5 @@
 /** An issuer on loopback that counts what it is asked, its keys, and the stage that trusts it. */
-import { generateKeyPairSync, type JsonWebKey } from 'node:crypto'
+import { generateKeyPairSync, type JsonWebKey, type KeyObject } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import { CompactSign, importJWK, type JWK } from 'jose'
 import {
@@ -7,13 +7,16 @@ import {
   type Remembered,
   type SubjectToken,
 } from '../../src/authenticate/authenticate.ts'
+import type { Presented } from '../../src/authenticate/bearer.ts'
+import { createCheckProof, type CheckProof } from '../../src/authenticate/dpop.ts'
 import { createKeys } from '../../src/authenticate/keys.ts'
 import { createMetadata } from '../../src/authenticate/metadata.ts'
 import { createVerifier, type Verifier } from '../../src/authenticate/verify.ts'
 import type { Api, AsymmetricAlgorithm, Issuer } from '../../src/config/config.ts'
 import { createOutbound, type Outbound } from '../../src/outbound.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
-import { api, AUDIENCE, issuer, listen, route } from '../support.ts'
+import { createMemoryReplayStore } from '../../src/store/replay.ts'
+import { api, AUDIENCE, issuer, listen, presented, route } from '../support.ts'
 
 export const ASYMMETRIC = ['RS256', 'RS512', 'PS256', 'ES256', 'EdDSA'] as const
 
@@ -86,7 +89,7 @@ export async function serveDocuments(context: TestContext): Promise<Documents> {
 
 export interface Gate {
   readonly api: Api
-  readonly take: (token: string) => Promise<SubjectToken>
+  readonly take: (token: string, given?: Partial<Presented>) => Promise<SubjectToken>
   readonly remembered: () => number
   /** How often a token's signature was looked at. */
   readonly verifications: () => number
@@ -115,18 +118,27 @@ export function gate(context: TestContext, given: Partial<Api>): Gate {
     },
   }
   const verified = createMemoryStore<Remembered>({ maxEntries: 1_000, maxBytes: 16 * 1024 * 1024 })
-  const authenticate = createAuthenticate({ verifiers: new Map([[guarded, counted]]), verified })
+  const authenticate = createAuthenticate({
+    verifiers: new Map([[guarded, counted]]),
+    verified,
+    checks: new Map(checksOf(guarded)),
+  })
   const guardedRoute = route({ authenticate: { apis: [guarded] } })
   return {
     api: guarded,
-    take: async (token) =>
-      authenticate(
-        { method: 'GET', origin: undefined, target: '/orders', scheme: 'Bearer', token },
-        guardedRoute,
-      ),
+    take: async (token, given) => authenticate(presented(token, given), guardedRoute),
     remembered: () => verified.size,
     verifications: () => verifications,
   }
+}
+
+function checksOf(guarded: Api): readonly [Api, CheckProof][] {
+  const { proofOfPossession: dpop } = guarded
+  if (dpop?.mechanism !== 'dpop') return []
+  const keys = createMemoryStore<KeyObject>({ maxEntries: 10, maxBytes: 65_536 })
+  return [
+    [guarded, createCheckProof({ api: guarded, dpop, keys, replays: createMemoryReplayStore() })],
+  ]
 }
 
 /** An API whose issuer publishes these keys at a configured `jwksUri`. */

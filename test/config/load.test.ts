@@ -67,6 +67,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       trustedProxies: [],
       replicas: 1,
       drain: { delayMs: 5_000, timeoutMs: 25_000 },
+      tls: undefined,
     },
     admin: { listen: { host: '127.0.0.1', port: 8081 }, token: undefined },
     issuers: [
@@ -94,6 +95,7 @@ test('a file becomes the configuration, with every default', async (t) => {
           secret: 'from the environment',
         },
         resource: undefined,
+        proofOfPossession: undefined,
       },
     ],
     routes: [
@@ -133,7 +135,12 @@ test('a file becomes the configuration, with every default', async (t) => {
           extraScopes: undefined,
           bound: undefined,
         },
-        proxy: { upstream: 'http://127.0.0.1:9001', timeoutMs: 30_000, cookies: 'strip' },
+        proxy: {
+          upstream: 'http://127.0.0.1:9001',
+          timeoutMs: 30_000,
+          cookies: 'strip',
+          headers: undefined,
+        },
       },
     ],
     cache: { maxEntries: 100_000, maxBytes: 268_435_456 },
@@ -172,7 +179,7 @@ test('a trailing slash of an upstream is not doubled by the path that follows', 
     ['http://a.example/base/', 'http://a.example/base'],
   ]) {
     const { routes } = readConfig(changed({ 'routes[0].proxy.upstream': written }))
-    assert.equal(routes[0]?.proxy.upstream, read)
+    assert.equal(routes[0]?.proxy.upstreams[0]?.url, read)
   }
 })
 
@@ -385,7 +392,7 @@ test('several variables may stand in one text, and what they make gets the type 
   const sized = `${text}cache: { maxEntries: "\${ENTRIES}" }\n`
   const environment = { ...ENVIRONMENT, HOST: 'a.example', PARAMETERS: 'true', ENTRIES: '7' }
   const { routes, cache } = await load(t, sized, environment)
-  assert.equal(routes[0]?.proxy.upstream, 'http://a.example:9001')
+  assert.equal(routes[0]?.proxy.upstreams[0]?.url, 'http://a.example:9001')
   assert.equal(routes[0]?.match.pathParameters, true)
   assert.equal(cache.maxEntries, 7)
   assert.deepEqual(await faultsIn(t, sized, { ...environment, ENTRIES: 'seven' }), [

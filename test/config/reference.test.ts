@@ -78,9 +78,11 @@ test('secrets are marked, so that no editor shows them', () => {
   assert.deepEqual(
     secrets.map(([path]) => path),
     [
+      '.server.tls.key',
       '.admin.token',
       '.apis.signingSecret',
       '.apis.signingSecrets',
+      '.apis.proofOfPossession.nonceSecret',
       '.apis.client.secret',
       '.apis.client.privateKey',
       '.apis.client.key',

@@ -1,7 +1,7 @@
-import { bearerToken } from '../../authenticate/bearer.ts'
+import { credentials, type Presented } from '../../authenticate/bearer.ts'
 import { authorize, type Permit } from '../../authorize/authorize.ts'
-import type { Bound, Route } from '../../config/config.ts'
-import { asGatewayError } from '../../errors.ts'
+import type { Api, Bound, Route } from '../../config/config.ts'
+import { asGatewayError, GatewayError } from '../../errors.ts'
 import { createExchange } from '../../exchange/exchange.ts'
 import type { IssuedToken } from '../../exchange/issued.ts'
 import { exchangeKey } from '../../exchange/key.ts'
@@ -91,17 +91,27 @@ export async function walk(route: Route, token: string): Promise<Report> {
 /** One token is looked at, once. */
 const REMEMBERED = { maxEntries: 1, maxBytes: 1_048_576 }
 
+const UNPROVEN =
+  'the API takes only tokens with a proof of possession, and this command has neither the key nor the certificate of ' +
+  'the caller: send a request to the gateway instead'
+
+function isProofNeeded({ proofOfPossession: possession }: Api): boolean {
+  return possession !== undefined && possession.required && possession.exempt.size === 0
+}
+
 async function permitFor(
   route: Route,
   token: string,
   { authenticate }: Authentication,
 ): Promise<Permit> {
-  const presented = {
+  if (route.authenticate.apis.every(isProofNeeded))
+    throw new GatewayError('invalid_token', UNPROVEN)
+  const presented: Presented = {
     method: route.match.methods?.[0] ?? 'GET',
-    origin: undefined,
+    origins: [],
     target: route.match.path,
-    scheme: 'Bearer' as const,
-    token: bearerToken(['Authorization', `Bearer ${token}`], ''),
+    ...credentials(['Authorization', `Bearer ${token}`], ''),
+    certificate: () => undefined,
   }
   return authorize(await authenticate(presented, route), route)
 }

@@ -1,0 +1,225 @@
+import { createPublicKey, hash, type JsonWebKey, type KeyObject } from 'node:crypto'
+import { compactVerify } from 'jose'
+import type { Api } from '../config/config.ts'
+import type { DpopConfig } from '../config/possession.ts'
+import { GatewayError } from '../errors.ts'
+import type { Store } from '../store/memory.ts'
+import type { ReplayStore } from '../store/replay.ts'
+import type { Presented } from './bearer.ts'
+import { assertCanonical, rejectToken, unverifiedClaims, unverifiedHeader } from './jwt.ts'
+import { createNonces } from './nonces.ts'
+import { rsaWeakness } from './rsa.ts'
+
+/** The proof of a request, and what it has to prove. */
+export interface Proven extends Pick<Presented, 'proof' | 'method' | 'origins' | 'target'> {
+  /** The thumbprint of the key that the access token is bound to. */
+  readonly key: string
+  /** SHA-256 of the access token, base64url. */
+  readonly tokenDigest: string
+}
+
+/**
+ * The checks of RFC 9449, section 4.3, numbered as there. Nothing of a proof is remembered but that it was used, and the
+ * key, which is read once.
+ *
+ * @throws {GatewayError} `invalid_dpop_proof`; `use_dpop_nonce`; `invalid_token` where the token is bound to another key;
+ *   `replay_store_unavailable`
+ */
+export type CheckProof = (proven: Proven) => Promise<void>
+
+export interface CheckProofOptions {
+  readonly api: Api
+  readonly dpop: DpopConfig
+  readonly replays: ReplayStore
+  /** Public keys by their thumbprint. */
+  readonly keys: Store<KeyObject>
+}
+
+/** Room for an RSA key of 4096 bits with its signature, and a long address. */
+const LONGEST = 8_192
+const LONGEST_JTI = 256
+const KEY_KEPT_FOR_MS = 3_600_000
+
+export function createCheckProof({ api, dpop, replays, keys }: CheckProofOptions): CheckProof {
+  const judgeTime = createJudgeTime(api, dpop)
+  return async (proven) => {
+    const { proof, key, tokenDigest } = proven
+    if (proof === undefined) rejectProof('the scheme DPoP needs a proof in the DPoP header')
+    const { header, claims } = parse(proof)
+    const { algorithm, jwk } = assertHeader(header, dpop.algorithms)
+    const { jti, ath } = claims
+    if (typeof jti !== 'string' || jti === '' || jti.length > LONGEST_JTI) {
+      rejectProof(`the "jti" claim must be a string of at most ${LONGEST_JTI} characters`)
+    }
+    assertRequest(claims, proven)
+    // 12. The digest is of the very bytes that were presented. Before anything is spent on a key of somebody else's.
+    if (ath !== tokenDigest) rejectProof('the "ath" claim is not of this access token')
+    if (thumbprintOf(jwk) !== key)
+      rejectToken('the access token is bound to another key than was proven')
+    const until = judgeTime(claims)
+    await assertSigned(proof, algorithm, publicKey(jwk, key, keys))
+    // Section 11.1. Last, so that nobody can use up what another signed.
+    const name = hash('sha256', JSON.stringify([key, jti, claims['htu']]), 'base64url')
+    if (!(await replays.isFirst(name, until))) rejectProof('the proof was used before')
+  }
+}
+
+type Members = Readonly<Record<string, unknown>>
+
+/** 2. One well-formed JWT, and no list of them. */
+function parse(proof: string): { readonly header: Members; readonly claims: Members } {
+  if (proof.length > LONGEST) rejectProof('the proof is too long')
+  try {
+    assertCanonical(proof)
+    return { header: unverifiedHeader(proof), claims: unverifiedClaims(proof) }
+  } catch (cause) {
+    rejectProof('the proof is not one signed JWT in canonical compact form', cause)
+  }
+}
+
+/** What only a private or a symmetric key has (RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1). */
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+
+/** The members that make a public key, in the order of its thumbprint (RFC 7638, section 3.2; RFC 8037, section 2). */
+const PUBLIC_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  EC: ['crv', 'kty', 'x', 'y'],
+  OKP: ['crv', 'kty', 'x'],
+  RSA: ['e', 'kty', 'n'],
+}
+
+/** Nothing but what makes the key, in the order of its thumbprint. */
+type PublicJwk = Readonly<Record<string, string>>
+
+/** 4, 5 and 7. The key is public, and the algorithm one of those that are configured. */
+function assertHeader(
+  header: Members,
+  algorithms: readonly string[],
+): { readonly algorithm: string; readonly jwk: PublicJwk } {
+  const { typ, alg } = header
+  if (typ !== 'dpop+jwt') rejectProof('the "typ" header of the proof must be dpop+jwt')
+  if ('crit' in header || 'b64' in header)
+    rejectProof('the header of the proof asks for an extension')
+  if (typeof alg !== 'string' || !algorithms.includes(alg)) {
+    rejectProof('the "alg" header of the proof names no algorithm that is accepted')
+  }
+  return { algorithm: alg, jwk: publicJwk(header['jwk']) }
+}
+
+function publicJwk(jwk: unknown): PublicJwk {
+  if (typeof jwk !== 'object' || jwk === null || Array.isArray(jwk)) {
+    rejectProof('the "jwk" header of the proof must be a key')
+  }
+  const members = jwk as Members
+  if (PRIVATE_MEMBERS.some((name) => name in members)) {
+    rejectProof('the "jwk" header of the proof holds a private key')
+  }
+  const { kty } = members
+  const names =
+    typeof kty === 'string' && Object.hasOwn(PUBLIC_MEMBERS, kty) ? PUBLIC_MEMBERS[kty] : undefined
+  if (names === undefined)
+    rejectProof('the "jwk" header of the proof is of no kind that is accepted')
+  const key: Record<string, string> = {}
+  for (const name of names) {
+    const value = members[name]
+    if (typeof value !== 'string' || !/^[\w-]+$/.test(value)) {
+      rejectProof('the "jwk" header of the proof is not a whole key')
+    }
+    key[name] = value
+  }
+  return key
+}
+
+function thumbprintOf(jwk: PublicJwk): string {
+  return hash('sha256', JSON.stringify(jwk), 'base64url')
+}
+
+/** 8 and 9. */
+function assertRequest({ htm, htu }: Members, { method, origins, target }: Proven): void {
+  if (htm !== method) rejectProof('the "htm" claim of the proof is not the method of the request')
+  if (typeof htu !== 'string' || !isOf(htu, origins, target)) {
+    rejectProof('the "htu" claim of the proof is not the address of the request')
+  }
+}
+
+/** RFC 3986, section 2; `URL` would take others, and read some of them as these. */
+const URI = /^https?:\/\/[\w\-.~:/?#[\]@!$&'()*+,;=%]+$/i
+
+/** Query and fragment do not count; what RFC 3986, sections 6.2.2 and 6.2.3, calls equivalent is equal. */
+function isOf(htu: string, origins: readonly string[], target: string): boolean {
+  if (origins.some((origin) => htu.startsWith(origin) && htu.slice(origin.length) === target)) {
+    return true
+  }
+  if (!URI.test(htu) || !URL.canParse(htu)) return false
+  const { origin, username, password, pathname } = new URL(htu)
+  if (username !== '' || password !== '') return false
+  return origins.includes(origin) && normalPath(pathname) === normalPath(target)
+}
+
+function normalPath(path: string): string {
+  return path.replace(/%[\dA-Fa-f]{2}/g, (encoded) => {
+    const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return /[\w\-.~]/.test(character) ? character : encoded.toUpperCase()
+  })
+}
+
+/** When a proof would no longer be taken, in epoch milliseconds. */
+type JudgeTime = (claims: Members) => number
+
+/**
+ * 10 and 11. By `iat`; where a nonce is required by that, which our own clock made: then the caller's does not matter. What
+ * is no nonce of ours, or too old, is answered with a new one (section 9).
+ */
+function createJudgeTime({ clockToleranceMs: tolerance }: Api, dpop: DpopConfig): JudgeTime {
+  const lifetime = dpop.maxAgeMs + tolerance
+  const nonces = dpop.nonce && createNonces(dpop.nonce.secret)
+  return ({ iat, nonce }) => {
+    if (typeof iat !== 'number' || !Number.isFinite(iat)) {
+      rejectProof('the "iat" claim of the proof must be a number')
+    }
+    if (nonces === undefined) {
+      const age = Date.now() - iat * 1_000
+      if (age < -tolerance) rejectProof('the "iat" claim of the proof is not in the past')
+      if (age >= lifetime) rejectProof('the proof is too old')
+      return iat * 1_000 + lifetime
+    }
+    const madeAt = typeof nonce === 'string' ? nonces.madeAt(nonce) : undefined
+    const age = madeAt === undefined ? lifetime : Date.now() - madeAt
+    if (madeAt === undefined || age < -tolerance || age >= lifetime) {
+      throw new GatewayError('use_dpop_nonce', 'the proof must name the nonce of this answer', {
+        dpopNonce: nonces.make(),
+      })
+    }
+    return madeAt + lifetime
+  }
+}
+
+function publicKey(jwk: PublicJwk, thumbprint: string, keys: Store<KeyObject>): KeyObject {
+  const known = keys.get(thumbprint)
+  if (known !== undefined) return known
+  let key: KeyObject
+  try {
+    key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
+  } catch (cause) {
+    rejectProof('the "jwk" header of the proof is not a usable key', cause)
+  }
+  const weakness = jwk['kty'] === 'RSA' ? rsaWeakness(key) : undefined
+  if (weakness !== undefined) rejectProof(`the RSA key of the proof ${weakness}`)
+  keys.set(thumbprint, key, KEY_KEPT_FOR_MS, KEY_BYTES)
+  return key
+}
+
+/** With what jose makes of it. */
+const KEY_BYTES = 2_048
+
+/** 6. */
+async function assertSigned(proof: string, algorithm: string, key: KeyObject): Promise<void> {
+  try {
+    await compactVerify(proof, key, { algorithms: [algorithm] })
+  } catch (cause) {
+    rejectProof('the signature of the proof does not match its key', cause)
+  }
+}
+
+function rejectProof(detail: string, cause?: unknown): never {
+  throw new GatewayError('invalid_dpop_proof', detail, { cause })
+}

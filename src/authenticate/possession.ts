@@ -1,0 +1,116 @@
+import type { Api } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import type { Presented } from './bearer.ts'
+import type { CheckProof } from './dpop.ts'
+import { rejectToken } from './jwt.ts'
+
+/** What a token is bound to (RFC 7800, `cnf`): at least one of them, and each that is there must be shown. */
+export interface Confirmation {
+  /** The thumbprint of a key (RFC 7638) that a proof must be signed with (RFC 9449, section 6.1). */
+  readonly key: string | undefined
+  /** The SHA-256 of a certificate that the caller's connection must show (RFC 8705, section 3.1). */
+  readonly certificate: string | undefined
+}
+
+/** A SHA-256 in base64url. */
+const THUMBPRINT = /^[\w-]{42}[AEIMQUYcgkosw048]$/
+
+/**
+ * What the claims say a token is bound to; undefined where it is not bound. A member that nobody here can check is a
+ * condition that nobody would meet.
+ *
+ * @throws {GatewayError} `invalid_token`
+ */
+export function confirmationOf({
+  cnf,
+}: Readonly<Record<string, unknown>>): Confirmation | undefined {
+  if (cnf === undefined) return undefined
+  if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) {
+    rejectToken('the "cnf" claim is not an object')
+  }
+  const { jkt, 'x5t#S256': certificate, ...others } = cnf as Readonly<Record<string, unknown>>
+  if (Object.keys(others).length > 0 || (jkt === undefined && certificate === undefined)) {
+    rejectToken('the access token is bound to something that cannot be proven here')
+  }
+  return { key: thumbprint(jkt, 'jkt'), certificate: thumbprint(certificate, 'x5t#S256') }
+}
+
+function thumbprint(value: unknown, member: string): string | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'string' || !THUMBPRINT.test(value)) {
+    rejectToken(`the "cnf" claim has no thumbprint in "${member}"`)
+  }
+  return value
+}
+
+/** A verified token, as far as possession goes. */
+interface Verified {
+  readonly api: Api
+  readonly confirmation: Confirmation | undefined
+  readonly client: string | undefined
+  /** SHA-256 of the token, base64url. */
+  readonly digest: string
+}
+
+/**
+ * Before anything is spent on a token: `DPoP` is a scheme like any other where none of the APIs takes proofs.
+ *
+ * @throws {GatewayError} `missing_token`
+ */
+export function assertScheme(scheme: Presented['scheme'], apis: readonly Api[]): void {
+  if (scheme === 'Bearer') return
+  if (apis.some(({ proofOfPossession }) => proofOfPossession?.mechanism === 'dpop')) return
+  throw new GatewayError('missing_token', 'the authentication scheme must be Bearer')
+}
+
+/**
+ * The one judgement of whether a caller may use a token: on every request, also where the token is remembered. A token that
+ * is bound is somebody else's until that is proven, also at an API that asks for no proof (RFC 9449, section 7.2; RFC 8705,
+ * section 3).
+ *
+ * @param checks one for each API that takes proofs
+ * @returns the token: at once, unless a proof has to be verified
+ * @throws {GatewayError} `invalid_token`, and what {@link CheckProof} throws
+ */
+export function createPossession(checks: ReadonlyMap<Api, CheckProof>) {
+  return <Token extends Verified>(token: Token, presented: Presented): Token | Promise<Token> => {
+    const { confirmation, api } = token
+    const isBearer = presented.scheme === 'Bearer'
+    if (confirmation === undefined && api.proofOfPossession === undefined && isBearer) return token
+    assertBoundAsAsked(token)
+    if (confirmation === undefined) {
+      if (isBearer) return token
+      rejectToken('the access token is bound to no key: its scheme is Bearer')
+    }
+    const { key, certificate } = confirmation
+    if (certificate !== undefined && presented.certificate() !== certificate) {
+      rejectToken('the access token is bound to a certificate that the caller did not show')
+    }
+    if (key === undefined) {
+      if (isBearer) return token
+      rejectToken('the access token is bound to no key: its scheme is Bearer')
+    }
+    if (isBearer) {
+      rejectToken('the access token is bound to a key: it needs the scheme DPoP and a proof')
+    }
+    const check = checks.get(api)
+    if (check === undefined)
+      rejectToken('the access token is bound to a key, and its API takes no proofs')
+    const { proof, method, origins, target } = presented
+    return check({ proof, method, origins, target, key, tokenDigest: token.digest }).then(
+      () => token,
+    )
+  }
+}
+
+function assertBoundAsAsked({ api: { proofOfPossession }, confirmation, client }: Verified): void {
+  if (proofOfPossession === undefined || !proofOfPossession.required) return
+  const { mechanism, exempt } = proofOfPossession
+  if (mechanism === 'dpop' ? confirmation?.key : confirmation?.certificate) return
+  if (client !== undefined && exempt.has(client)) return
+  rejectToken(
+    mechanism === 'dpop'
+      ? 'the API takes only tokens that are bound to a key (DPoP)'
+      : 'the API takes only tokens that are bound to a certificate',
+  )
+}
