@@ -1,4 +1,4 @@
-import type { ClaimCondition } from '../config/config.ts'
+import type { ClaimCondition } from '../config/authorize.ts'
 
 type Claims = Readonly<Record<string, unknown>>
 

@@ -1,5 +1,6 @@
 import type { SubjectToken } from '../authenticate/authenticate.ts'
-import type { AuthorizeConfig, ClaimCondition, Route } from '../config/config.ts'
+import type { AuthorizeConfig, ClaimCondition } from '../config/authorize.ts'
+import type { Route } from '../config/config.ts'
 import { durationText } from '../config/units.ts'
 import { GatewayError } from '../errors.ts'
 import { fulfils, valueAt } from './claims.ts'

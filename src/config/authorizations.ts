@@ -1,5 +1,6 @@
 import type { z } from 'zod'
-import type { Api, AuthorizeConfig, ClaimCondition, Comparand, Grant } from './config.ts'
+import type { AuthorizeConfig, ClaimCondition, Comparand } from './authorize.ts'
+import type { Api, Grant } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 import { many } from './parts.ts'
 import { MANNERS, type Manner } from './profiles.ts'

@@ -1,4 +1,4 @@
-import type { AuthorizeConfig, ClaimCondition } from './config.ts'
+import type { AuthorizeConfig, ClaimCondition } from './authorize.ts'
 
 /** Whether any token of the API will do that is of the right kind. */
 export function asksForNothing(authorize: AuthorizeConfig): boolean {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { fulfils, valueAt } from '../../src/authorize/claims.ts'
-import type { ClaimCondition } from '../../src/config/config.ts'
+import type { ClaimCondition } from '../../src/config/authorize.ts'
 
 const ROLES = 'https://shop.example/roles'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { AuthorizeConfig } from '../../src/config/config.ts'
+import type { AuthorizeConfig } from '../../src/config/authorize.ts'
 import { readConfig } from '../../src/config/load.ts'
 import { changed, faultsOf, told } from './given.ts'
 

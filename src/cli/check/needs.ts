@@ -1,4 +1,5 @@
-import type { AuthorizeConfig, ClaimCondition, Route } from '../../config/config.ts'
+import type { AuthorizeConfig, ClaimCondition } from '../../config/authorize.ts'
+import type { Route } from '../../config/config.ts'
 import { durationText } from '../../config/units.ts'
 
 /** What a route asks of a token, in words. */
