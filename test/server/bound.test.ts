@@ -50,10 +50,12 @@ for (const dpopNonces of [false, true]) {
   })
 }
 
-for (const kind of ['unbound', 'wrong_cnf'] as const) {
-  test(`what a tenant issues ${kind === 'unbound' ? 'without a word of being unbound' : 'to another key'} never leaves the gateway`, async (t) => {
+for (const [what, fault] of [
+  ['a bearer token that came without a word', { kind: 'unbound', times: 1 }],
+  ['a token that is bound to somebody else', { kind: 'wrong_cnf', times: 1 }],
+] as const satisfies readonly (readonly [string, Fault])[]) {
+  test(`${what} never leaves a gateway that asked for a bound one`, async (t) => {
     const { tenant, upstream, ask } = await pathTo(t, {}, false)
-    const fault: Fault = { kind, times: 1 }
     tenant.fault(fault)
     const refused = await ask()
     assert.equal(refused.status, 502)
