@@ -1,55 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { assertCanonical } from '../../src/authenticate/jwt.ts'
 import { claimsOf, gateWithKeys, pair, signed } from './issuer.ts'
+import { respellings } from './spellings.ts'
 
 const { privateKey, publicKey } = pair('ES256')
-
-/** Characters that lenient decoders skip, pad with or take for others, and some that end a header or a line. */
-const SKIPPED = [
-  ' ',
-  '\t',
-  '\n',
-  '\r',
-  '=',
-  '==',
-  '\0',
-  '%20',
-  '\u00a0',
-  '\u{feff}',
-  ',',
-  '"',
-  '+',
-  '/',
-  '%',
-  '\x7f',
-]
-
-function respellings(token: string): Set<string> {
-  const spellings = new Set<string>()
-  for (const character of SKIPPED) {
-    for (let at = 0; at <= token.length; at++) {
-      spellings.add(token.slice(0, at) + character + token.slice(at))
-    }
-  }
-  const parts = token.split('.')
-  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-  for (const [index, part] of parts.entries()) {
-    const bytes = Buffer.from(part, 'base64url')
-    for (const last of alphabet) {
-      const respelled = part.slice(0, -1) + last
-      if (respelled !== part && Buffer.from(respelled, 'base64url').equals(bytes)) {
-        spellings.add(parts.with(index, respelled).join('.'))
-      }
-    }
-    spellings.add(parts.with(index, bytes.toString('base64')).join('.'))
-    spellings.add(parts.with(index, part.padEnd(Math.ceil(part.length / 4) * 4, '=')).join('.'))
-    // One character more holds six bits that no byte has.
-    if (part.length % 4 === 0) spellings.add(parts.with(index, `${part}A`).join('.'))
-    spellings.add(parts.with(index, `${part}.`).join('.'))
-  }
-  spellings.delete(token)
-  return spellings
-}
 
 /** Until every part ends within a group of four: otherwise its last character has no idle bits to spell. */
 async function tokenWithIdleBits(identifier: string): Promise<string> {
@@ -97,11 +52,44 @@ for (const [name, token] of [
   })
 }
 
-test('a token of the largest size that a header can hold is judged in one pass', async (t) => {
-  const { take } = await gateWithKeys(t, ['ES256'], [publicKey])
+test('a long token is judged in one pass', () => {
   const long = `${'A'.repeat(100_000)}.${'B'.repeat(100_000)}.${'C'.repeat(100_001)}!`
   const startedAt = process.cpuUsage()
-  await assert.rejects(take(long), { code: 'invalid_token' })
+  assert.throws(() => assertCanonical(long), { code: 'invalid_token' })
+  assertCanonical(`${'A'.repeat(100_000)}.${'B'.repeat(100_000)}.${'C'.repeat(100_000)}`)
   // A second of this process's own time: quadratic work would take minutes.
   assert.ok(process.cpuUsage(startedAt).user < 1_000_000)
 })
+
+for (const [length, accepted] of [
+  [16_384, true],
+  [16_385, false],
+] as const) {
+  test(`a token of ${length} characters is ${accepted ? 'verified' : 'refused for its length'}`, async (t) => {
+    const { take, identifier, issued, verifications } = await gateWithKeys(
+      t,
+      ['ES256'],
+      [publicKey],
+    )
+    const token = await tokenOfLength(identifier, length)
+    if (accepted) assert.equal((await take(token)).value, token)
+    else await assert.rejects(take(token), { code: 'invalid_token', message: /too long/ })
+    assert.equal(issued.requests.length, accepted ? 1 : 0)
+    assert.equal(verifications(), accepted ? 1 : 0)
+  })
+}
+
+/** Each further character of a claim adds one or two, so that all lengths but some are had by two claims. */
+async function tokenOfLength(identifier: string, length: number): Promise<string> {
+  for (const note of ['', 'x', 'xx']) {
+    const header = { alg: 'ES256', kid: 'ES256', note }
+    const claims = claimsOf(identifier)
+    const empty = await signed({ ...claims, pad: '' }, header, privateKey)
+    for (let more = 0; more < 4; more++) {
+      const pad = 'p'.repeat(Math.floor(((length - empty.length) * 3) / 4) + more - 2)
+      const token = await signed({ ...claims, pad }, header, privateKey)
+      if (token.length === length) return token
+    }
+  }
+  throw new Error(`no token has ${length} characters`)
+}

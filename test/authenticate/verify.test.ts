@@ -317,6 +317,28 @@ for (const [levels, accepted] of [
   })
 }
 
+for (const [what, change, accepted] of [
+  ['an expiry that is infinite', ['"exp":', '"exp":1e999,"x":'], false],
+  ['an expiry that is far away', ['"exp":', '"exp":1e15,"x":'], true],
+  ['a time of issue before all times', ['"iat":', '"iat":-1e999,"x":'], false],
+  ['a time of issue long ago', ['"iat":', '"iat":-1e15,"x":'], true],
+  ['an audience beside a number', [`"aud":"${AUDIENCE}"`, `"aud":["${AUDIENCE}",1]`], false],
+  ['an audience beside another', [`"aud":"${AUDIENCE}"`, `"aud":["${AUDIENCE}","1"]`], true],
+  ['two subjects', ['"sub":', '"sub":"mallory","sub":'], false],
+  ['two names', ['"sub":', '"name":"mallory","sub":'], true],
+  ['a byte order mark', [/^/, '\ufeff'], false],
+  ['a space first', [/^/, ' '], true],
+  ['half a character', ['"sub":', '"x":"\\ud800","sub":'], false],
+  ['a whole character', ['"sub":', '"x":"\\ud83d\\ude00","sub":'], true],
+] as const) {
+  test(`claims with ${what} are ${accepted ? 'accepted' : 'refused'}`, async (t) => {
+    const text = JSON.stringify(claimsOf(IDENTIFIER)).replace(change[0], change[1])
+    const outcome = gate(t, {}).take(await hs256(text))
+    if (accepted) assert.equal((await outcome).subject, 'alice')
+    else await assert.rejects(outcome, REFUSED)
+  })
+}
+
 test('a member named __proto__ gives a token no claims', async (t) => {
   const { sub: _, ...claims } = claimsOf(IDENTIFIER)
   const text = `${JSON.stringify(claims).slice(0, -1)},"__proto__":{"sub":"mallory"}}`

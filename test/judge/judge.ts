@@ -16,6 +16,7 @@ import { memory } from './memory.ts'
 import { outage } from './outage.ts'
 import { refreshed } from './refreshed.ts'
 import { storm } from './storm.ts'
+import { tokens } from './tokens.ts'
 
 const LOADS: readonly Load[] = [
   memory,
@@ -27,6 +28,7 @@ const LOADS: readonly Load[] = [
   storm,
   refreshed,
   faults,
+  tokens,
 ]
 const USAGE = 64
 
