@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises'
-import { text as textOf } from 'node:stream/consumers'
 import type { Route } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { unknownName } from '../config/parts.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { text } from './exchange/print.ts'
 import { walk } from './exchange/walk.ts'
+import { readToken } from './token-file.ts'
 
 /** One exchange, in the open: to find out why a route refuses a token, or what its upstream will receive. */
 export const command = defineCommand({
@@ -38,14 +37,4 @@ function routeOf(routes: readonly Route[], name: string): Route {
   if (route !== undefined) return route
   const names = routes.map((one) => one.name)
   throw new UsageError(unknownName('route', name, names))
-}
-
-/** Without the newline that editors and shells leave behind it. */
-async function readToken(file: string): Promise<string> {
-  const content = await (file === '-' ? textOf(process.stdin) : readFile(file, 'utf8')).catch(
-    (cause: unknown) => {
-      throw new UsageError('the file of --token-file cannot be read', { cause })
-    },
-  )
-  return content.replace(/\r?\n$/, '')
 }

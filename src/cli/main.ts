@@ -13,6 +13,7 @@ interface Entry {
 const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'run the gateway', load: () => import('./serve.ts') },
   check: { summary: 'check the configuration', load: () => import('./check.ts') },
+  explain: { summary: 'say what becomes of a request', load: () => import('./explain.ts') },
   exchange: { summary: 'exchange one token, in the open', load: () => import('./exchange.ts') },
   purge: { summary: 'make a running gateway forget tokens', load: () => import('./purge.ts') },
   demo: { summary: 'walk the whole path on this machine', load: () => import('./demo.ts') },

@@ -65,6 +65,17 @@ export function metadataOf(api: Api, routes: readonly Route[]): object {
     // Section 3.2: what would be empty is left out.
     scopes_supported: scopes.length === 0 ? undefined : scopes,
     bearer_methods_supported: ['header'],
+    ...possessionOf(api),
+  }
+}
+
+function possessionOf({ proofOfPossession: possession }: Api): object {
+  if (possession === undefined) return {}
+  if (possession.mechanism === 'mtls') return { tls_client_certificate_bound_access_tokens: true }
+  return {
+    dpop_signing_alg_values_supported: possession.algorithms,
+    // Whether of everybody: who is exempt may come without.
+    dpop_bound_access_tokens_required: possession.required && possession.exempt.size === 0,
   }
 }
 

@@ -1,18 +1,14 @@
 import type { Permit } from '../authorize/authorize.ts'
-import type { Api, Bound, Issuer } from '../config/config.ts'
-import { GatewayError } from '../errors.ts'
-import { createOutbound, type Identity, type Outbound } from '../outbound.ts'
-import { createActor, type Actor } from './actor.ts'
-import { keyToBind } from './binding.ts'
-import { Nonces } from './dpop.ts'
+import { type AccessOptions, createAccesses } from './access.ts'
 import { CLIENT_CREDENTIALS_GRANT, clientCredentialsForm } from './grants/client-credentials.ts'
 import { JWT_BEARER_GRANT, jwtBearerForm } from './grants/jwt-bearer.ts'
+import { REFRESH_TOKEN_GRANT, refreshTokenForm } from './grants/refresh-token.ts'
 import { TOKEN_EXCHANGE_GRANT, tokenExchangeForm } from './grants/token-exchange.ts'
 import { checkIssued, type IssuedToken } from './issued.ts'
 import { withParameters } from './parameters.ts'
+import { REFRESH_PATIENCE_MS } from './patience.ts'
 import { PROFILES, type Profile } from './profiles.ts'
-import { createProve, showsCertificate } from './prove.ts'
-import { createTokenEndpoint, type TokenEndpoint, type TokenRequest } from './token-endpoint.ts'
+import type { TokenRequest } from './token-endpoint.ts'
 
 /** How a request's token was had, or why it was not, for the access line and the metrics. */
 export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'miss' | 'refused' | 'shed'
@@ -28,22 +24,33 @@ export interface Ask {
   /** Nobody waits for it, or it is a second one for the same request: those who wait go first. */
   readonly background?: boolean | undefined
   outcome: ExchangeOutcome | undefined
+  /** The refresh token that the caller brought, on a route that redeems it. */
+  readonly refreshToken?: string | undefined
+  /** What became of it. Set for a caller that is to be told, whatever the exchange comes to. */
+  succession?: Succession | undefined
+  /** Between the layers: what refresh tokens have to do with what is sent. */
+  readonly refresh?: Refresh | undefined
+}
+
+/** What replaced a caller's refresh token, as far as it is known at the moment of looking. */
+export interface Succession {
+  /** The header that brought it, in lower case. */
+  readonly header: string
+  readonly successor: string | undefined
+}
+
+/** One request's refresh tokens: the one that it redeems, and the one that it brings. */
+export interface Refresh {
+  /** Redeemed in the place of an exchange (RFC 6749, section 6). Undefined: an exchange, and see what comes with it. */
+  readonly token: string | undefined
+  /** From here on it may have been used, whatever is heard of it. */
+  sent(): void
+  /** What came for the next time. The access token beside it is looked at when this is done. */
+  keep(refreshToken: string): void | Promise<void>
 }
 
 /** Answers at once where it can: the cached path pays for no promise. */
 export type Exchange = (permit: Permit, ask: Ask) => IssuedToken | Promise<IssuedToken>
-
-export interface ExchangeOptions {
-  /** Where an issuer's token endpoint is, by one of its identifiers: the one for clients with a certificate, if asked. */
-  readonly tokenEndpointOf: (
-    issuer: Issuer,
-    identifier: string,
-    endpoint: 'tokenEndpoint' | 'mutualTlsTokenEndpoint',
-  ) => Promise<string>
-  readonly outbound: Outbound
-  /** Connections that show a certificate. Default: of their own, with the limits of all. */
-  readonly presenting?: (identity: Identity) => Outbound
-}
 
 /**
  * Asks the issuer that the permit's subject token came from for the token that the route wants, as the client that the
@@ -54,79 +61,46 @@ export interface ExchangeOptions {
  * @throws {GatewayError} `invalid_token`, `exchange_denied`, `insufficient_user_authentication`,
  *   `exchange_misconfigured`, `exchange_unavailable`
  */
-export function createExchange(options: ExchangeOptions): Exchange & { close(): Promise<void> } {
-  const { tokenEndpointOf, outbound, presenting = withIdentity } = options
-  const access = new Map<string, Access>()
-  const nonces = new Nonces()
-  const shown = new Set<Outbound>()
-
-  function shownBy(identity: Identity): Outbound {
-    const own = presenting(identity)
-    shown.add(own)
-    return own
-  }
-
-  async function accessFor(api: Api, identifier: string, bound?: Bound): Promise<Access> {
-    const { client, issuer } = api
-    if (client === undefined) throw new TypeError(`the API ${api.name} has no client`)
-    const shows = showsCertificate(client, bound === 'mtls')
-    const kind = shows ? 'mutualTlsTokenEndpoint' : 'tokenEndpoint'
-    const url = await tokenEndpointOf(issuer, identifier, kind).catch((cause: unknown) => {
-      throw new GatewayError('exchange_unavailable', 'the token endpoint is not known', {
-        cause,
-        retryAfter: 1,
-      })
-    })
-    const name = JSON.stringify([api.name, identifier, url, bound])
-    const known = access.get(name)
-    if (known !== undefined) return known
-    const profile = PROFILES[issuer.profile]
-    const prove = createProve(client, { profile, url, outbound, presenting: shownBy, shows })
-    const dpop = bound === 'dpop' ? { key: () => keyToBind(client), nonces } : undefined
-    const endpoint = createTokenEndpoint({ issuer: identifier, url, profile, prove, dpop })
-    const made = { endpoint, actor: createActor(endpoint) }
-    access.set(name, made)
-    return made
-  }
-
-  const exchangeOnce: Exchange = async (permit, { signal, deadline }) => {
+export function createExchange(options: AccessOptions): Exchange & { close(): Promise<void> } {
+  const accesses = createAccesses(options)
+  const exchangeOnce: Exchange = async (permit, { signal, deadline, refresh }) => {
     const { subject, route } = permit
     const { exchange } = route
+    const isRefresh = refresh?.token !== undefined
     const profile = PROFILES[subject.api.issuer.profile]
-    const { endpoint, actor } = await accessFor(subject.api, subject.issuer, exchange.bound)
+    const { endpoint, actor } = await accesses.for(permit)
     signal.throwIfAborted()
-    const delegates = exchange.grant === 'token-exchange' && exchange.delegation
+    const delegates = !isRefresh && exchange.grant === 'token-exchange' && exchange.delegation
     const actorToken = delegates ? await actor(deadline) : undefined
     signal.throwIfAborted()
-    const { form, ...request } = requestOf(permit, profile, actorToken)
+    const { form, ...request } = isRefresh
+      ? refreshRequest(permit, profile, refresh.token)
+      : requestOf(permit, profile, actorToken)
     const sentAt = Date.now()
+    refresh?.sent()
     const answer = await endpoint.request({
       ...request,
       form: withParameters(form, exchange.parameters),
-      timeoutMs: deadline - sentAt,
+      timeoutMs: isRefresh ? REFRESH_PATIENCE_MS : deadline - sentAt,
     })
-    return checkIssued(answer, permit, profile, sentAt)
+    // Whatever the access token turns out to be, the refresh token is spent.
+    if (answer.refreshToken !== undefined) await refresh?.keep(answer.refreshToken)
+    return checkIssued(answer, permit, profile, sentAt, isRefresh)
   }
-  return Object.assign(exchangeOnce, {
-    close: async () => {
-      // Where the certificate changed, the connections that showed the old one are closed already.
-      await Promise.allSettled(Array.from(shown, (own) => own.close()))
-    },
-  })
+  return Object.assign(exchangeOnce, { close: accesses.close })
 }
 
-function withIdentity(identity: Identity): Outbound {
-  return createOutbound({ identity })
+function refreshRequest(
+  permit: Permit,
+  profile: Profile,
+  refreshToken: string,
+): Omit<TokenRequest, 'timeoutMs'> {
+  const form = refreshTokenForm(permit, profile, refreshToken)
+  return { grantType: REFRESH_TOKEN_GRANT, form, about: 'refresh token' }
 }
 
-/** One client at one token endpoint. */
-interface Access {
-  readonly endpoint: TokenEndpoint
-  readonly actor: Actor
-}
-
-/** What each grant sends. */
-function requestOf(
+/** What each grant sends, without client authentication and the route's own `parameters`. Pure. */
+export function requestOf(
   permit: Permit,
   profile: Profile,
   actorToken: string | undefined,
@@ -140,7 +114,11 @@ function requestOf(
         about: 'subject',
       }
     case 'jwt-bearer':
-      return { grantType: JWT_BEARER_GRANT, form: jwtBearerForm(permit), about: 'subject' }
+      return {
+        grantType: JWT_BEARER_GRANT,
+        form: jwtBearerForm(permit, profile),
+        about: 'subject',
+      }
     case 'client-credentials':
       return {
         grantType: CLIENT_CREDENTIALS_GRANT,

@@ -3,7 +3,9 @@ import type { Permit } from '../authorize/authorize.ts'
 import type { SubjectToken } from '../authenticate/authenticate.ts'
 import type { Api, Route } from '../config/config.ts'
 import { thumbprintOf } from './binding.ts'
+import { clientAt } from './client.ts'
 import { PROFILES } from './profiles.ts'
+import { redeemedBy } from './redeem.ts'
 
 // A subject token is one object for as long as it is remembered, and so is a route: the path pays for this key once.
 const keys = new WeakMap<SubjectToken, Map<Route, Known>>()
@@ -18,7 +20,12 @@ interface Known {
  * The name of an issued token: SHA-256 over everything that decides the answer of an exchange, each field with its
  * length before it, so that no two lists of fields read the same. Nothing secret can be had from it.
  */
-export function exchangeKey({ subject, route }: Permit): string {
+export function exchangeKey(permit: Permit): string {
+  const key = subjectKey(permit)
+  return permit.route.exchange.grant === 'refresh-token' ? redeemedKey(key, permit) : key
+}
+
+function subjectKey({ subject, route }: Permit): string {
   const thumbprint = route.exchange.bound === undefined ? '' : thumbprintOf({ subject, route })
   let ofSubject = keys.get(subject)
   if (ofSubject === undefined) keys.set(subject, (ofSubject = new Map()))
@@ -30,8 +37,26 @@ export function exchangeKey({ subject, route }: Permit): string {
 }
 
 /** The name of the issuer's refusal of this very token, in either mode of keys. */
-export function refusalKey({ subject, route }: Permit): string {
-  return named(subject, route, thumbprintOf({ subject, route }), tokenPart(subject))
+export function refusalKey(permit: Permit): string {
+  const { subject, route } = permit
+  const key = named(subject, route, thumbprintOf({ subject, route }), tokenPart(subject))
+  return route.exchange.grant === 'refresh-token' ? redeemedKey(key, permit) : key
+}
+
+/** A line of refresh tokens has one name: who brings what replaced the first of them finds what that one had brought. */
+function redeemedKey(key: string, permit: Permit): string {
+  return hash('sha256', field(key) + field(redeemedBy(permit).line.name), 'base64url')
+}
+
+/**
+ * The name of a family of refresh tokens: of one user, in one session, with one context, whatever a route takes that for.
+ * Subject tokens come and go.
+ */
+export function familyKey({ subject, route }: Permit): string {
+  const { sid } = subject.claims
+  const context = contextOf(subject, route) ?? tokenPart(subject)
+  const family = [context, subject.subject, typeof sid === 'string' ? sid : '']
+  return named(subject, route, '', family.map(field).join(''))
 }
 
 function named(
@@ -52,30 +77,60 @@ function routePart(api: Api, route: Route): string {
   if (ofApi === undefined) routeParts.set(api, (ofApi = new WeakMap()))
   const known = ofApi.get(route)
   if (known !== undefined) return known
-  const { grant, audience, resource } = route.exchange
-  const scopes = [...new Set(route.exchange.scopes)].sort()
-  const part = [
-    epoch(api, route, scopes),
-    api.client?.id ?? '',
-    grant,
-    JSON.stringify(audience ?? null),
-    JSON.stringify(resource ?? null),
-    JSON.stringify(scopes),
-  ]
-    .map(field)
+  const part = routeFields(api, route)
+    .map(({ value }) => field(value))
     .join('')
   ofApi.set(route, part)
   return part
+}
+
+function routeFields(api: Api, route: Route): readonly KeyPart[] {
+  const { grant, audience, resource } = route.exchange
+  const scopes = [...new Set(route.exchange.scopes)].sort()
+  return [
+    { name: 'epoch', value: epoch(api, route, scopes) },
+    { name: 'client', value: clientAt(api, route)?.id ?? '' },
+    { name: 'grant', value: grant },
+    { name: 'audience', value: JSON.stringify(audience ?? null) },
+    { name: 'resource', value: JSON.stringify(resource ?? null) },
+    { name: 'scopes', value: JSON.stringify(scopes) },
+  ]
+}
+
+/** One of the fields that a key is made of, by a name that no key knows. */
+export interface KeyPart {
+  readonly name: string
+  readonly value: string
+}
+
+/**
+ * What the key of a permit is made of, in its order, for an operator to see: of the subject token its SHA-256 or that of its
+ * context, and the names of the claims that the context is. What a caller brings to redeem is left out.
+ *
+ * @throws {GatewayError} `exchange_misconfigured` where there is nothing to bind tokens to
+ */
+export function keyParts({ subject, route }: Permit): readonly KeyPart[] {
+  const { api, issuer, claims } = subject
+  const part = subjectPart(subject, route)
+  const counted = Object.keys(claims).filter((name) => !ignoredClaims(api, route).has(name))
+  return [
+    ...routeFields(api, route),
+    { name: 'issuer', value: issuer },
+    { name: 'bound to', value: thumbprintOf({ subject, route }) },
+    { name: 'subject', value: part },
+    ...(part.startsWith('context:') ? [{ name: 'context', value: counted.sort().join(' ') }] : []),
+  ]
 }
 
 /**
  * Changes when the meaning of what is kept could have changed: with the issuer's entry, the client's id and method, or
  * the `exchange` block. Never with a secret or with another route, so that a rollout is no cold start.
  */
-function epoch({ issuer, client }: Api, route: Route, scopes: readonly string[]): string {
-  const { budget: _, ...entry } = issuer
+function epoch(api: Api, route: Route, scopes: readonly string[]): string {
+  const { budget: _, ...entry } = api.issuer
+  const client = clientAt(api, route)
   // Scopes are a set: neither their order nor a repeated one means anything.
-  const exchange = { ...route.exchange, scopes }
+  const exchange = { ...route.exchange, scopes, client: undefined }
   const identity = { issuer: entry, client: [client?.id, client?.method], exchange }
   return hash('sha256', canonicalJson(identity), 'base64url')
 }
@@ -93,20 +148,17 @@ function tokenPart({ digest }: SubjectToken): string {
 }
 
 function contextOf({ claims, api }: SubjectToken, route: Route): string | undefined {
-  const { volatileClaims } = PROFILES[api.issuer.profile]
-  const ignored = new Set([
-    'exp',
-    'iat',
-    'nbf',
-    'jti',
-    ...volatileClaims,
-    ...route.exchange.ignoreClaims,
-  ])
+  const ignored = ignoredClaims(api, route)
   const kept = Object.entries(claims).filter(([name]) => !ignored.has(name))
   // Beyond 2^53 two numbers read as one, and past the largest all do: so would two tokens.
   if (!kept.every(([, value]) => exact(value))) return undefined
   const context = canonicalJson(Object.fromEntries(kept))
   return `context:${hash('sha256', context, 'base64url')}`
+}
+
+function ignoredClaims({ issuer }: Api, { exchange }: Route): ReadonlySet<string> {
+  const { volatileClaims } = PROFILES[issuer.profile]
+  return new Set(['exp', 'iat', 'nbf', 'jti', ...volatileClaims, ...exchange.ignoreClaims])
 }
 
 function exact(value: unknown): boolean {

@@ -5,6 +5,7 @@ import { errorAnswer, GatewayError } from '../errors.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { nextRequestId } from '../gateway.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Explain, Question } from './explain.ts'
 import { createApp } from './listener.ts'
 
 export interface AdminOptions {
@@ -16,10 +17,15 @@ export interface AdminOptions {
   /** What is not well though requests are served, in words for an operator. */
   readonly ailments: () => readonly string[]
   readonly purge: (what: Purge) => void
+  readonly explain: Explain
 }
 
-/** The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge`. */
-export function createAdmin({ metrics, token, ready, ailments, purge }: AdminOptions): Express {
+/**
+ * The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge` and
+ * `POST /explain`.
+ */
+export function createAdmin(options: AdminOptions): Express {
+  const { metrics, token, ready, ailments, purge, explain } = options
   const app = createApp()
   app.use(helmet())
   app.get('/livez', (_request, response) => {
@@ -48,6 +54,7 @@ export function createAdmin({ metrics, token, ready, ailments, purge }: AdminOpt
       purge(what)
       response.status(204).end()
     })
+    app.post('/explain', express.json({ limit: '64kb', type: () => true }), answering(explain))
   }
   app.use((_request, response) => {
     response.status(404).type('text').send('not found\n')
@@ -67,9 +74,35 @@ function purgeOf(body: unknown): Purge | undefined {
   return parts.length > 0 && parts.every(isPart) ? (body as Purge) : undefined
 }
 
+const EXPLAIN_FORM =
+  'the body must be a JSON object of the strings method and target, and maybe host and token'
+
+/** What is asked holds a token, and what is answered is about one user: neither is logged, or kept by anyone. */
+function answering(explain: Explain): express.RequestHandler {
+  return async (request, response) => {
+    const question = questionOf(request.body)
+    if (question === undefined) {
+      refuse(response, new GatewayError('invalid_request', EXPLAIN_FORM))
+      return
+    }
+    response.set('cache-control', 'no-store').json(await explain(question))
+  }
+}
+
+const QUESTION_PARTS: readonly string[] = ['method', 'target', 'host', 'token']
+
+function questionOf(body: unknown): Question | undefined {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return undefined
+  const isPart = ([name, value]: [string, unknown]): boolean =>
+    QUESTION_PARTS.includes(name) && typeof value === 'string'
+  const isQuestion = 'method' in body && 'target' in body && Object.entries(body).every(isPart)
+  return isQuestion ? (body as Question) : undefined
+}
+
 /** What Express's parsers throw. */
-const malformed: express.ErrorRequestHandler = (cause, _request, response, _next) => {
-  refuse(response, new GatewayError('invalid_request', PURGE_FORM, { cause }))
+const malformed: express.ErrorRequestHandler = (cause, request, response, _next) => {
+  const form = request.path === '/explain' ? EXPLAIN_FORM : PURGE_FORM
+  refuse(response, new GatewayError('invalid_request', form, { cause }))
 }
 
 function refuse(response: Response, refusal: GatewayError): void {

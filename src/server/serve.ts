@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { Server, ServerResponse } from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listen } from '../config/config.ts'
@@ -25,7 +26,13 @@ export interface Serving {
 /** Starts both listeners. Rejects when one of them cannot be had. */
 export async function serve(config: Config, { log }: { readonly log: Log }): Promise<Serving> {
   const metrics = createMetrics()
-  const { gateway, ailments, close: closeStages, ...composed } = compose(config, { log, metrics })
+  const {
+    gateway,
+    ailments,
+    explain,
+    close: closeStages,
+    ...composed
+  } = compose(config, { log, metrics })
   const purge = (what: Purge): void => {
     composed.purge(what)
     // Whom it was about is nobody's business here.
@@ -36,9 +43,16 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   const app = createApp()
   // It answers its own failures. Express would hang another promise on each one that it is given.
   app.use((request, response) => void gateway(request, response))
-  const traffic = createServer(app, gateway)
+  const traffic = createServer(app, gateway, config.server.tls)
   const admin = createServer(
-    createAdmin({ metrics, token: config.admin.token, ready: () => !draining, ailments, purge }),
+    createAdmin({
+      metrics,
+      token: config.admin.token,
+      ready: () => !draining,
+      ailments,
+      purge,
+      explain,
+    }),
   )
   try {
     await listen(traffic, config.server.listen)
@@ -87,7 +101,8 @@ async function listen(server: Server, { host, port }: Listen): Promise<void> {
 
 function originOf(server: Server): string {
   const { address, family, port } = server.address() as AddressInfo
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  const scheme = server instanceof https.Server ? 'https' : 'http'
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
 const SWEEP_EVERY_MS = 100

@@ -6,7 +6,14 @@ import { createAdmin, type AdminOptions } from '../../src/server/admin.ts'
 
 function admin(given: Partial<AdminOptions> = {}): ReturnType<typeof createAdmin> {
   const purge = (): void => undefined
-  const options = { metrics: createMetrics(), ready: () => true, ailments: () => [], purge }
+  const explain: AdminOptions['explain'] = async () => Promise.reject(new Error('nobody asks'))
+  const options = {
+    metrics: createMetrics(),
+    ready: () => true,
+    ailments: () => [],
+    purge,
+    explain,
+  }
   return createAdmin({ token: undefined, ...options, ...given })
 }
 
