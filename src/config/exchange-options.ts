@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { client } from './client-options.ts'
 import {
   text,
   duration,
@@ -7,6 +8,7 @@ import {
   parameterName,
   resourceIndicator,
   FOREVER_MS,
+  secretHeader,
   scopes,
 } from './values.ts'
 
@@ -14,11 +16,19 @@ import {
 export const exchange = z
   .strictObject({
     grant: z
-      .enum(['token-exchange', 'jwt-bearer', 'client-credentials', 'passthrough', 'none'])
+      .enum([
+        'token-exchange',
+        'jwt-bearer',
+        'refresh-token',
+        'client-credentials',
+        'passthrough',
+        'none',
+      ])
       .optional()
       .describe(
         'How the token for the upstream is had. `token-exchange`: RFC 8693. `jwt-bearer`: the On-Behalf-Of of Microsoft ' +
-          "Entra ID. `client-credentials`: the API's own token, which names no user. `passthrough`: the caller's own " +
+          "Entra ID. `refresh-token`: the caller's own refresh token is redeemed for the target, as with Auth0's " +
+          "Multi-Resource Refresh Tokens; with profiles `auth0`, `auth0-legacy`, `rfc8693` and `entra`. `client-credentials`: the API's own token, which names no user. `passthrough`: the caller's own " +
           'token, as it came; needs `because`. `none`: no credentials at all. Default: `jwt-bearer` with profile ' +
           '`entra`, `token-exchange` with the others.',
       ),
@@ -86,6 +96,42 @@ export const exchange = z
           'out; `{ rename: other }` sends it by another name. What has an option of its own cannot be replaced, and ' +
           'what authenticates the client cannot be touched.',
       ),
+    renew: z
+      .enum(['refresh-token'])
+      .optional()
+      .describe(
+        'How an issued token is renewed after its end. `refresh-token`: by the refresh token that its exchange gave, for ' +
+          'which `offline_access` is asked for, too (with profile `keycloak`: the type of a refresh token). Each is kept ' +
+          'in memory, used once, and never again after its subject was refused. Only with `token-exchange` and ' +
+          '`jwt-bearer`; profiles `auth0` and `okta` give none. Default: by another exchange.',
+      ),
+    refreshTokenHeader: secretHeader()
+      .optional()
+      .describe(
+        'The header in which the caller brings its refresh token. It is stripped from the requests of all routes, in every ' +
+          'spelling. Required with `grant: refresh-token`, and only there, as are the next three.',
+      ),
+    returnRefreshToken: z
+      .boolean()
+      .optional()
+      .describe(
+        'Tell the caller in the same header of the answer, with `Cache-Control: no-store`, what replaced the refresh token ' +
+          'that it brought. Required unless `refreshTokenRotation: false`: a caller that goes on with a token that was ' +
+          'replaced loses its session.',
+      ),
+    refreshTokenRotation: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether the issuer replaces the client's refresh tokens when they are redeemed. Default `true`.",
+      ),
+    client: client
+      .unwrap()
+      .optional()
+      .describe(
+        'The client that obtained the refresh token, with what it authenticates: no other can redeem it. Required with ' +
+          '`grant: refresh-token`, and only there.',
+      ),
     bound: z
       .enum(['dpop', 'mtls'])
       .optional()
@@ -104,3 +150,5 @@ export const exchange = z
       ),
   })
   .describe('What the token is exchanged for.')
+
+export type ExchangeInput = z.output<typeof exchange>

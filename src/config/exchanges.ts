@@ -1,11 +1,9 @@
-import type { z } from 'zod'
 import type { Api, ExchangeConfig, Grant } from './config.ts'
+import type { ExchangeInput } from './exchange-options.ts'
 import type { Faults, Path } from './faults.ts'
 import { many, mapping } from './parts.ts'
 import { MANNERS, type Manner } from './profiles.ts'
-import type { routeSchema } from './schema.ts'
-
-export type ExchangeInput = z.output<typeof routeSchema.shape.exchange>
+import { refuseUnrenewable, resolveRedeeming } from './refreshing.ts'
 
 /**
  * What a route's `exchange` becomes; undefined where something is wrong with it, or with what it depends on.
@@ -19,7 +17,14 @@ export function resolveExchange(
     apis,
     at,
     faults,
-  }: { readonly apis: readonly Api[]; readonly at: Path; readonly faults: Faults },
+    folder,
+  }: {
+    readonly apis: readonly Api[]
+    readonly at: Path
+    readonly faults: Faults
+    /** Where relative paths start. */
+    readonly folder: string
+  },
 ): ExchangeConfig | undefined {
   const profiles = [...new Set(apis.map(({ issuer }) => issuer.profile))]
   const [usual, another] = new Set(profiles.map((profile) => MANNERS[profile].grants[0]))
@@ -37,7 +42,12 @@ export function resolveExchange(
   if (grant === 'passthrough' && input.because === undefined) {
     faults.add(at, '`passthrough` needs a `because`: it hands the token of a caller on')
   }
-  return faults.within(at) ? undefined : configOf(input, grant)
+  const refresh = { apis, grant, at, faults, folder }
+  const redeeming = resolveRedeeming(input, refresh)
+  if (RENEWED.includes(grant)) refuseUnrenewable(input, refresh)
+  if (faults.within(at)) return undefined
+  if (grant !== 'refresh-token') return configOf(input, grant)
+  return redeeming && { ...commonOf(input), grant, ...redeeming }
 }
 
 interface Judge {
@@ -52,7 +62,15 @@ export function isExchanged(grant: Grant): boolean {
   return grant !== 'passthrough' && grant !== 'none'
 }
 
+/** With these it is asked by the client that the API is. */
+export function isExchangedByApi(grant: Grant): boolean {
+  return isExchanged(grant) && grant !== 'refresh-token'
+}
+
 const ALWAYS = ['grant', 'timeout']
+/** What only these mean anything to. */
+const OF_REDEEMING = ['refreshTokenHeader', 'returnRefreshToken', 'refreshTokenRotation', 'client']
+const RENEWED: readonly Grant[] = ['token-exchange', 'jwt-bearer']
 
 /** What an option would be ignored for, it is refused for: who writes it expects something of it. */
 function refuseUseless({ grant, at, faults }: Judge, raw: Readonly<Record<string, unknown>>): void {
@@ -60,6 +78,9 @@ function refuseUseless({ grant, at, faults }: Judge, raw: Readonly<Record<string
     if (ALWAYS.includes(key)) return false
     if (key === 'because') return grant !== 'passthrough'
     if (key === 'delegation') return grant !== 'token-exchange'
+    if (key === 'renew') return !RENEWED.includes(grant)
+    if (OF_REDEEMING.includes(key)) return grant !== 'refresh-token'
+    if (key === 'bound' && grant === 'refresh-token') return true
     return grant === 'passthrough' ? key !== 'expectAudience' : grant === 'none'
   }
   for (const key of Object.keys(raw).filter(useless)) {
@@ -104,12 +125,15 @@ function refuseTargetless(
   const hasTarget = input.audience !== undefined || input.resource !== undefined
   if (manner.needsScopes && input.scopes.length === 0) {
     faults.add(at, `needs \`scopes\` with profile \`${profile}\``)
-  } else if (!hasTarget && manner.audiences !== 'none' && grant === 'token-exchange') {
+  } else if (!hasTarget && manner.audiences !== 'none' && AIMED.includes(grant)) {
     faults.add(at, manner.resources ? 'needs an `audience` or a `resource`' : 'needs an `audience`')
   } else {
     refuseAimless({ input, grant, at, faults })
   }
 }
+
+/** What they give without a target is for the one who asks, or for whoever the login was for. */
+const AIMED: readonly Grant[] = ['token-exchange', 'refresh-token']
 
 /** Whatever the profile is. */
 function refuseAimless({ input, grant, at, faults }: Judge): void {
@@ -124,12 +148,13 @@ const SAID_ELSEWHERE: ReadonlySet<string> = new Set([
   'subject_token',
   'assertion',
   'actor_token',
+  'refresh_token',
   'audience',
   'resource',
   'scope',
 ])
 /** Without these nobody is exchanged. */
-const NEEDED: ReadonlySet<string> = new Set(['subject_token', 'assertion'])
+const NEEDED: ReadonlySet<string> = new Set(['subject_token', 'assertion', 'refresh_token'])
 
 function refuseParameters({ input, at, faults }: Judge): void {
   const names = new Set(Object.keys(input.parameters))
@@ -153,19 +178,25 @@ function refuseParameters({ input, at, faults }: Judge): void {
   }
 }
 
-function configOf(input: ExchangeInput, grant: Grant): ExchangeConfig {
-  const { maxAge, defaultLifetime, timeout, because = '', delegation = false, ...asked } = input
-  const common = {
-    ...asked,
-    audience: asked.audience,
-    resource: asked.resource,
-    expectAudience: asked.expectAudience,
-    extraScopes: asked.extraScopes,
-    bound: asked.bound,
-    maxAgeMs: maxAge,
-    defaultLifetimeMs: defaultLifetime,
-    timeoutMs: timeout,
+function commonOf(input: ExchangeInput) {
+  const { scopes, parameters, key, ignoreClaims } = input
+  return {
+    ...{ scopes, parameters, key, ignoreClaims },
+    audience: input.audience,
+    resource: input.resource,
+    expectAudience: input.expectAudience,
+    extraScopes: input.extraScopes,
+    bound: input.bound,
+    renew: input.renew,
+    maxAgeMs: input.maxAge,
+    defaultLifetimeMs: input.defaultLifetime,
+    timeoutMs: input.timeout,
   }
+}
+
+function configOf(input: ExchangeInput, grant: Exclude<Grant, 'refresh-token'>): ExchangeConfig {
+  const { because = '', delegation = false } = input
+  const common = commonOf(input)
   switch (grant) {
     case 'token-exchange':
       return { ...common, grant, delegation }

@@ -16,6 +16,8 @@ export interface Manner {
   readonly refusedScopes: readonly string[]
   /** Whether it takes an actor token (RFC 8693, section 2.1). */
   readonly delegation: boolean
+  /** By what an exchange asks for a refresh token beside the access token. Undefined: none is given. */
+  readonly renewedBy: 'scope' | 'type' | undefined
   /** Whose tokens it exchanges. */
   readonly subjects: 'users' | 'all'
   /** Whether its tokens tell users from clients. */
@@ -25,7 +27,7 @@ export interface Manner {
 }
 
 const RFC8693: Manner = {
-  grants: ['token-exchange', 'client-credentials', 'passthrough', 'none'],
+  grants: ['token-exchange', 'refresh-token', 'client-credentials', 'passthrough', 'none'],
   // RFC 6749, section 2.3.1: every issuer takes Basic.
   secretMethod: 'client_secret_basic',
   audiences: 'many',
@@ -33,10 +35,14 @@ const RFC8693: Manner = {
   needsScopes: false,
   refusedScopes: [],
   delegation: true,
+  renewedBy: 'scope',
   subjects: 'all',
   tellsSubjects: true,
   maxActorDepth: undefined,
 }
+
+/** Of issuers that give for a refresh token what it was obtained for, and nothing for another target. */
+const UNREDEEMED = RFC8693.grants.filter((grant) => grant !== 'refresh-token')
 
 const AUTH0_LEGACY: Manner = {
   ...RFC8693,
@@ -51,30 +57,44 @@ const AUTH0_LEGACY: Manner = {
 
 export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
   // On-Behalf-Of answers no refresh token, and takes no token with four actors or more.
-  auth0: { ...AUTH0_LEGACY, refusedScopes: ['offline_access'], maxActorDepth: 3 },
+  auth0: {
+    ...AUTH0_LEGACY,
+    refusedScopes: ['offline_access'],
+    renewedBy: undefined,
+    maxActorDepth: 3,
+  },
   'auth0-legacy': AUTH0_LEGACY,
   rfc8693: RFC8693,
-  keycloak: { ...RFC8693, resources: false, delegation: false },
+  keycloak: {
+    ...RFC8693,
+    grants: UNREDEEMED,
+    resources: false,
+    delegation: false,
+    renewedBy: 'type',
+  },
   entra: {
-    grants: ['jwt-bearer', 'client-credentials', 'passthrough', 'none'],
+    grants: ['jwt-bearer', 'refresh-token', 'client-credentials', 'passthrough', 'none'],
     secretMethod: 'client_secret_post',
     audiences: 'none',
     resources: false,
     needsScopes: true,
     refusedScopes: [],
     delegation: false,
+    renewedBy: 'scope',
     subjects: 'users',
     tellsSubjects: true,
     maxActorDepth: undefined,
   },
   okta: {
     ...RFC8693,
+    grants: UNREDEEMED,
     audiences: 'one',
     resources: false,
     needsScopes: true,
     refusedScopes: ['openid', 'offline_access'],
     delegation: false,
+    renewedBy: undefined,
   },
   // Its machines are users, too.
-  zitadel: { ...RFC8693, resources: false, tellsSubjects: false },
+  zitadel: { ...RFC8693, grants: UNREDEEMED, resources: false, tellsSubjects: false },
 }

@@ -1,6 +1,7 @@
 import type { Permit } from '../authorize/authorize.ts'
 import type { Issuer } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
+import { clientOf } from './client.ts'
 import type { Exchange } from './exchange.ts'
 
 const SHORTEST_MS = 1_000
@@ -28,7 +29,7 @@ export function createBreakers(): Breakers {
 
   function breakerOf({ subject, route }: Permit): Breaker {
     const { audience, resource, bound } = route.exchange
-    const client = subject.api.client?.id
+    const client = clientOf({ subject, route })?.id
     const name = JSON.stringify([subject.issuer, client, audience, resource, bound])
     const known = breakers.get(name)
     if (known !== undefined) return known

@@ -92,6 +92,8 @@ const JITTER = 0.1
 /** After 80 to 90 % of its time: those who came together are not renewed together. */
 function renewalOf(permit: Permit, token: IssuedToken, now: number, ttlMs: number): number {
   if (endsWithSubject(permit, token, now)) return Number.POSITIVE_INFINITY
+  // What replaced a caller's refresh token is told to somebody who waits for it.
+  if (permit.route.exchange.grant === 'refresh-token') return Number.POSITIVE_INFINITY
   return now + ttlMs * (RENEWED_FROM + JITTER * Math.random())
 }
 

@@ -3,6 +3,7 @@ import type { Permit } from '../authorize/authorize.ts'
 import type { ExchangeConfig } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import { type Confirmed, confirmed } from './confirmation.ts'
+import { askedScopes } from './grants/refresh-token.ts'
 import { listOf } from './grants/target.ts'
 import type { Profile } from './profiles.ts'
 import type { TokenAnswer } from './token-endpoint.ts'
@@ -24,23 +25,28 @@ export interface IssuedToken extends Omit<Confirmed, 'scheme'> {
  * ours, and its reader is the upstream.
  *
  * @param sentAt when it was asked for, in epoch milliseconds: its lifetime is counted from then
- * @throws {GatewayError} `exchange_misconfigured`
+ * @param isRefresh whether it came for a refresh token, which names no type of what it is exchanged for
+ * @throws {GatewayError} `exchange_misconfigured`; `not_permitted` where a caller's refresh token is of another user
  */
 export function checkIssued(
   answer: TokenAnswer,
   permit: Permit,
   profile: Profile,
   sentAt: number,
+  isRefresh = false,
 ): IssuedToken {
   const { exchange } = permit.route
   if (!B64TOKEN.test(answer.accessToken)) reject('access_token')
-  if (exchange.grant !== 'client-credentials') assertType(answer, exchange, profile)
+  if (exchange.grant !== 'client-credentials' && !isRefresh) assertType(answer, exchange, profile)
   const claims = readable(answer.accessToken)
   const confirmation = confirmed(answer, claims, exchange.bound)
   if ('wrong' in confirmation) reject(confirmation.wrong)
   if (claims !== undefined) assertClaims(claims, permit, profile)
+  // Whose the caller's refresh token is, is known by nothing else.
+  else if (exchange.grant === 'refresh-token') reject('it cannot be read')
   const scopes = exchange.scopes.length === 0 ? [] : grantedScopes(answer, claims, exchange.scopes)
-  const extra = scopes.some((scope) => !exchange.scopes.includes(scope))
+  const asked = askedScopes(exchange, profile)
+  const extra = scopes.some((scope) => !asked.includes(scope))
   if (extra && (exchange.extraScopes ?? profile.extraScopes) === 'refuse') reject('scope')
   return {
     ...confirmation,
@@ -76,11 +82,16 @@ export function checkActor(
 /** A route that asks for another type by its `parameters` means that one. */
 function assertType(
   { issuedTokenType }: TokenAnswer,
-  { parameters }: ExchangeConfig,
-  { issuedTokenTypes }: Profile,
+  { parameters, renew }: ExchangeConfig,
+  { issuedTokenTypes, renewal }: Profile,
 ): void {
   const asked = parameters['requested_token_type']
-  const accepted: readonly unknown[] = typeof asked === 'string' ? [asked] : issuedTokenTypes
+  const accepted: readonly unknown[] =
+    typeof asked === 'string'
+      ? [asked]
+      : renew !== undefined && 'requestedTokenType' in renewal
+        ? [...issuedTokenTypes, renewal.requestedTokenType]
+        : issuedTokenTypes
   if (!accepted.includes(issuedTokenType)) reject('issued_token_type')
 }
 
@@ -92,11 +103,19 @@ function assertClaims(claims: Claims, { subject, route }: Permit, profile: Profi
   if (exchange.grant !== 'client-credentials') {
     for (const name of profile.sameUser) {
       const user = subject.claims[name]
-      if (typeof user !== 'string' || claims[name] !== user) reject(name)
+      if (typeof user === 'string' && claims[name] === user) continue
+      // The caller brought both: nothing is wrong with us, nor with the issuer.
+      if (exchange.grant === 'refresh-token') throw foreign()
+      reject(name)
     }
   }
   if (!expectedAudiences(exchange).every((one) => holds(claims['aud'], one))) reject('aud')
   if (claims['exp'] !== undefined && typeof claims['exp'] !== 'number') reject('exp')
+}
+
+/** Two good tokens that do not belong together. */
+export function foreign(): GatewayError {
+  return new GatewayError('not_permitted', 'the refresh token is of another user')
 }
 
 /** A token for all of them: which of them the upstream is, is known to nobody here. */

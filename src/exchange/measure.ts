@@ -6,7 +6,8 @@ import type { Exchange } from './exchange.ts'
 export function measured(exchange: Exchange, metrics: Metrics): Exchange {
   return async (permit, ask) => {
     const { name: issuer } = permit.subject.api.issuer
-    const { grant } = permit.route.exchange
+    const isRefresh = ask.refresh?.token !== undefined
+    const grant = isRefresh ? 'refresh-token' : permit.route.exchange.grant
     const startedAt = performance.now()
     let outcome = 'ok'
     try {

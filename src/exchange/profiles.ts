@@ -3,6 +3,7 @@ import type { ErrorCode } from '../errors.ts'
 
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 export const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
+export const REFRESH_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:refresh_token'
 
 /**
  * What one kind of issuer expects and means, as data. Which grants and targets it takes is the configuration's to judge
@@ -13,6 +14,8 @@ export interface Profile {
   readonly requestedTokenType: string | undefined
   /** What `issued_token_type` may be after a token exchange; undefined stands for an answer without one. */
   readonly issuedTokenTypes: readonly (string | undefined)[]
+  /** By what an exchange asks for a refresh token, too: by a scope, or by the type that it asks for. */
+  readonly renewal: { readonly scope: string } | { readonly requestedTokenType: string }
   /** Claims that the issued token and the subject token must both hold, and alike. */
   readonly sameUser: readonly string[]
   /** Whose `iss` the issued token has: that of the subject token, or any identifier of the issuer. */
@@ -59,6 +62,8 @@ const OURS_TO_MEND = {
 const RFC8693: Profile = {
   requestedTokenType: ACCESS_TOKEN_TYPE,
   issuedTokenTypes: [ACCESS_TOKEN_TYPE],
+  // OpenID Connect Core, section 11.
+  renewal: { scope: 'offline_access' },
   sameUser: ['sub'],
   issuedBy: 'the same',
   proofFor: 'the issuer',
@@ -103,7 +108,12 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   },
   rfc8693: RFC8693,
   // Default client scopes are added to what was asked for.
-  keycloak: { ...RFC8693, extraScopes: 'allow' },
+  keycloak: {
+    ...RFC8693,
+    // It refuses `offline_access` in an exchange, and answers that type with an access token beside it.
+    renewal: { requestedTokenType: REFRESH_TOKEN_TYPE },
+    extraScopes: 'allow',
+  },
   entra: {
     ...RFC8693,
     requestedTokenType: undefined,

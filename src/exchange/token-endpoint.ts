@@ -25,6 +25,8 @@ export interface TokenAnswer {
   /** As it came, whatever it is. */
   readonly expiresIn: unknown
   readonly scope: string | undefined
+  /** For the next time, where one came that can be one. */
+  readonly refreshToken?: string | undefined
   /** The key that the request was proof of (RFC 9449, section 5). */
   readonly key?: DpopKey | undefined
   /** What the connection showed (RFC 8705, section 3). */
@@ -35,7 +37,7 @@ export interface TokenRequest {
   readonly grantType: string
   readonly form: URLSearchParams
   /** Of whom the form speaks: with `client` every refusal is ours to mend, since no user is in it. */
-  readonly about: 'subject' | 'client'
+  readonly about: 'subject' | 'client' | 'refresh token'
   readonly timeoutMs: number
 }
 
@@ -82,11 +84,21 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
         issuedTokenType: answer['issued_token_type'],
         expiresIn: answer[LIFETIME],
         scope: answer.scope,
+        refreshToken: refreshTokenOf(answer.refresh_token),
         ...(key && { key }),
         ...(proof.identity && { identity: proof.identity }),
       }
     },
   }
+}
+
+/** RFC 6749, appendix A.17, without spaces at its ends: it has to get through a header as it is. */
+const REFRESH_TOKEN = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
+const LONGEST_REFRESH_TOKEN = 8_192
+
+function refreshTokenOf(given: string | undefined): string | undefined {
+  const isOne = given !== undefined && given.length <= LONGEST_REFRESH_TOKEN
+  return isOne && REFRESH_TOKEN.test(given) ? given : undefined
 }
 
 type CustomFetch = (target: string, init: CustomFetchOptions) => Promise<Response>
@@ -197,6 +209,9 @@ function rejectExchange(
   const stepUp =
     profile.claimsChallenges && isMendable ? claimsChallenge(refusal.claims, url) : undefined
   if (stepUp !== undefined) reject('insufficient_user_authentication', { cause, stepUp })
+  if (about === 'refresh token' && code === 'invalid_token') {
+    throw new GatewayError(code, 'the issuer did not accept the refresh token', { cause })
+  }
   reject(code, { cause })
 }
 
@@ -272,7 +287,7 @@ function throttled(cause: unknown, headers: Headers): never {
 }
 
 /** Retry-After (RFC 9110, section 10.2.3) or Auth0's X-RateLimit-Reset in epoch seconds; within reason. */
-function pauseOf(headers: Headers): number {
+export function pauseOf(headers: Headers): number {
   const retryAfter = headers.get('retry-after')
   const reset = headers.get('x-ratelimit-reset')
   const now = Date.now() / 1_000

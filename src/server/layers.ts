@@ -6,14 +6,19 @@ import { type Bucket, createBucket } from '../exchange/bucket.ts'
 import { budgeted } from '../exchange/budget.ts'
 import { cached, type Kept, kept } from '../exchange/cache.ts'
 import type { Exchange } from '../exchange/exchange.ts'
+import { createFamilies, type Family } from '../exchange/families.ts'
 import { joined } from '../exchange/join.ts'
 import { measured } from '../exchange/measure.ts'
-import { createPurges, type Purge } from '../exchange/purge.ts'
+import { createPurges, type Purge, type Purges } from '../exchange/purge.ts'
+import { bringing, redeeming } from '../exchange/redeem.ts'
+import { refreshing } from '../exchange/refresh.ts'
 import { refusing, unrefused } from '../exchange/refusals.ts'
 import { type Replaced, replacing } from '../exchange/replace.ts'
+import { Successions } from '../exchange/succession.ts'
 import { unexchanged } from '../exchange/unexchanged.ts'
 import type { Metrics } from '../metrics.ts'
 import { createMemoryStore } from '../store/memory.ts'
+import { createMemoryTakingStore } from '../store/taking.ts'
 
 export interface LayersOptions {
   /** What kept tokens may weigh, in bytes. */
@@ -34,6 +39,9 @@ export interface Layers {
 /** Refusals last for seconds, and so do replaced tokens: these bounds are for floods. */
 const REFUSALS = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
 const REPLACED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
+/** Refresh tokens are short, and one too many that is forgotten costs an exchange. */
+const FAMILY_BYTES = 64 * 1024 * 1024
+const SUCCESSIONS = { maxEntries: 50_000, maxBytes: 64 * 1024 * 1024 }
 
 /** Puts the layers around an exchange. Their order is the design. */
 export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
@@ -57,13 +65,40 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
 
   // Only what is really sent is paced and judged. A breaker stands before the wait for a turn, and hears of what came after.
   const paced = budgeted(breakers.judged(measured(exchange, metrics)), bucketOf)
+  // One of them for each key, and each request that it sends paced by itself: a refresh, and what stands in for one.
+  const refreshed = refreshes(paced, config, purges)
   // Inside the join, so that what was paid for is kept although its callers left.
-  const remembered = kept(refusing(paced, refusals), issued, purges)
+  const remembered = kept(refusing(refreshed.inner, refusals), issued, purges)
   const shared = joined(breakers.guarded(remembered), purges)
   // Outside it, what is answered at once and for this very token.
   const answered = unrefused(shared, refusals)
   const again = replacing(answered, { store: issued, replaced, rateOf })
-  return { exchange: unexchanged(cached(again, issued, purges)), purge: purges.purge }
+  const answers = refreshed.outer(cached(again, issued, purges))
+  return { exchange: unexchanged(answers), purge: purges.purge }
+}
+
+interface Refreshes {
+  /** Inside the join and what remembers refusals. */
+  readonly inner: Exchange
+  /** Outside the cache, whose key what a caller brings is a part of. */
+  outer(exchange: Exchange): Exchange
+}
+
+/** What no route asks for takes no place. */
+function refreshes(exchange: Exchange, { routes, cache }: Config, purges: Purges): Refreshes {
+  let inner = exchange
+  let outer: Refreshes['outer'] = (cachedExchange) => cachedExchange
+  if (routes.some((route) => route.exchange.renew !== undefined)) {
+    const bounds = { maxEntries: cache.maxEntries, maxBytes: FAMILY_BYTES }
+    const families = createFamilies(createMemoryTakingStore<Family>(bounds), purges)
+    inner = refreshing(inner, families)
+  }
+  if (routes.some((route) => route.exchange.grant === 'refresh-token')) {
+    const successions = new Successions(SUCCESSIONS, purges)
+    inner = redeeming(inner, successions)
+    outer = (cachedExchange) => bringing(cachedExchange, successions)
+  }
+  return { inner, outer }
 }
 
 /** Each replica's share of an issuer's budget, in exchanges per second. */

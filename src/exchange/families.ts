@@ -1,0 +1,80 @@
+import type { Permit } from '../authorize/authorize.ts'
+import { createMemoryStore } from '../store/memory.ts'
+import type { TakingStore } from '../store/taking.ts'
+import { familyKey } from './key.ts'
+import { type Purges, tagsOf } from './purge.ts'
+
+/** The newest refresh token of a family, for the user and the context that an exchange gave the first for. */
+export interface Family {
+  readonly refreshToken: string
+  /** By what it can be purged. */
+  readonly tags: readonly string[]
+  /** Up to here no purge reaches it. */
+  readonly generation: number
+}
+
+/** Who has not come back by then costs an exchange. Issuers rarely tell how long refresh tokens live. */
+const KEPT_FOR_MS = 86_400_000
+/** Longer than any exchange takes: what was taken before a refusal does not come back after it. */
+const REFUSED_FOR_MS = 600_000
+const REFUSED = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
+
+/** A place in the store, for as long as one exchange or refresh takes. */
+export interface Place {
+  /** Takes the family out: nobody else has it from then on. Where the store cannot be reached there is none. */
+  take(): Promise<string | undefined>
+  /** Stores it, unless it was purged or its subject refused in the meantime. A store that cannot be reached loses it. */
+  put(refreshToken: string): Promise<void>
+  /** Takes it out for good, also from those who hold it. */
+  refuse(): Promise<void>
+}
+
+export interface Families {
+  placeOf(permit: Permit): Place
+}
+
+export function createFamilies(store: TakingStore<Family>, purges: Purges): Families {
+  const refused = createMemoryStore<{ readonly at: number }>(REFUSED)
+  let refusals = 0
+  const lastRefusal = (key: string): number => refused.get(key)?.at ?? 0
+
+  return {
+    placeOf(permit) {
+      const key = familyKey(permit)
+      const tags = tagsOf(permit.subject)
+      const { generation } = purges
+      const refusal = lastRefusal(key)
+
+      async function take(): Promise<string | undefined> {
+        const family = await tried(() => store.take(key))
+        if (family === undefined || purges.reaches(family.tags, family.generation)) return undefined
+        return family.refreshToken
+      }
+      return {
+        take,
+        async put(refreshToken) {
+          if (purges.reaches(tags, generation) || lastRefusal(key) !== refusal) return
+          const family = { refreshToken, tags, generation }
+          await tried(() => store.put(key, family, KEPT_FOR_MS, weightOf(family)))
+        },
+        async refuse() {
+          refused.set(key, { at: ++refusals }, REFUSED_FOR_MS, key.length)
+          await take()
+        },
+      }
+    },
+  }
+}
+
+async function tried<Value>(use: () => Value | Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await use()
+  } catch {
+    // It costs an exchange, and no request.
+    return undefined
+  }
+}
+
+function weightOf({ refreshToken, tags }: Family): number {
+  return tags.reduce((sum, { length }) => sum + length, refreshToken.length)
+}
