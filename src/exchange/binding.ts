@@ -1,6 +1,7 @@
 import type { Permit } from '../authorize/authorize.ts'
 import type { Client } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
+import { clientOf } from './client.ts'
 import { type DpopKey, dpopKeyOf } from './dpop.ts'
 import { identityOf, isCertified } from './identity.ts'
 
@@ -13,7 +14,7 @@ import { identityOf, isCertified } from './identity.ts'
 export function thumbprintOf({ subject, route }: Pick<Permit, 'subject' | 'route'>): string {
   const { bound } = route.exchange
   if (bound === undefined) return ''
-  const { client } = subject.api
+  const client = clientOf({ subject, route })
   try {
     if (client !== undefined) {
       if (bound === 'dpop') return dpopKeyOf(client).now().thumbprint

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
+import { advice } from '../../src/config/advice.ts'
 import { readConfig } from '../../src/config/load.ts'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import { changed, faultsOf, told } from './given.ts'
@@ -95,3 +96,16 @@ test(
     )
   },
 )
+
+test('replicas that share no key are told', () => {
+  const advised = (changes: object): readonly string[] =>
+    advice(readConfig(changed({ ...changes }), { environment: {} }))
+      .map(({ path }) => path)
+      .filter((path) => path.endsWith('dpopKey'))
+  const bound = { 'routes[0].exchange.bound': 'dpop' }
+  assert.deepEqual(advised({ ...bound, 'server.replicas': 2 }), ['apis.storefront.client.dpopKey'])
+  assert.deepEqual(advised(bound), [])
+  assert.deepEqual(advised({ 'server.replicas': 2 }), [])
+  const shared = { 'apis.storefront.client.dpopKey': KEY, 'server.replicas': 2 }
+  assert.deepEqual(advised({ ...bound, ...shared }), [])
+})
