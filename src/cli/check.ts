@@ -50,7 +50,7 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
       maxAge: durationText(exchange.maxAgeMs),
       ...(exchange.bound && { bound: exchange.bound }),
     },
-    upstream: proxy.upstream,
+    upstreams: proxy.upstreams,
   }
 }
 
@@ -73,14 +73,14 @@ function count(items: readonly unknown[], noun: string): string {
 }
 
 function routeLines(route: Route): readonly string[] {
-  const { name, path, methods, apis, upstream } = summary(route)
+  const { name, path, methods, apis, upstreams } = summary(route)
   const tokens = apis.map((api) => `of ${api.name} (${api.audience}), by ${api.issuer}`)
   return [
     `${name}  ${typeof methods === 'string' ? 'all methods' : methods.join(', ')} ${path}`,
     `  token     ${tokens.join('\n            or ')}`,
     `  needs     ${needs(route)}`,
     `  exchange  ${exchanged(route)}`,
-    `  upstream  ${upstream}`,
+    `  upstream  ${upstreams.map(({ url }) => url).join(', ')}`,
   ]
 }
 

@@ -1,3 +1,4 @@
+import { binds } from './bindings.ts'
 import type { Config, Route } from './config.ts'
 import { asksForNothing, claimsJudged, isWeaker } from './conditions.ts'
 
@@ -57,18 +58,15 @@ function* aboutUnused({ issuers, apis, routes }: Config): Iterable<Advice> {
   }
 }
 
-function* aboutKeys({ apis, routes, server }: Config): Iterable<Advice> {
-  if (server.replicas === 1) return
+function* aboutKeys({ apis, routes, server: { replicas } }: Config): Iterable<Advice> {
+  if (replicas === 1) return
   for (const api of apis) {
-    const binds = routes.some(
-      ({ authenticate, exchange }) => exchange.bound === 'dpop' && authenticate.apis.includes(api),
-    )
-    if (!binds || api.client?.dpopKey !== undefined) continue
+    if (api.client?.dpopKey !== undefined || !binds(api, 'dpop', routes)) continue
     yield {
       path: `apis.${api.name}.client.dpopKey`,
       message:
-        `is not given: each of the ${server.replicas} replicas makes a key of its own, and none can use a token that ` +
-        'another has',
+        `is not given: each of the ${replicas} replicas makes a key of its own, and none can use a token that another ` +
+        'has',
     }
   }
 }
@@ -87,8 +85,7 @@ function* aboutRoutes({ routes }: Config): Iterable<Advice> {
     yield* aboutExchange(exchange, `${path}.exchange`)
     yield* aboutIgnored(route, `${path}.exchange.ignoreClaims`)
     for (const outer of prefixes(match.path).flatMap((prefix) => byPath.get(prefix) ?? [])) {
-      if (outer.proxy.upstream !== route.proxy.upstream || !isWeaker(authorize, outer.authorize))
-        continue
+      if (!shareUpstream(route, outer) || !isWeaker(authorize, outer.authorize)) continue
       yield {
         path: `${path}.authorize`,
         message:
@@ -97,6 +94,10 @@ function* aboutRoutes({ routes }: Config): Iterable<Advice> {
       }
     }
   }
+}
+
+function shareUpstream({ proxy }: Route, other: Route): boolean {
+  return proxy.upstreams.some(({ url }) => other.proxy.upstreams.some((one) => one.url === url))
 }
 
 function* aboutExchange(exchange: Route['exchange'], path: string): Iterable<Advice> {

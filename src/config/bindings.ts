@@ -1,4 +1,4 @@
-import type { Api, Bound, Route } from './config.ts'
+import type { Api, Bound, Route, WeightedUpstream } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 
 /** What a route's tokens are to be bound to, and what that takes of the others. */
@@ -6,7 +6,7 @@ export interface Binding {
   readonly bound: Bound | undefined
   /** Whose clients ask for its tokens. */
   readonly apis: readonly Api[]
-  readonly upstreams: readonly string[]
+  readonly upstreams: readonly WeightedUpstream[]
   /** Of the route. */
   readonly at: Path
 }
@@ -19,7 +19,7 @@ export function refuseUnbindable({ bound, apis, upstreams, at }: Binding, faults
     const what = `needs a \`certificate\` and its \`key\` at the client of API \`${name}\``
     faults.add([...at, 'exchange', 'bound'], what)
   }
-  if (upstreams.every((upstream) => upstream.startsWith('https:'))) return
+  if (upstreams.every(({ url }) => url.startsWith('https:'))) return
   faults.add(
     [...at, 'proxy'],
     'must have an `https:` upstream: without TLS the certificate that the token is bound to cannot be shown',
@@ -34,18 +34,21 @@ export function refuseUnusedBindings(
 ): void {
   for (const api of apis) {
     const { name, client } = api
-    const uses = (bound: Bound): boolean =>
-      routes.some(({ authenticate, exchange }) => {
-        return exchange.bound === bound && authenticate.apis.includes(api)
-      })
     const at = ['apis', name, 'client']
-    if (client?.dpopKey !== undefined && !uses('dpop')) {
+    if (client?.dpopKey !== undefined && !binds(api, 'dpop', routes)) {
       faults.add([...at, 'dpopKey'], 'is of no use without a route that asks for `bound: dpop`')
     }
     if (client?.certificate === undefined || client.method === 'tls_client_auth') continue
-    if (!uses('mtls')) {
+    if (!binds(api, 'mtls', routes)) {
       const what = 'is of no use beside another way to authenticate without a route'
       faults.add([...at, 'certificate'], `${what} that asks for \`bound: mtls\``)
     }
   }
+}
+
+/** Whether tokens that an API asks for are bound like that. */
+export function binds(api: Api, bound: Bound, routes: readonly Route[]): boolean {
+  return routes.some(
+    ({ authenticate, exchange }) => exchange.bound === bound && authenticate.apis.includes(api),
+  )
 }

@@ -69,6 +69,8 @@ export interface Issuer {
   readonly tokenEndpoint: string | undefined
   /** Discovered from the issuer's metadata (RFC 8414) unless given. */
   readonly jwksUri: string | undefined
+  /** Discovered from the issuer's metadata (RFC 8414) unless given. */
+  readonly introspectionEndpoint?: string | undefined
   /** How long public keys are used beyond their time, while the issuer does not answer. Default 3 600 000. */
   readonly staleForMs: number
   /** Accept `http:` beyond loopback. For tests only: tokens travel in the clear. */
@@ -108,6 +110,16 @@ export interface Api {
   readonly resource: Resource | undefined
   /** What callers must show beside the token. Undefined: nothing, unless the token is bound to a certificate. */
   readonly proofOfPossession: ProofOfPossession | undefined
+  /** Its tokens are encrypted, to any of these. Absent: none is. */
+  readonly decryptionKeys?: readonly NamedKey[] | undefined
+  /** Tokens that are no JWT are taken, and its issuer is asked what they say (RFC 7662). Default false. */
+  readonly introspection?: boolean | undefined
+}
+
+/** A private key, and the `kid` that its tokens name it by, where they do. */
+export interface NamedKey {
+  readonly material: Material
+  readonly kid: string | undefined
 }
 
 /** A protected resource that tells how it is protected (RFC 9728). */

@@ -2,15 +2,22 @@ import { namedApis, refuseClientless, resolveAuthentication } from './authentica
 import { resolveAuthorize } from './authorizations.ts'
 import { refuseUnbindable } from './bindings.ts'
 import type { Api, Route } from './config.ts'
-import { isExchanged, resolveExchange } from './exchanges.ts'
+import { isExchangedByApi, resolveExchange } from './exchanges.ts'
 import type { Faults, Path } from './faults.ts'
 import { mapping, part, type Named } from './parts.ts'
+import { resolveProxy } from './proxies.ts'
 import { routeSchema } from './schema.ts'
 
 /** Each step of a route is judged by itself, so that a fault in one does not hide those of the others. */
-export function resolveRoutes(raw: unknown, apis: Named<Api>, faults: Faults): readonly Route[] {
+/** @param folder where relative paths start */
+export function resolveRoutes(
+  raw: unknown,
+  apis: Named<Api>,
+  context: { readonly faults: Faults; readonly folder: string },
+): readonly Route[] {
+  const { faults } = context
   const entries = Array.isArray(raw) ? raw.map(mapping) : []
-  const routes = entries.map((entry, index) => resolveRoute(entry, index, apis, faults))
+  const routes = entries.map((entry, index) => resolveRoute(entry, index, apis, context))
   const shapes = entries.map((entry, index) => seenFrom(entry, ['routes', index]))
   refuseRepeatedNames(shapes, faults)
   refuseRepeatedPaths(shapes, faults)
@@ -21,7 +28,7 @@ function resolveRoute(
   entry: Readonly<Record<string, unknown>>,
   index: number,
   apis: Named<Api>,
-  faults: Faults,
+  { faults, folder }: { readonly faults: Faults; readonly folder: string },
 ): Route | undefined {
   const path = ['routes', index]
   const { shape } = routeSchema
@@ -38,13 +45,20 @@ function resolveRoute(
   const taken = named && resolveAuthentication(named, apis, faults)
   const good = taken?.map(({ api }) => api) ?? []
   const at = [...path, 'exchange']
-  const asked = exchange && resolveExchange(exchange, entry['exchange'], { apis: good, at, faults })
-  if (taken !== undefined && asked !== undefined && isExchanged(asked.grant)) {
+  const asking = { apis: good, at, faults, folder }
+  const asked = exchange && resolveExchange(exchange, entry['exchange'], asking)
+  if (taken !== undefined && asked !== undefined && isExchangedByApi(asked.grant)) {
     refuseClientless(taken, faults)
   }
-  if (asked !== undefined && proxy !== undefined) {
+  const sent =
+    proxy &&
+    resolveProxy(proxy, {
+      ...{ match, bound: asked?.bound, faults, folder },
+      at: [...path, 'proxy'],
+    })
+  if (asked !== undefined && sent !== undefined) {
     const { bound } = asked
-    refuseUnbindable({ bound, apis: good, upstreams: [proxy.upstream], at: path }, faults)
+    refuseUnbindable({ bound, apis: good, upstreams: sent.upstreams, at: path }, faults)
   }
   const judged =
     authorize &&
@@ -52,14 +66,14 @@ function resolveRoute(
       ...{ apis: good, grant: asked?.grant, faults },
       at: [...path, 'authorize'],
     })
-  if (!match || good.length === 0 || !judged || !asked || !proxy) return undefined
+  if (!match || good.length === 0 || !judged || !asked || !sent) return undefined
   return {
     name: part(shape.name, entry['name']) ?? match.path,
     match: { ...match, methods: match.methods },
     authenticate: { apis: good },
     authorize: judged,
     exchange: asked,
-    proxy: { upstream: proxy.upstream, timeoutMs: proxy.timeout, cookies: proxy.cookies },
+    proxy: sent,
   }
 }
 

@@ -5,6 +5,7 @@ import { exchange } from './exchange-options.ts'
 import { admin, server } from './listeners.ts'
 import { proxy } from './proxy-options.ts'
 import { proofOfPossession } from './possession-options.ts'
+import { decryptionKeys, introspection } from './token-options.ts'
 import {
   text,
   secret,
@@ -73,6 +74,11 @@ export const issuerSchema = z.strictObject({
     .optional()
     .describe(
       "Where the issuer's public keys are. Default: discovered from its metadata (RFC 8414).",
+    ),
+  introspectionEndpoint: endpoint()
+    .optional()
+    .describe(
+      'Where the issuer is asked about tokens that are no JWTs (RFC 7662). Default: discovered from its metadata (RFC 8414).',
     ),
   staleFor: duration({ least: 0, most: LONGEST_STALE_MS })
     .prefault('1h')
@@ -150,6 +156,8 @@ export const apiSchema = z.strictObject({
     .describe(
       'The scopes that the metadata of `resource` names. `[]` names none. Default: those that routes of this API ask for.',
     ),
+  decryptionKeys,
+  introspection,
   proofOfPossession,
   client,
 })

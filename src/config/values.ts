@@ -69,7 +69,7 @@ export function oneOrMany<Item extends z.ZodType>(item: Item) {
 }
 
 /** A string that something finds wrong: the function says what, or undefined. */
-function checked(kind: string, problem: (written: string) => string | undefined) {
+export function checked(kind: string, problem: (written: string) => string | undefined) {
   return text()
     .check((context) => {
       const message = context.value === '' ? undefined : problem(context.value)
@@ -175,6 +175,7 @@ export function scopes(description: string) {
 
 export function upstream() {
   return checked('URL', (written) => {
+    if (written.startsWith('unix:')) return socketProblem(written.slice('unix:'.length))
     if (!/^https?:\/\/[^\s\\]+$/.test(written) || !URL.canParse(written)) {
       return 'must be an `http:` or `https:` URL'
     }
@@ -186,9 +187,20 @@ export function upstream() {
     if (problem !== undefined) return `has a base path that ${problem}`
     return base === 'null' ? 'must be an `http:` or `https:` URL' : undefined
   }).transform((written) => {
+    if (written.startsWith('unix:')) return written
     const { origin: base } = new URL(written)
     return base + written.replace(/^https?:\/\/[^/]+/, '').replace(/\/$/, '')
   })
+}
+
+/** What the kernel's `sockaddr_un` holds beside the zero at its end, on the narrowest system. */
+const LONGEST_SOCKET_PATH = 103
+
+function socketProblem(path: string): string | undefined {
+  if (!/^\/[\x21-\x7e]*[^/]$/.test(path)) return 'must be `unix:` and an absolute path'
+  return path.length > LONGEST_SOCKET_PATH
+    ? `must have a path of at most ${LONGEST_SOCKET_PATH} characters`
+    : undefined
 }
 
 /** A path that requests can be matched by: one that is refused in a request would never match. */
@@ -249,6 +261,29 @@ export function parameter() {
 }
 
 const NOT_A_PARAMETER = 'must be text, `null` or `{ rename: NAME }`'
+
+/** Headers whose meaning is not ours to give: of HTTP, of browsers, of proxies, or of another token. */
+const TAKEN_HEADER = new RegExp(
+  `^(?:${[
+    'authorization|proxy-.*|cookie|set-cookie|www-authenticate|dpop|dpop-nonce|client-cert.*',
+    'host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|via|date|http2-settings',
+    'accept|accept-.*|content-.*|cache-control|pragma|expires|age|vary|etag|if-.*|range|allow|link',
+    'location|retry-after|server|user-agent|origin|referer|access-control-.*|sec-.*',
+    'forwarded|x-forwarded-.*|x-real-ip|x-request-id|x-original-url|x-rewrite-url',
+  ].join('|')})$`,
+)
+
+/** The name of a header that brings a secret: in lower case, and in no spelling that servers take for another's. */
+export function secretHeader() {
+  return checked('header', (written) => {
+    if (!/^[A-Za-z][A-Za-z0-9-]{2,63}$/.test(written)) {
+      return 'must be a header name of letters, digits and `-`, such as `x-refresh-token`'
+    }
+    return TAKEN_HEADER.test(written.toLowerCase())
+      ? 'is a header with a meaning of its own'
+      : undefined
+  }).transform((written) => written.toLowerCase())
+}
 
 /** Names of issuers and APIs stand in logs, in metrics and in the names of variables. */
 export function name() {

@@ -43,15 +43,18 @@ export function isCertified(client: Client): client is Certified {
   return client.certificate !== undefined && client.key !== undefined
 }
 
-const identities = new WeakMap<Client, Current<ClientIdentity>>()
+type Pair = Pick<Certified, 'certificate' | 'key'>
 
-export function identityOf(client: Certified): Current<ClientIdentity> {
-  let identity = identities.get(client)
-  if (identity === undefined) identities.set(client, (identity = currentIdentity(client)))
+const identities = new WeakMap<Pair, Current<ClientIdentity>>()
+
+/** The same for each call with the same object. */
+export function identityOf(pair: Pair): Current<ClientIdentity> {
+  let identity = identities.get(pair)
+  if (identity === undefined) identities.set(pair, (identity = currentIdentity(pair)))
   return identity
 }
 
-function currentIdentity({ certificate, key }: Certified): Current<ClientIdentity> {
+function currentIdentity({ certificate, key }: Pair): Current<ClientIdentity> {
   const certificateNow = reread(certificate, (text) => text)
   const keyNow = reread(key, (text) => text)
   let known: ClientIdentity | undefined

@@ -1,12 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import type { Dispatcher } from 'undici'
+import { type Dispatcher, errors } from 'undici'
 import { GatewayError } from '../errors.ts'
+import type { Succession } from '../exchange/exchange.ts'
+import { responseHead } from './answer-head.ts'
 import { CallerGone, linger } from './caller.ts'
 import { restated } from './challenges.ts'
-import { responseHead } from './headers.ts'
+import type { Lane, Place } from './lanes.ts'
 import type { Upstream } from './pools.ts'
+import type { Unserved } from './retry.ts'
+import { tellSuccessor } from './successor.ts'
 import type { Upload } from './upload.ts'
 
 export type Outcome = 'answered' | 'token_rejected'
@@ -19,13 +23,20 @@ export interface AnswerOptions {
   readonly response: ServerResponse
   readonly id: string
   readonly upstream: Upstream
+  readonly lane: Lane
+  readonly place: Place
   /** Whether the request carries a token of ours, so that a challenge means it. */
   readonly withToken: boolean
   /** Where it is noted what the upstream asks the user for, beside another token. */
-  readonly passage: { challenge?: GatewayError | undefined }
+  readonly passage: {
+    challenge?: GatewayError | undefined
+    readonly succession?: Succession | undefined
+  }
   /** Whether it carries a proof, so that a nonce can be wanted in it. */
   readonly withProof: boolean
   readonly upload: Upload | null
+  /** Asks somebody else; false where nobody is asked. */
+  readonly again: (why: Unserved) => boolean
   readonly resolve: (outcome: Sent) => void
   readonly reject: (error: Error) => void
 }
@@ -48,29 +59,39 @@ export class Answer implements Dispatcher.DispatchHandler {
   /** Bytes that are to come; negative where that is not known. */
   #left = -1
   #drained = 0
+  /** Whether a byte of an answer came. */
+  #begun = false
+  /** When the first interim answer came. */
+  #interimAt: number | undefined
 
   constructor(options: AnswerOptions) {
     this.#options = options
     const { request, response } = options
-    const close = (): void => this.#callerClosed()
-    response.on('close', close)
+    response.on('close', this.#close)
     if (response.socket !== null) return
     // A pipelined request's response has no connection yet, and is not told when it goes. There may be many.
     const { socket } = request
-    socket.setMaxListeners(0).once('close', close)
-    response.once('close', () => socket.off('close', close))
+    socket.setMaxListeners(0).once('close', this.#close)
+    response.once('close', () => socket.off('close', this.#close))
   }
+
+  readonly #close = (): void => this.#callerClosed()
 
   onConnect(abort: (error?: Error) => void): void {
     if (this.#state === 'over') abort()
     else this.#abort = abort
   }
 
+  onResponseStarted(): void {
+    this.#begun = true
+  }
+
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // RFC 9110, section 15.2: interim answers may be dropped; ours come from Node.
-    if (status < 200) return true
-    const { request, response, id, withToken, withProof, upstream } = this.#options
-    const head = responseHead(status, rawHeaders, id)
+    if (status < 200) return this.#awaitMore()
+    if (this.#isPassedOver(status)) return true
+    const { request, response, id, withToken, withProof, upstream, lane, passage } = this.#options
+    const head = responseHead(status, rawHeaders, id, lane.rules)
     const { headers, contentLength } = head
     if (head.nonce !== undefined) upstream.dpopNonce = head.nonce
     const refusal = status === 401 || status === 403 ? this.#restate(rawHeaders) : undefined
@@ -83,6 +104,7 @@ export class Answer implements Dispatcher.DispatchHandler {
       this.#rejectToken(head.nonceWanted && withProof ? 'nonce_wanted' : 'token_rejected')
       return true
     }
+    if (passage.succession !== undefined) tellSuccessor(headers, passage.succession)
     writeHead(response, status, headers)
     this.#state = 'streaming'
     this.#resume = resume
@@ -126,8 +148,49 @@ export class Answer implements Dispatcher.DispatchHandler {
 
   onError(error: Error): void {
     if (this.#state !== 'waiting' && this.#state !== 'streaming') return
-    if (this.#state === 'streaming') cut(this.#options.response, this.#left)
-    this.#fail(failureOf(error))
+    const { response, upstream, lane, place } = this.#options
+    const failure = failureOf(error)
+    const isStale = this.#abort !== undefined && !this.#begun && upstream.ends.has(error)
+    if (failure instanceof GatewayError && !isStale) lane.balance.failed(place)
+    if (this.#state === 'streaming') cut(response, this.#left)
+    else if (failure instanceof GatewayError) {
+      const why = isStale ? 'stale' : this.#abort === undefined ? 'unsent' : undefined
+      if (why !== undefined && this.#giveUp(why)) return
+    }
+    this.#fail(failure)
+  }
+
+  /** undici takes each interim answer for a sign of life: they may come for ever. */
+  #awaitMore(): boolean {
+    const now = performance.now()
+    this.#interimAt ??= now
+    if (now - this.#interimAt > this.#options.lane.timeoutMs) {
+      this.#abort?.(new errors.HeadersTimeoutError())
+    }
+    return true
+  }
+
+  #isPassedOver(status: number): boolean {
+    const { lane, place } = this.#options
+    if (status !== 502 && status !== 503 && status !== 504) {
+      lane.balance.served(place)
+      return false
+    }
+    lane.balance.failed(place)
+    if (!this.#giveUp('unavailable')) return false
+    this.#drain()
+    return true
+  }
+
+  /** Another one has the request now. */
+  #giveUp(why: Unserved): boolean {
+    const { request, response, upload, again } = this.#options
+    if (!again(why)) return false
+    this.#state = 'over'
+    upload?.destroy()
+    response.off('close', this.#close)
+    request.socket.off('close', this.#close)
+    return true
   }
 
   /** What the upstream asks of the user; undefined where it is told later, or where it asks for nothing. */

@@ -1,6 +1,5 @@
 import { BlockList, isIP, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { GatewayError } from '../errors.ts'
 
 /** Who is at the other end of a caller's connection. */
 export interface Peer {
@@ -65,14 +64,9 @@ function blockList(ranges: readonly string[]): BlockList {
   return list
 }
 
-// RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
-const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
-
 /**
  * Adds X-Forwarded-For, -Proto and -Host, and Forwarded (RFC 7239): what a trusted peer told goes on, with the peer
- * itself added to the lists; from anyone else nothing was kept. `told` is by names in lower case.
- *
- * @throws {GatewayError} `invalid_request`: the Host is not a host (RFC 9112, section 3.2)
+ * itself added to the lists. `told` is by names in lower case; undefined where nothing of it counts.
  */
 export function forwarding(
   headers: string[],
@@ -81,9 +75,6 @@ export function forwarding(
   told: ReadonlyMap<string, string> | undefined,
 ): void {
   if (host !== peer.host || peer.element === '') {
-    if (host !== undefined && !HOST.test(host)) {
-      throw new GatewayError('invalid_request', 'the Host is not a host')
-    }
     peer.element = element(peer, host)
     peer.host = host
   }

@@ -1,39 +1,85 @@
-import type { Route } from '../config/config.ts'
+import type { ProxyConfig, Route, WeightedUpstream } from '../config/config.ts'
+import { type ClientIdentity, identityOf } from '../exchange/identity.ts'
 import type { IssuedToken } from '../exchange/issued.ts'
-import type { Pools, Upstream } from './pools.ts'
+import type { Current } from '../exchange/reread.ts'
+import type { Target } from '../route/target.ts'
+import { type Balance, createBalance } from './balance.ts'
+import type { Pools, PoolOptions, Upstream } from './pools.ts'
+import { RetryBudget } from './retry.ts'
+import { type Rules, rulesOf } from './rules.ts'
 
-/** What is the same for every request of a route, and for the certificate that its token is bound to. */
+/** What is the same for every request of a route. */
 export interface Lane {
-  readonly upstream: Upstream
-  readonly origin: string
-  /** The upstream's own path, without a trailing slash. */
-  readonly base: string
+  readonly balance: Balance<Place>
   readonly timeoutMs: number
-  readonly keepCookies: boolean
+  readonly retries: number
+  readonly budget: RetryBudget
+  /** Whether another upstream could do better than one that cannot for now. */
+  readonly hasOthers: boolean
+  readonly rules: Rules
+  /** How many characters of the path are taken off. */
+  readonly stripped: number
+  /** What upstreams are shown where the token is not bound to another one. */
+  readonly identity: Current<ClientIdentity> | undefined
 }
 
-export function createLanes(pools: Pools): (route: Route, token: IssuedToken) => Lane {
+/** One of a route's upstreams. */
+export interface Place {
+  readonly weight: number
+  readonly origin: string
+  /** What stands before the path: the upstream's own and the route's prefix, without a trailing slash. */
+  readonly base: string
+  readonly pool: PoolOptions
+  /** Its connections on which no certificate is shown. */
+  readonly upstream: Upstream
+}
+
+export function createLanes(pools: Pools): (route: Route) => Lane {
   const lanes = new WeakMap<Route, Lane>()
 
+  function placeOf({ url, weight }: WeightedUpstream, proxy: ProxyConfig): Place {
+    const { prefix, connectTimeoutMs, tls } = proxy
+    const socketPath = url.startsWith('unix:') ? url.slice('unix:'.length) : undefined
+    const { origin, pathname } = new URL(socketPath === undefined ? url : 'http://localhost')
+    const pool = { origin, socketPath, connectTimeoutMs, authorities: tls?.authorities }
+    const base = pathname.replace(/\/+$/, '') + prefix
+    return { weight, origin, base, pool, upstream: pools.of(pool) }
+  }
+
   function add(route: Route): Lane {
-    const { upstream, timeoutMs, cookies } = route.proxy
-    const { origin, pathname } = new URL(upstream)
+    const { proxy } = route
+    const { upstreams, timeoutMs, retries, strip, tls } = proxy
     const lane: Lane = {
-      upstream: pools.of(origin, timeoutMs),
-      origin,
-      base: pathname.replace(/\/+$/, ''),
-      timeoutMs,
-      keepCookies: cookies === 'keep',
+      balance: createBalance(upstreams.map((upstream) => placeOf(upstream, proxy))),
+      ...{ timeoutMs, retries, stripped: strip.length },
+      hasOthers: upstreams.length > 1,
+      budget: new RetryBudget(),
+      rules: rulesOf(route),
+      identity: tls?.identity && identityOf(tls.identity),
     }
     lanes.set(route, lane)
     return lane
   }
 
-  return (route, { identity }) => {
-    const lane = lanes.get(route) ?? add(route)
-    // RFC 8705, section 3: such a token is good where its own certificate is shown, and nowhere else.
-    return identity === undefined
-      ? lane
-      : { ...lane, upstream: pools.of(lane.origin, lane.timeoutMs, identity) }
-  }
+  return (route) => lanes.get(route) ?? add(route)
+}
+
+/** RFC 8705, section 3: a bound token is good where its own certificate is shown, and nowhere else. */
+export function connectionsTo(
+  place: Place,
+  { identity }: Lane,
+  token: IssuedToken,
+  pools: Pools,
+): Upstream {
+  const shown = token.identity ?? identity?.now()
+  return shown === undefined ? place.upstream : pools.of(place.pool, shown)
+}
+
+/**
+ * The path at the upstream. Canonical again: whole segments are taken off and put on, so that what is left begins with a
+ * slash, or is nothing.
+ */
+export function pathAt({ base }: Place, { stripped }: Lane, { path }: Target): string {
+  const rest = stripped === 0 ? path : path.slice(stripped)
+  return base === '' && rest === '' ? '/' : base + rest
 }

@@ -9,6 +9,8 @@ export interface Upstream {
    * that ends with its connection; whoever is told of an end in this moment knows better.
    */
   breaking: boolean
+  /** What ended connections that had answered before: whoever was waiting may ask on another one. */
+  readonly ends: WeakSet<Error>
   /** What it gave last to be named in the next proof (RFC 9449, section 8.2). */
   dpopNonce: string | undefined
 }
@@ -18,17 +20,24 @@ export interface ShownIdentity extends Identity {
   readonly thumbprint: string
 }
 
+export interface PoolOptions {
+  readonly origin: string
+  /** Of a unix socket, in place of the origin's host and port. */
+  readonly socketPath: string | undefined
+  readonly connectTimeoutMs: number
+  /** Certificates (PEM) that the upstream's is verified by. Undefined: the proxy's. */
+  readonly authorities: string | undefined
+}
+
 export interface Pools {
-  /**
-   * `timeoutMs` bounds the wait for a connection where it is shorter than two seconds. What one identity was shown on is
-   * never used for another, nor for none.
-   */
-  of(origin: string, timeoutMs: number, identity?: ShownIdentity): Upstream
+  /** What one identity was shown on is never used for another, nor for none; so is it with authorities. */
+  of(options: PoolOptions, identity?: ShownIdentity): Upstream
   /** Waits for the requests in flight. */
   close(): Promise<void>
 }
 
-const CONNECT_TIMEOUT_MS = 2_000
+/** After it a connection ends with its answer, and the next looks its host's address up: names move. */
+const LONGEST_USE_MS = 60_000
 
 export interface PoolsOptions {
   /** Certificates (PEM) that upstreams are trusted by, instead of those that Node brings. */
@@ -57,13 +66,16 @@ export function createPools({ authorities }: PoolsOptions = {}): Pools {
   }
 
   return {
-    of(origin, timeoutMs, identity) {
-      const connectTimeoutMs = Math.min(CONNECT_TIMEOUT_MS, timeoutMs)
-      const key = `${origin} ${connectTimeoutMs}`
+    of(options, identity) {
+      const { origin, socketPath, connectTimeoutMs, authorities: own } = options
+      const trusted = own ?? authorities
+      const key = [origin, socketPath, connectTimeoutMs, trusted].join(' ')
       const make = (): Upstream =>
         createUpstream(origin, {
           timeout: connectTimeoutMs,
-          ...(authorities !== undefined && { ca: authorities }),
+          minVersion: 'TLSv1.2',
+          ...(socketPath !== undefined && { socketPath }),
+          ...(trusted !== undefined && { ca: trusted }),
           ...(identity && { cert: identity.certificate, key: identity.key }),
         })
       if (identity !== undefined) return showing(key, identity, make)
@@ -93,11 +105,13 @@ function createUpstream(origin: string, options: buildConnector.BuildOptions): U
   const connect = buildConnector({ ...options, allowH2: false })
   const upstream: Upstream = {
     breaking: false,
+    ends: new WeakSet(),
     dpopNonce: undefined,
     pool: new Pool(origin, {
       pipelining: 1,
       // A request that waits for a free connection has no timeout in undici, so nothing may ever wait for one.
       connections: null,
+      clientTtl: LONGEST_USE_MS,
       connect(options, callback) {
         connect(options, (...[error, socket]) => {
           if (error !== null) {
@@ -105,7 +119,11 @@ function createUpstream(origin: string, options: buildConnector.BuildOptions): U
             return
           }
           // undici adds its own listeners in the callback: these two stand around them.
-          socket.on('error', () => (upstream.breaking = true))
+          const atFirst = socket.bytesRead
+          socket.on('error', (error) => {
+            upstream.breaking = true
+            if (socket.bytesRead > atFirst) upstream.ends.add(error)
+          })
           callback(null, socket)
           socket.on('error', () => (upstream.breaking = false))
         })

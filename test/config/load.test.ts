@@ -136,8 +136,10 @@ test('a file becomes the configuration, with every default', async (t) => {
           bound: undefined,
         },
         proxy: {
-          upstream: 'http://127.0.0.1:9001',
+          upstreams: [{ url: 'http://127.0.0.1:9001', weight: 1 }],
+          ...{ strip: '', prefix: '', retries: 1, tls: undefined },
           timeoutMs: 30_000,
+          connectTimeoutMs: 2_000,
           cookies: 'strip',
           headers: undefined,
         },

@@ -60,7 +60,7 @@ const OVERRIDES: readonly (readonly [string, string, Look, unknown])[] = [
   [
     'ROUTES__0__PROXY__UPSTREAM',
     'http://a.example',
-    ({ routes }) => routes.map(({ proxy }) => proxy.upstream),
+    ({ routes }) => routes.map(({ proxy }) => proxy.upstreams[0]?.url),
     ['http://a.example', 'http://127.0.0.1:9002'],
   ],
   ['ROUTES__1__MATCH__METHODS__0', 'PUT', ({ routes }) => routes[1]?.match.methods, ['PUT']],
@@ -228,7 +228,7 @@ test('flags come before variables, these before .env, that before the file', asy
 test('a flag can reach into a list, has a type, and is named in faults', () => {
   const overrides = { 'routes[1].proxy.upstream': 'http://a.example', 'cache.maxEntries': '3' }
   const { routes, cache } = readConfig(valid(), { environment: {}, overrides })
-  assert.equal(routes[1]?.proxy.upstream, 'http://a.example')
+  assert.equal(routes[1]?.proxy.upstreams[0]?.url, 'http://a.example')
   assert.equal(cache.maxEntries, 3)
   assert.throws(
     () => readConfig(valid(), { environment: {}, overrides: { 'server.listen': 'x' } }),

@@ -87,6 +87,7 @@ test('secrets are marked, so that no editor shows them', () => {
       '.apis.client.privateKey',
       '.apis.client.key',
       '.apis.client.dpopKey',
+      '.routes.proxy.tls.key',
     ],
   )
 })

@@ -358,7 +358,7 @@ const REFUSALS: readonly Refusal[] = [
     good: ['https://a?b'],
   }),
   ...values('routes[0].exchange.grant', /must be one of `token-exchange`, /, {
-    bad: ['refresh-token', 'token_exchange'],
+    bad: ['refresh_token', 'token_exchange'],
     good: ['token-exchange', 'client-credentials'],
   }),
   ...values('routes[0].exchange.grant', /profile `auth0` takes one of `token-exchange`, /, {
@@ -501,7 +501,7 @@ for (const [path, key, meant] of [
   ['apis.storefront.client', 'client_id', undefined],
   ['routes[0]', 'exchnage', 'exchange'],
   ['routes[0].exchange', 'audiance', 'audience'],
-  ['routes[0].proxy', 'upstreams', 'upstream'],
+  ['routes[0].proxy', 'upstreamz', 'upstream'],
   ['routes[0].proxy', 'websocket', undefined],
   ['cache', 'redis', undefined],
 ] as const) {

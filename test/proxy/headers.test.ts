@@ -96,6 +96,9 @@ const OWNED = [
   'X-Real-IP',
   'X-Behalf-Subject',
   'X-Request-Id',
+  'X-HTTP-Method-Override',
+  'X-HTTP-Method',
+  'X-Method-Override',
 ]
 
 for (const name of OWNED) {
@@ -112,7 +115,7 @@ for (const name of OWNED) {
     const lines = spellings.flatMap((spelling) => [`${spelling}: spoofed`, `${spelling}: twice`])
     assert.deepEqual(await received(t, [`Connection: ${name}`, ...lines]), OWN)
     // The twin differs in the name alone.
-    const twin = `${name}-X`.replace(/^X-(?:Forwarded|Behalf)/i, 'Z-$&')
+    const twin = `${name}-X`.replace(/^(?:X-(?:Forwarded|Behalf|HTTP)|Client-Cert)/i, 'Z-$&')
     assert.deepEqual(await received(t, [`${twin}: harmless`]), {
       ...OWN,
       [twin.toLowerCase()]: ['harmless'],

@@ -14,7 +14,14 @@ import type { Scope } from '../system.ts'
 export function route(upstream: string, proxy: Partial<Route['proxy']> = {}): Route {
   return {
     name: 'test',
-    proxy: { upstream, timeoutMs: 30_000, cookies: 'strip', ...proxy },
+    proxy: {
+      upstreams: [{ url: upstream, weight: 1 }],
+      ...{ strip: '', prefix: '', retries: 1, tls: undefined, headers: undefined },
+      timeoutMs: 30_000,
+      connectTimeoutMs: 2_000,
+      cookies: 'strip',
+      ...proxy,
+    } satisfies Route['proxy'],
   } as Route
 }
 
@@ -25,6 +32,8 @@ export function token(value = 'issued', scheme: 'Bearer' | 'none' = 'Bearer'): I
 export interface StartOptions extends ProxyOptions {
   readonly token?: IssuedToken
   readonly proxy?: Partial<Route['proxy']>
+  /** Of the subject token. */
+  readonly claims?: Readonly<Record<string, unknown>>
 }
 
 export interface Started {
@@ -56,7 +65,9 @@ export async function startProxy(
   ): Promise<void> => {
     try {
       const target = canonicalTarget(request.url ?? '', request.headers)
-      const outcome = await proxy({ request, response, target, id: 'id-1' }, to, issued)
+      const subject = options.claims && { claims: options.claims }
+      const passage = { request, response, target, id: 'id-1', subject }
+      const outcome = await proxy(passage, to, issued)
       outcomes.push(outcome)
       if (outcome === 'token_rejected') {
         respond(response, new GatewayError('upstream_rejected_token', 'refused'))

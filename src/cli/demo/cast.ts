@@ -83,7 +83,8 @@ interface Ports {
 }
 
 function portsOf({ issuers, routes, server, admin }: Config): Ports {
-  const upstream = (route: string): string => named(routes, route).proxy.upstream
+  const upstream = (route: string): string =>
+    named(routes, route).proxy.upstreams.map(({ url }) => url)[0]!
   return {
     tenant: portOf(String(named(issuers, 'tenant').identifiers[0])),
     orders: portOf(upstream('orders')),
@@ -112,10 +113,9 @@ function originAt(port: number): string {
 
 /** Where the routes' services are instead. */
 function upstreams({ routes }: Config, origins: ReadonlyMap<string, string>): Overrides {
-  const moved = routes.map(({ proxy: { upstream } }, index) => [
-    `routes[${index}].proxy.upstream`,
-    origins.get(upstream) ?? upstream,
-  ])
+  const moved = routes.flatMap(({ proxy }, index) =>
+    proxy.upstreams.map(({ url }) => [`routes[${index}].proxy.upstream`, origins.get(url) ?? url]),
+  )
   return Object.fromEntries(moved) as Overrides
 }
 

@@ -1,0 +1,79 @@
+/* The names of headers that are not a route's to change. In lower case. */
+
+/** RFC 9110, section 7.6.1, and RFC 9113, section 8.2.2: they end at each connection. */
+export const HOP_BY_HOP: readonly string[] = [
+  'proxy-connection',
+  'keep-alive',
+  'te',
+  'trailer',
+  'upgrade',
+  'http2-settings',
+  'proxy-authorization',
+  'proxy-authenticate',
+]
+
+/** How long a body is, where it goes and what the connection does meanwhile. */
+export const FRAMING: readonly string[] = [
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'expect',
+  'host',
+]
+
+/** Names that are ours to say. What the caller put there must never pass for the gateway's word. */
+export const OWNED: readonly string[] = [
+  'authorization',
+  'dpop',
+  'client-cert',
+  'x-real-ip',
+  'x-request-id',
+  // Some servers serve these in place of the target that was matched.
+  'x-original-url',
+  'x-rewrite-url',
+  // And these in place of the method.
+  'x-http-method-override',
+  'x-http-method',
+  'x-method-override',
+]
+
+export const OWNED_PREFIXES: readonly string[] = ['x-forwarded-', 'x-behalf-', 'client-cert-']
+
+/**
+ * CGI and its heirs turn whatever is not a letter or a digit into one character, so that `X_Real_IP` or
+ * `Transfer.Encoding` arrives as the header that it resembles. One spelling for all of those.
+ */
+export function plainName(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
+}
+
+export function isOwned(plain: string): boolean {
+  return OWNED.includes(plain) || OWNED_PREFIXES.some((prefix) => plain.startsWith(prefix))
+}
+
+const OF_THE_CONNECTION: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...FRAMING])
+const OF_THE_REQUEST: ReadonlySet<string> = new Set(['forwarded', 'via'])
+const OF_THE_ANSWER: ReadonlySet<string> = new Set([
+  'x-request-id',
+  'dpop-nonce',
+  'www-authenticate',
+])
+
+/** Why a route must leave a header of the forwarded request alone; undefined where it need not. */
+export function requestHeaderProblem(name: string): string | undefined {
+  const plain = plainName(name)
+  if (OF_THE_CONNECTION.has(plain)) return 'belongs to the connection: it cannot be changed'
+  if (plain === 'cookie') return 'is what `proxy.cookies` decides about'
+  return isOwned(plain) || OF_THE_REQUEST.has(plain)
+    ? 'is for Behalf itself to say: it cannot be changed'
+    : undefined
+}
+
+/** Why a route must leave a header of the answer alone; undefined where it need not. */
+export function responseHeaderProblem(name: string): string | undefined {
+  const plain = plainName(name)
+  if (OF_THE_CONNECTION.has(plain)) return 'belongs to the connection: it cannot be changed'
+  return OF_THE_ANSWER.has(plain) || plain.startsWith('x-behalf-')
+    ? 'is for Behalf itself to say: it cannot be changed'
+    : undefined
+}

@@ -1,0 +1,82 @@
+import { CHALLENGE, CONNECTION, CONTENT_LENGTH, NONCE, PASS, TRANSFER_ENCODING } from './fates.ts'
+import { listed, removeListed } from './listed.ts'
+import type { Rules } from './rules.ts'
+
+/** The head of an upstream's answer. */
+export interface ResponseHead {
+  readonly headers: string[]
+  /** In bytes; -1 where the answer does not tell. */
+  readonly contentLength: number
+  /** Whether it asks for a better token of ours (RFC 6750, section 3; RFC 9449, section 7.1). */
+  readonly challenged: boolean
+  /** Whether it asks for nothing but a proof with its nonce (RFC 9449, section 9). */
+  readonly nonceWanted: boolean
+  /** What it gives for the next proof. */
+  readonly nonce: string | undefined
+}
+
+/**
+ * The headers to answer with: what concerns the connection to the upstream is left out, its own Connection honoured
+ * first, and what the route sets is added last. Node frames the answer: by its Content-Length, else as the caller's version
+ * of HTTP allows.
+ *
+ * @throws {Error} a transfer coding that undici has not taken off
+ */
+export function responseHead(
+  status: number,
+  rawHeaders: readonly Buffer[],
+  id: string,
+  { fateOfResponse, answer }: Rules,
+): ResponseHead {
+  const headers: string[] = []
+  let contentLength = -1
+  let challenged = false
+  let nonceWanted = false
+  let nonce: string | undefined
+  let names: Set<string> | undefined
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!.toString('latin1')
+    const value = rawHeaders[index + 1]!.toString('latin1')
+    const fate = fateOfResponse(name)
+    if (fate === PASS) headers.push(name, value)
+    else if (fate === CONNECTION) names = listed(value, names)
+    else if (fate === CONTENT_LENGTH) contentLength = Number(value)
+    else if (fate === CHALLENGE) {
+      challenged ||= asksForToken(value)
+      nonceWanted ||= asksForNonce(value)
+      headers.push(name, value)
+    } else if (fate === NONCE) {
+      if (NONCE_VALUE.test(value)) nonce = value
+    } else if (fate === TRANSFER_ENCODING && value.toLowerCase() !== 'chunked') {
+      throw new Error('the upstream answered with an unknown transfer coding')
+    }
+  }
+  if (names !== undefined) removeListed(headers, names)
+  headers.push(...answer)
+  // RFC 9110, section 8.6: a 204 has none.
+  if (contentLength >= 0 && status !== 204) headers.push('Content-Length', String(contentLength))
+  headers.push('X-Request-Id', id)
+  nonceWanted &&= nonce !== undefined
+  return { headers, contentLength, challenged, nonceWanted, nonce }
+}
+
+/** RFC 9449, section 8.1. Longer ones are nobody's nonce, and would be a part of every request. */
+const NONCE_VALUE = /^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/
+
+// RFC 9110, section 11.6.1: a list of challenges, in which parameters stand after commas too.
+const TOKEN_SCHEME = /(?:^|,)[ \t]*(?:bearer|dpop)(?=[ \t]*(?:,|$)|[ \t]+[^ \t=,])/i
+
+// A string that nothing ends goes on to the end: looked for from each of its quotes, that end would cost the square.
+const QUOTED = /"(?:[^"\\]|\\.)*(?:"|\\?$)/g
+
+function asksForToken(challenges: string): boolean {
+  return TOKEN_SCHEME.test(challenges.replace(QUOTED, '""'))
+}
+
+// Quoted or not (RFC 9110, section 11.2). No other scheme has an error of that name.
+const WANTS_NONCE =
+  /(?:^|[ \t,])error[ \t]*=[ \t]*(?:"use_dpop_nonce"|use_dpop_nonce)[ \t]*(?:,|$)/i
+
+function asksForNonce(challenges: string): boolean {
+  return WANTS_NONCE.test(challenges)
+}

@@ -1,0 +1,79 @@
+import type { Dispatcher } from 'undici'
+import type { IssuedToken } from '../exchange/issued.ts'
+import { Answer, type Sent } from './answer.ts'
+import type { PeerOf } from './forwarded.ts'
+import { requestHead } from './headers.ts'
+import { connectionsTo, type Lane, pathAt, type Place } from './lanes.ts'
+import type { Passage } from './passage.ts'
+import type { Pools } from './pools.ts'
+import type { Received } from './received.ts'
+import { isRepeatable, type Unserved } from './retry.ts'
+import { removeOwned } from './successor.ts'
+import { Upload } from './upload.ts'
+
+/** One request until it has been answered, over all attempts. */
+export interface Sending {
+  readonly passage: Passage
+  readonly head: Received
+  readonly token: IssuedToken
+  readonly lane: Lane
+  readonly resolve: (outcome: Sent) => void
+  readonly reject: (error: Error) => void
+}
+
+export interface AttemptOptions {
+  readonly pools: Pools
+  readonly peerOf: PeerOf
+  /** Headers that callers bring for the gateway alone, in lower case. */
+  readonly ownedHeaders: ReadonlySet<string> | undefined
+}
+
+/** Sends a request to one of the route's upstreams, and to another while it is not answered and `left` are left. */
+export type Attempt = (sending: Sending, place: Place, left: number) => void
+
+const NO_CLAIMS = {}
+
+export function createAttempt({ pools, peerOf, ownedHeaders }: AttemptOptions): Attempt {
+  return function attempt(sending, place, left) {
+    const { passage, head, token, lane, resolve, reject } = sending
+    const { request, response, target, id, subject } = passage
+    const { method = '' } = request
+    const upstream = connectionsTo(place, lane, token, pools)
+    const path = pathAt(place, lane, target)
+    const withToken = token.scheme !== 'none'
+    const headers = requestHead(request, head, {
+      peer: peerOf(request.socket),
+      authorization: withToken ? `${token.scheme} ${token.value}` : undefined,
+      proof: token.prove?.(method, place.origin + path, upstream.dpopNonce),
+      id,
+      set: lane.rules.set,
+      claims: subject?.claims ?? NO_CLAIMS,
+    })
+    if (ownedHeaders !== undefined) removeOwned(headers, ownedHeaders)
+    if (head.hasBody && request.readableDidRead) {
+      throw new Error('the request body was read before it could be forwarded')
+    }
+    const upload = head.hasBody ? new Upload(request, response, head.awaitsContinue) : null
+    const again = (why: Unserved): boolean => {
+      const mayHelp = why !== 'unavailable' || lane.hasOthers
+      if (left === 0 || !mayHelp || !isRepeatable(method, head, why)) return false
+      if (!lane.budget.spend()) return false
+      attempt(sending, lane.balance.next(place), left - 1)
+      return true
+    }
+    upstream.pool.dispatch(
+      {
+        path: path + target.query,
+        method: method as Dispatcher.HttpMethod,
+        headers,
+        body: upload,
+        headersTimeout: lane.timeoutMs,
+        bodyTimeout: lane.timeoutMs,
+      },
+      new Answer({
+        ...{ request, response, id, upstream, lane, place, withToken, passage },
+        ...{ upload, again, resolve, reject, withProof: token.prove !== undefined },
+      }),
+    )
+  }
+}

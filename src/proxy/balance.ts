@@ -1,0 +1,82 @@
+/** Whom requests go to, and what became of them. */
+export interface Balance<Place> {
+  /** The next one; another than `instead` where there is one. */
+  next(instead?: Place): Place
+  /** It could not be reached, or did not answer. */
+  failed(place: Place): void
+  served(place: Place): void
+}
+
+/** Failures in a row until it gets no more requests. */
+const FAILURES = 3
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 60_000
+
+interface Seat<Place> {
+  readonly place: Place
+  readonly weight: number
+  /** What it is owed: whoever is owed most is next, and pays the weights of all. */
+  owed: number
+  failures: number
+  pauses: number
+  /** In epoch milliseconds; 0 while it takes part. */
+  pausedUntil: number
+}
+
+/**
+ * In turns, by weight, evenly mixed. Who fails three times in a row pauses, and after it must serve at once or pause twice as
+ * long. When all of them pause, all take part: nobody knows whether they still fail. Alone there is nothing to choose.
+ */
+export function createBalance<Place extends { readonly weight: number }>(
+  places: readonly Place[],
+): Balance<Place> {
+  const [only] = places
+  if (only === undefined) throw new TypeError('there must be an upstream')
+  if (places.length === 1) {
+    const nothing = (): void => undefined
+    return { next: () => only, failed: nothing, served: nothing }
+  }
+  const seats = places.map((place): Seat<Place> => {
+    return { place, weight: place.weight, owed: 0, failures: 0, pauses: 0, pausedUntil: 0 }
+  })
+  const seatOf = new Map(seats.map((seat) => [seat.place, seat]))
+
+  return {
+    next(instead) {
+      const now = Date.now()
+      const willing = seats.filter((seat) => seat.pausedUntil <= now)
+      const choice = willing.length > 0 ? willing : seats
+      const others = choice.filter((seat) => seat.place !== instead)
+      return turn(others.length > 0 ? others : choice).place
+    },
+    failed(place) {
+      const seat = seatOf.get(place)!
+      if (++seat.failures < FAILURES) return
+      const now = Date.now()
+      // What was under way when it began to pause fails, too, and says nothing new.
+      if (seat.pausedUntil > now) return
+      const pause = Math.min(FIRST_PAUSE_MS * 2 ** seat.pauses++, LONGEST_PAUSE_MS)
+      // Replicas that saw the same failure do not come back as one.
+      seat.pausedUntil = now + pause * (0.9 + Math.random() * 0.2)
+    },
+    served(place) {
+      const seat = seatOf.get(place)!
+      if (seat.failures === 0) return
+      seat.failures = 0
+      seat.pauses = 0
+      seat.pausedUntil = 0
+    },
+  }
+}
+
+function turn<Place>(seats: readonly Seat<Place>[]): Seat<Place> {
+  let next = seats[0]!
+  let weights = 0
+  for (const seat of seats) {
+    seat.owed += seat.weight
+    weights += seat.weight
+    if (seat.owed > next.owed) next = seat
+  }
+  next.owed -= weights
+  return next
+}

@@ -1,0 +1,96 @@
+import { FRAMING, HOP_BY_HOP, isOwned, OWNED, plainName } from '../config/header-names.ts'
+
+/** What becomes of a header. Numbers, because every header of every request is looked up. */
+export const PASS = 0
+export const DROP = 1
+export const CONNECTION = 2
+export const CONTENT_LENGTH = 3
+export const TRANSFER_ENCODING = 4
+export const EXPECT = 5
+export const HOST = 6
+export const COOKIE = 7
+export const FORWARDING = 8
+export const CHALLENGE = 9
+export const NONCE = 10
+export type Fate =
+  | typeof PASS
+  | typeof DROP
+  | typeof CONNECTION
+  | typeof CONTENT_LENGTH
+  | typeof TRANSFER_ENCODING
+  | typeof EXPECT
+  | typeof HOST
+  | typeof COOKIE
+  | typeof FORWARDING
+  | typeof CHALLENGE
+  | typeof NONCE
+
+export type Judge = (name: string) => Fate
+
+const REQUEST_FATES = new Map<string, Fate>([
+  ...[...HOP_BY_HOP, ...OWNED].map((name) => [name, DROP] as const),
+  ['connection', CONNECTION],
+  ['content-length', CONTENT_LENGTH],
+  ['transfer-encoding', TRANSFER_ENCODING],
+  ['expect', EXPECT],
+  ['host', HOST],
+  ['cookie', COOKIE],
+  ['forwarded', FORWARDING],
+])
+
+function requestFate(name: string): Fate {
+  const lower = name.toLowerCase()
+  const fate = REQUEST_FATES.get(lower)
+  if (fate !== undefined) return fate
+  if (lower.startsWith('x-forwarded-') && lower !== 'x-forwarded-client-cert') return FORWARDING
+  const plain = plainName(lower)
+  return isOwned(plain) || REQUEST_FATES.has(plain) ? DROP : PASS
+}
+
+const RESPONSE_FATES = new Map<string, Fate>([
+  ...[...HOP_BY_HOP, ...FRAMING].map((name) => [name, DROP] as const),
+  ['connection', CONNECTION],
+  ['content-length', CONTENT_LENGTH],
+  ['transfer-encoding', TRANSFER_ENCODING],
+  ['www-authenticate', CHALLENGE],
+  // For the proofs of ours: a caller's own never gets to this upstream.
+  ['dpop-nonce', NONCE],
+  ['x-request-id', DROP],
+])
+
+function responseFate(name: string): Fate {
+  const lower = name.toLowerCase()
+  return RESPONSE_FATES.get(lower) ?? (lower.startsWith('x-behalf-') ? DROP : PASS)
+}
+
+const MAX_REMEMBERED_NAMES = 1_024
+const MAX_REMEMBERED_LENGTH = 40
+
+/** Remembers the judgement by the spelling that was sent. Bounded: who fills it with junk gains a slower look-up. */
+function remembered(judge: Judge): Judge {
+  const known = new Map<string, Fate>()
+  return (name) => {
+    const fate = known.get(name)
+    if (fate !== undefined) return fate
+    const judged = judge(name)
+    if (known.size < MAX_REMEMBERED_NAMES && name.length <= MAX_REMEMBERED_LENGTH) {
+      known.set(name, judged)
+    }
+    return judged
+  }
+}
+
+export const fateOfRequest = remembered(requestFate)
+export const fateOfResponse = remembered(responseFate)
+
+/** Drops a caller's headers of these names, too, and whatever a server could take for them. */
+export function droppingRequest(names: readonly string[]): Judge {
+  const dropped = new Set(names.map(plainName))
+  return remembered((name) => (dropped.has(plainName(name)) ? DROP : requestFate(name)))
+}
+
+/** Drops an upstream's headers of these names, too. */
+export function droppingResponse(names: readonly string[]): Judge {
+  const dropped = new Set(names.map(plainName))
+  return remembered((name) => (dropped.has(plainName(name)) ? DROP : responseFate(name)))
+}

@@ -1,0 +1,139 @@
+import type { IncomingMessage } from 'node:http'
+import type { Route } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import {
+  CONNECTION,
+  CONTENT_LENGTH,
+  COOKIE,
+  EXPECT,
+  FORWARDING,
+  HOST,
+  PASS,
+  TRANSFER_ENCODING,
+} from './fates.ts'
+import { listed, removeListed } from './listed.ts'
+import { rulesOf } from './rules.ts'
+
+/** What is left of a caller's head: what goes on as it is, and what the rest said. */
+export interface Received {
+  /** Names and values in turn. */
+  readonly headers: readonly string[]
+  readonly host: string | undefined
+  /** What it says about those before it, by names in lower case. Counts only where the peer is trusted. */
+  readonly told: ReadonlyMap<string, string> | undefined
+  /** Of a body that follows, where it is known before its end. */
+  readonly contentLength: string | undefined
+  readonly hasBody: boolean
+  /** Whether the caller waits for 100 before it sends the body (RFC 9110, section 10.1.1). */
+  readonly awaitsContinue: boolean
+}
+
+/**
+ * Node leaves out what stands beyond some thousand lines, here and as an upstream, and says nothing. There it would be ours,
+ * which come last.
+ */
+const MAX_HEADERS = 100
+
+/**
+ * Reads the raw lines: what Node parses out of them hides duplicates. The caller's Connection is honoured before anything
+ * of ours is added, so that it cannot take ours away. Pure, so that nothing is spent on a request that cannot be forwarded.
+ * Does NOT look at the caller's credentials beyond leaving them out.
+ *
+ * @throws {GatewayError} `invalid_request` where the framing or the Host could be read in two ways (RFC 9112, sections
+ *   3.2, 6.1 and 6.3), `headers_too_large` for more than 100 lines, `expectation_failed`
+ */
+export function received(request: IncomingMessage, route: Route): Received {
+  const { rawHeaders } = request
+  if (rawHeaders.length > 2 * MAX_HEADERS) {
+    throw new GatewayError('headers_too_large', `there are more than ${MAX_HEADERS} header lines`)
+  }
+  const { fateOfRequest } = rulesOf(route)
+  const keepsCookies = route.proxy.cookies === 'keep'
+  const headers: string[] = []
+  let host: string | undefined
+  let contentLength: string | undefined
+  let transferEncoding: string | undefined
+  let expect: string | undefined
+  let names: Set<string> | undefined
+  let told: Map<string, string> | undefined
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!
+    const value = rawHeaders[index + 1]!
+    const fate = fateOfRequest(name)
+    if (fate === PASS) headers.push(name, value)
+    else if (fate === HOST) host = once('Host', host, value)
+    else if (fate === CONNECTION) names = listed(value, names)
+    else if (fate === CONTENT_LENGTH) contentLength = once('Content-Length', contentLength, value)
+    else if (fate === TRANSFER_ENCODING) {
+      transferEncoding = once('Transfer-Encoding', transferEncoding, value)
+    } else if (fate === EXPECT) expect = once('Expect', expect, value)
+    else if (fate === COOKIE) {
+      if (keepsCookies) headers.push(name, value)
+    } else if (fate === FORWARDING) told = tell(name.toLowerCase(), value, told)
+  }
+  if (names !== undefined) removeListed(headers, names)
+  if (host !== undefined && !isHost(host)) {
+    throw new GatewayError('invalid_request', 'the Host is not a host')
+  }
+  return { headers, host, told, ...framingOf(request, contentLength, transferEncoding, expect) }
+}
+
+function once(name: string, before: string | undefined, value: string): string {
+  if (before !== undefined) throw new GatewayError('invalid_request', `there is a second ${name}`)
+  return value
+}
+
+function tell(name: string, value: string, told = new Map<string, string>()): Map<string, string> {
+  const before = told.get(name)
+  return told.set(name, before === undefined ? value : `${before}, ${value}`)
+}
+
+// RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
+const HOST_FORM = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
+
+// Callers rarely use more than one name.
+let lastHost = ''
+
+function isHost(host: string): boolean {
+  if (host === lastHost) return true
+  if (!HOST_FORM.test(host)) return false
+  lastHost = host
+  return true
+}
+
+type Framing = Pick<Received, 'contentLength' | 'hasBody' | 'awaitsContinue'>
+
+/** How long the body is, for every method: Node frames only the methods that usually have one. */
+function framingOf(
+  { httpVersionMinor }: IncomingMessage,
+  contentLength: string | undefined,
+  transferEncoding: string | undefined,
+  expect: string | undefined,
+): Framing {
+  const http10 = httpVersionMinor === 0
+  if (transferEncoding !== undefined) {
+    const fault =
+      contentLength !== undefined
+        ? 'the request has both Content-Length and Transfer-Encoding'
+        : http10
+          ? 'HTTP/1.0 has no Transfer-Encoding'
+          : transferEncoding.toLowerCase() !== 'chunked'
+            ? 'the only transfer coding supported is chunked'
+            : undefined
+    if (fault !== undefined) throw new GatewayError('invalid_request', fault)
+  } else if (contentLength !== undefined && !/^\d{1,15}$/.test(contentLength)) {
+    throw new GatewayError('invalid_request', 'the Content-Length is not a length')
+  }
+  const sized = contentLength !== undefined && Number(contentLength) > 0
+  const hasBody = sized || transferEncoding !== undefined
+  // RFC 9110, section 10.1.1: an expectation in an HTTP/1.0 request is ignored.
+  const expects = expect !== undefined && !http10
+  if (expects && expect.toLowerCase() !== '100-continue') {
+    throw new GatewayError('expectation_failed', 'the only expectation supported is 100-continue')
+  }
+  return {
+    contentLength: sized ? contentLength : undefined,
+    hasBody,
+    awaitsContinue: expects && hasBody,
+  }
+}
