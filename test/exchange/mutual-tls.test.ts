@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -8,7 +9,7 @@ import test, { type TestContext } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { createExchange, type Exchange } from '../../src/exchange/exchange.ts'
 import type { Client } from '../../src/config/config.ts'
-import { createOutbound } from '../../src/outbound.ts'
+import { createOutbound, type Outbound } from '../../src/outbound.ts'
 import { createAuthority, NO_OPENSSL, type Authority } from '../certificates.ts'
 import { api, ask, IDENTIFIER, permit, unsignedJwt } from '../support.ts'
 
@@ -157,5 +158,31 @@ test(
       code: 'exchange_misconfigured',
     })
     assert.equal(presented, 0)
+  },
+)
+
+test(
+  'closing an exchange closes what showed certificates, and nothing that it was given',
+  { skip: NO_OPENSSL },
+  async () => {
+    const closed: string[] = []
+    const named = (name: string): Outbound => ({
+      fetch: () => Promise.reject(new Error('nobody is there')),
+      close: async () => void closed.push(name),
+    })
+    const authority = createAuthority()
+    const exchange = createExchange({
+      tokenEndpointOf: async () => 'https://127.0.0.1:9/token',
+      outbound: named('given'),
+      presenting: ({ certificate }) => named(new X509Certificate(certificate).subject),
+    })
+    for (const name of ['one', 'two']) {
+      const own = api({ name, client: pemOf(authority.issue(name)) })
+      const asked = async (): Promise<unknown> => exchange(permit({ subject: { api: own } }), ask())
+      await assert.rejects(asked(), { code: 'exchange_unavailable' })
+    }
+    assert.deepEqual(closed, [])
+    await exchange.close()
+    assert.deepEqual(closed.toSorted(), ['CN=one', 'CN=two'])
   },
 )
