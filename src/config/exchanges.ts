@@ -80,7 +80,6 @@ function refuseUseless({ grant, at, faults }: Judge, raw: Readonly<Record<string
     if (key === 'delegation') return grant !== 'token-exchange'
     if (key === 'renew') return !RENEWED.includes(grant)
     if (OF_REDEEMING.includes(key)) return grant !== 'refresh-token'
-    if (key === 'bound' && grant === 'refresh-token') return true
     return grant === 'passthrough' ? key !== 'expectAudience' : grant === 'none'
   }
   for (const key of Object.keys(raw).filter(useless)) {

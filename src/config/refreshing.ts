@@ -56,9 +56,6 @@ function clientOf(
     faults.add(at, 'is of one issuer: the route takes tokens of several')
     return undefined
   }
-  if (input.dpopKey !== undefined) {
-    faults.add([...at, 'dpopKey'], 'is of no use with `grant: refresh-token`')
-  }
   return issuer && resolveClient(input, { issuer, at, faults, folder })
 }
 
