@@ -25,7 +25,7 @@ export function resolveAuthorize(
   const { apis, grant, at, faults } = context
   refuseUndecided(input, context)
   refuseUseless(input, context)
-  const claims = input.claims.map((claim, index) => conditionOf(claim, [...at, 'claims', index]))
+  refuseAmbiguous(input, context)
   // What the issuer would refuse is refused before it is asked. Other grants show it no subject.
   const manners = isOnBehalf(grant) ? apis.map(({ issuer: { profile } }) => MANNERS[profile]) : []
   const usersAlone = manners.some(({ subjects }) => subjects === 'users')
@@ -44,7 +44,7 @@ export function resolveAuthorize(
         },
         clients: asked.clients,
         organizations: asked.organizations,
-        claims: claims.filter((claim) => claim !== undefined),
+        claims: input.claims.map(conditionOf),
         authorizationDetails: asked.authorizationDetails,
         actors: {
           allow: actors?.allow,
@@ -55,25 +55,32 @@ export function resolveAuthorize(
         acrValues: asked.acrValues,
         maxAgeMs: maxAge,
       }
-
-  function conditionOf(written: ClaimInput, path: Path): ClaimCondition | undefined {
-    const [test, another] = TESTS.filter((name) => written[name] !== undefined)
-    if (test === undefined) {
-      faults.add(path, 'needs one of `equals`, `oneOf`, `contains` and `exists`')
-    } else if (another !== undefined) {
-      faults.add([...path, another], `stands beside \`${test}\`: write two entries`)
-    }
-    const claim = many(written.claim)
-    if (written.exists !== undefined) return { claim, test: 'exists', exists: written.exists }
-    const contains: readonly Comparand[] = many(written.contains)
-    if (contains.length > 0) return { claim, test: 'contains', values: contains }
-    return { claim, test: 'oneOf', values: [...many(written.equals), ...many(written.oneOf)] }
-  }
 }
 
 type ClaimInput = AuthorizeInput['claims'][number]
 
 const TESTS = ['equals', 'oneOf', 'contains', 'exists'] as const
+
+/** Two tests in one entry could be meant as both of them, or as either. */
+function refuseAmbiguous({ claims }: AuthorizeInput, { at, faults }: AuthorizeContext): void {
+  for (const [index, claim] of claims.entries()) {
+    const path = [...at, 'claims', index]
+    const [test, another] = TESTS.filter((name) => claim[name] !== undefined)
+    if (test === undefined) {
+      faults.add(path, 'needs one of `equals`, `oneOf`, `contains` and `exists`')
+    } else if (another !== undefined) {
+      faults.add([...path, another], `stands beside \`${test}\`: write two entries`)
+    }
+  }
+}
+
+function conditionOf({ claim, equals, oneOf, contains, exists }: ClaimInput): ClaimCondition {
+  const way = many(claim)
+  if (exists !== undefined) return { claim: way, test: 'exists', exists }
+  const held: readonly Comparand[] = many(contains)
+  if (held.length > 0) return { claim: way, test: 'contains', values: held }
+  return { claim: way, test: 'oneOf', values: [...many(equals), ...many(oneOf)] }
+}
 
 /** The grants that show the issuer the subject token, and ask for another one of that subject. */
 function isOnBehalf(grant: Grant | undefined): boolean {
