@@ -174,3 +174,49 @@ test('the middleware publishes at the root of its application, and is silent bel
   assert.equal(await statusAt('/'), 200)
   assert.equal(await statusAt('/api'), 404)
 })
+
+const ALGORITHMS = ['ES256', 'PS256']
+const DPOP = { mechanism: 'dpop', algorithms: ALGORITHMS }
+
+for (const [what, proofOfPossession, members, schemes] of [
+  [
+    'proofs of everybody',
+    DPOP,
+    { dpop_signing_alg_values_supported: ALGORITHMS, dpop_bound_access_tokens_required: true },
+    ['DPoP algs="ES256 PS256", '],
+  ],
+  [
+    'proofs of who likes',
+    { ...DPOP, required: false },
+    { dpop_signing_alg_values_supported: ALGORITHMS, dpop_bound_access_tokens_required: false },
+    ['Bearer ', 'DPoP algs="ES256 PS256", '],
+  ],
+  [
+    'proofs of all but one client',
+    { ...DPOP, requiredFor: 'public_clients', confidentialClients: ['backend'] },
+    { dpop_signing_alg_values_supported: ALGORITHMS, dpop_bound_access_tokens_required: false },
+    ['Bearer ', 'DPoP algs="ES256 PS256", '],
+  ],
+] as const) {
+  test(`an API that takes ${what} says so in its metadata and its challenges`, async (t) => {
+    const { origin } = await published(t, { resource: RESOURCE, proofOfPossession })
+    const metadata = (await (await fetch(origin + METADATA)).json()) as Record<string, unknown>
+    for (const [name, value] of Object.entries(members)) assert.deepEqual(metadata[name], value)
+    const refused = await fetch(`${origin}/orders`)
+    assert.equal(refused.status, 401)
+    assert.equal(
+      refused.headers.get('www-authenticate'),
+      schemes.map((scheme) => `${scheme}resource_metadata="${ORIGIN}${METADATA}"`).join(', '),
+    )
+  })
+}
+
+test('an API that binds tokens to certificates says so in its metadata', async (t) => {
+  const given = await configuration(t, { resource: RESOURCE })
+  const { apis, routes } = readConfig(given)
+  const possession = { mechanism: 'mtls', required: true, exempt: new Set<string>() } as const
+  const metadata = metadataOf({ ...apis[0]!, proofOfPossession: possession }, routes)
+  assert.ok('tls_client_certificate_bound_access_tokens' in metadata)
+  const plain = metadataOf({ ...apis[0]!, proofOfPossession: undefined }, routes)
+  assert.ok(!('tls_client_certificate_bound_access_tokens' in plain))
+})
