@@ -501,7 +501,7 @@ for (const [path, key, meant] of [
   ['apis.storefront.client', 'client_id', undefined],
   ['routes[0]', 'exchnage', 'exchange'],
   ['routes[0].exchange', 'audiance', 'audience'],
-  ['routes[0].proxy', 'upstreamz', 'upstream'],
+  ['routes[0].proxy', 'upstrem', 'upstream'],
   ['routes[0].proxy', 'websocket', undefined],
   ['cache', 'redis', undefined],
 ] as const) {
