@@ -29,11 +29,28 @@ export interface GatewayOptions {
   readonly origins: readonly string[]
   /** Finds the certificate of a caller, for the tokens that are bound to one. */
   readonly certificateOf: CertificateOf
-  /** The path that the gateway is mounted below, as it was given to Express; empty at the root. */
-  readonly mountPath: () => string
+  /** How a request says what it asks for. */
+  readonly door: Door
   /** Told of every request when it has ended, whatever became of it. */
   readonly record: (journey: Journey) => void
 }
+
+/** What a request asks for. */
+export interface Asked {
+  readonly method: string
+  readonly host: string | undefined
+  /** As the caller sees it: proofs are made for this one. */
+  readonly target: Target
+  /** What is matched and forwarded. */
+  readonly inner: Target
+}
+
+/**
+ * One way in to the path. What lies behind it is the same for all of them.
+ *
+ * @throws {GatewayError} what is asked for cannot be told
+ */
+export type Door = (request: MountedRequest) => Asked
 
 /** Answers every request itself: Express's `next` is never called. */
 export type Gateway = (request: MountedRequest, response: ServerResponse) => Promise<void>
@@ -47,16 +64,14 @@ export type MountedRequest = IncomingMessage & {
 /** The path of a request. Each step needs what the one above it returned, so that none can be skipped. */
 export function createGateway(stages: Stages, options: GatewayOptions): Gateway {
   const { match, authenticate, exchange, proxy } = stages
-  const { mountPath, record } = options
+  const { door, record } = options
 
   return async function behalf(request, response) {
     const journey = new Journey(request, response)
-    const { method = '', headers, originalUrl, url = '' } = request
     try {
-      const asked = canonicalTarget(originalUrl ?? url, headers)
-      const target = (journey.target = belowMount(asked, request, mountPath()))
+      const asked = (journey.asked = door(request))
 
-      const route = (journey.route = match(method, headers.host, target))
+      const route = (journey.route = match(asked.method, asked.host, asked.inner))
       // What cannot be forwarded in one meaning is refused before anything is spent on it.
       journey.head = received(request, route)
       const presented = present(request, asked, options)
@@ -94,18 +109,31 @@ function isReplayable({ method, headers }: IncomingMessage): boolean {
 
 function present(
   request: IncomingMessage,
-  { path, query }: Target,
+  { method, target }: Asked,
   { origins, certificateOf }: GatewayOptions,
 ): Presented {
-  const { scheme, token, proof } = credentials(request.rawHeaders, query)
+  const { scheme, token, proof } = credentials(request.rawHeaders, target.query)
   return {
-    method: request.method ?? '',
+    method,
     origins,
-    target: path,
+    target: target.path,
     scheme,
     token,
     proof,
     certificate: () => certificateOf(request),
+  }
+}
+
+/**
+ * The door of a proxy: what is asked for is the request itself.
+ *
+ * @param mountPath the path that the gateway is mounted below, as it was given to Express; empty at the root
+ */
+export function proxyDoor(mountPath: () => string): Door {
+  return (request) => {
+    const { method = '', headers, originalUrl, url = '' } = request
+    const target = canonicalTarget(originalUrl ?? url, headers)
+    return { method, host: headers.host, target, inner: belowMount(target, request, mountPath()) }
   }
 }
 
@@ -134,7 +162,7 @@ export class Journey implements Ask, Passage {
   readonly startedAt = performance.now()
   exchangeAt: number | undefined
   proxyAt: number | undefined
-  target: Target = NOWHERE
+  asked: Asked | undefined
   head: Received | undefined
   route: Route | undefined
   subject: SubjectToken | undefined
@@ -149,6 +177,14 @@ export class Journey implements Ask, Passage {
     this.request = request
     this.response = response
     this.id = nextRequestId()
+  }
+
+  get method(): string {
+    return this.asked?.method ?? this.request.method ?? ''
+  }
+
+  get target(): Target {
+    return this.asked?.inner ?? NOWHERE
   }
 
   get refreshToken(): string | undefined {

@@ -34,7 +34,9 @@ export function publishing(gateway: Gateway, config: Config, options: Publishing
     const document = find(request)
     if (document === undefined) return gateway(request, response)
     const journey = new Journey(request, response)
-    journey.target = { path: document.path, query: '' }
+    const target = { path: document.path, query: '' }
+    const { method = '', headers } = request
+    journey.asked = { method, host: headers.host, target, inner: target }
     answer(journey, document)
     options.record(journey)
     return Promise.resolve()

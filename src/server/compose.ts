@@ -4,7 +4,7 @@ import { publishing } from '../endpoints/protected-resource.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createSavings } from '../exchange/savings.ts'
-import { createGateway, type Gateway } from '../gateway.ts'
+import { createGateway, proxyDoor, type Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createOutbound } from '../outbound.ts'
@@ -78,7 +78,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       exchange,
       proxy,
     },
-    { origins: config.server.publicOrigins, certificateOf, mountPath, record },
+    { origins: config.server.publicOrigins, certificateOf, door: proxyDoor(mountPath), record },
   )
   const gateway = publishing(path, config, { record })
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
@@ -107,6 +107,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     close: async () => {
       await proxy.close()
       await sent.close()
+      await authentication.close()
       await outbound.close()
     },
   }
