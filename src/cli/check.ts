@@ -49,6 +49,11 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
       key: exchange.key,
       maxAge: durationText(exchange.maxAgeMs),
       ...(exchange.bound && { bound: exchange.bound }),
+      ...(exchange.renew && { renew: exchange.renew }),
+      ...(exchange.grant === 'refresh-token' && {
+        client: exchange.client.id,
+        refreshTokenHeader: exchange.refreshTokenHeader,
+      }),
     },
     upstreams: proxy.upstreams,
   }
@@ -85,7 +90,7 @@ function routeLines(route: Route): readonly string[] {
 }
 
 function exchanged({ exchange }: Route): string {
-  const { grant, audience, resource, key, maxAgeMs, bound } = exchange
+  const { grant, audience, resource, maxAgeMs, bound, renew } = exchange
   if (grant === 'none') return 'none: the upstream gets no credentials'
   if (grant === 'passthrough') {
     return `none: the upstream gets the caller's own token, because ${exchange.because}`
@@ -93,7 +98,17 @@ function exchanged({ exchange }: Route): string {
   const how = grant === 'token-exchange' ? '' : `by ${grant} `
   const target = [audience ?? [], resource ?? []].flat().join(' + ')
   const scopes = exchange.scopes.length === 0 ? '' : ` [${exchange.scopes.join(' ')}]`
-  const kept = grant === 'client-credentials' ? 'kept for all' : `kept by ${key}`
+  const kept = keptBy(exchange)
   const tied = bound === undefined ? '' : `, bound by ${bound}`
-  return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}${tied}`
+  const renewed = renew === undefined ? '' : `, renewed by ${renew}`
+  return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}${renewed}${tied}`
+}
+
+/** Whom an issued token is kept for. */
+function keptBy(exchange: Route['exchange']): string {
+  const { grant, key } = exchange
+  if (grant === 'client-credentials') return 'kept for all'
+  if (grant !== 'refresh-token') return `kept by ${key}`
+  const { refreshTokenHeader: header, client } = exchange
+  return `of client ${client.id}'s in ${header}, kept by ${key} and refresh token`
 }

@@ -1,9 +1,10 @@
+import { writeFile } from 'node:fs/promises'
 import type { Route } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { unknownName } from '../config/parts.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { text } from './exchange/print.ts'
-import { walk } from './exchange/walk.ts'
+import { type Brought, walk } from './exchange/walk.ts'
 import { readToken } from './token-file.ts'
 
 /** One exchange, in the open: to find out why a route refuses a token, or what its upstream will receive. */
@@ -17,6 +18,12 @@ export const command = defineCommand({
       value: 'FILE',
       summary: 'the access token to present; - reads it from standard input',
     },
+    'refresh-token-file': {
+      type: 'string',
+      value: 'FILE',
+      summary:
+        'the refresh token, on a route that redeems it; FILE is written with what replaces it',
+    },
   },
   formats: ['text', 'json'],
   async run({ config: file, format, flags, positionals }) {
@@ -25,7 +32,9 @@ export const command = defineCommand({
     const tokenFile = flags['token-file']
     if (tokenFile === undefined) throw new UsageError('--token-file is needed')
     const { routes } = await loadConfig(file)
-    const report = await walk(routeOf(routes, name), await readToken(tokenFile))
+    const route = routeOf(routes, name)
+    const brought = await broughtFor(route, flags['refresh-token-file'])
+    const report = await walk(route, await readToken(tokenFile), brought)
     const shown = format === 'json' ? `${JSON.stringify(report, null, 2)}\n` : text(report)
     process.stdout.write(shown)
     return report.ok ? EXIT.well : EXIT.failed
@@ -37,4 +46,18 @@ function routeOf(routes: readonly Route[], name: string): Route {
   if (route !== undefined) return route
   const names = routes.map((one) => one.name)
   throw new UsageError(unknownName('route', name, names))
+}
+
+/** From a file alone: what replaces the token has to be somewhere. */
+async function broughtFor(route: Route, file: string | undefined): Promise<Brought | undefined> {
+  const isNeeded = route.exchange.grant === 'refresh-token'
+  if (isNeeded && file === undefined) {
+    throw new UsageError('--refresh-token-file is needed: the route redeems a refresh token')
+  }
+  if (file === undefined) return undefined
+  if (!isNeeded) throw new UsageError('--refresh-token-file: the route redeems no refresh token')
+  if (file === '-') throw new UsageError('--refresh-token-file must be a file, to be written again')
+  const refreshToken = await readToken(file, '--refresh-token-file')
+  const replace = (successor: string): Promise<void> => writeFile(file, `${successor}\n`)
+  return { refreshToken, replace }
 }

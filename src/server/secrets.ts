@@ -1,4 +1,4 @@
-import type { Api } from '../config/config.ts'
+import type { Api, Client } from '../config/config.ts'
 
 /** What must not be printed. */
 export interface Secrets {
@@ -45,12 +45,16 @@ export function secretsOf(apis: readonly Api[], ...tokens: readonly string[]): S
   const secrets = createSecrets()
   tokens.forEach(secrets.add)
   for (const { client, verification } of apis) {
-    for (const [name, value] of Object.entries(client ?? {})) {
-      if (!PUBLIC.has(name) && typeof value === 'string') secrets.add(value)
-    }
+    clientSecrets(client).forEach(secrets.add)
     if (verification.kind === 'secret') verification.secrets.forEach(secrets.add)
   }
   return secrets
+}
+
+export function clientSecrets(client: Client | undefined): readonly string[] {
+  return Object.entries(client ?? {})
+    .filter(([name]) => !PUBLIC.has(name))
+    .flatMap(([, value]: [string, unknown]) => (typeof value === 'string' ? [value] : []))
 }
 
 const PUBLIC_FIELDS: ReadonlySet<string> = new Set([

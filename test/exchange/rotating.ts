@@ -38,25 +38,39 @@ export interface WorldOptions {
   readonly answer?: (received: Received, response: ServerResponse) => void
 }
 
+export interface RotatingTenant {
+  readonly tenant: Tenant
+  readonly client: typeof CLIENT
+  /** Two routes that redeem what callers bring, and one that exchanges nothing. */
+  configuration(upstream: string, exchange?: object): object
+  login(user?: string): Promise<Session>
+  refreshes(): number
+}
+
+export async function rotatingTenant(t: TestContext): Promise<RotatingTenant> {
+  const tenant = await createTenant()
+  t.after(() => tenant.close())
+  seedWebClient(tenant)
+  tenant.addUser('carol')
+  return {
+    tenant,
+    client: CLIENT,
+    configuration: (upstream, exchange) => configuration(tenant.url, upstream, exchange),
+    login: (user = 'alice') => login(tenant, user),
+    refreshes: () =>
+      tenant.requests().filter(({ grantType }) => grantType === 'refresh_token').length,
+  }
+}
+
 /** Two routes that redeem what callers bring: the orders and the inventory. */
 export async function rotatingWorld(
   t: TestContext,
   { exchange, answer }: WorldOptions = {},
 ): Promise<World> {
-  const tenant = await createTenant()
-  t.after(() => tenant.close())
-  seedWebClient(tenant)
-  tenant.addUser('carol')
+  const rotating = await rotatingTenant(t)
   const upstream = await startUpstream(t, answer)
-  const gateway = await startGateway(t, configuration(tenant.url, upstream.origin, exchange))
-  return {
-    tenant,
-    upstream,
-    gateway,
-    login: (user = 'alice') => login(tenant, user),
-    refreshes: () =>
-      tenant.requests().filter(({ grantType }) => grantType === 'refresh_token').length,
-  }
+  const gateway = await startGateway(t, rotating.configuration(upstream.origin, exchange))
+  return { ...rotating, upstream, gateway }
 }
 
 function seedWebClient({ state }: Tenant): void {

@@ -2,15 +2,18 @@ import { credentials, type Presented } from '../../authenticate/bearer.ts'
 import { authorize, type Permit } from '../../authorize/authorize.ts'
 import type { Api, Bound, Route } from '../../config/config.ts'
 import { asGatewayError, GatewayError } from '../../errors.ts'
-import { createExchange } from '../../exchange/exchange.ts'
+import { createExchange, type Exchange } from '../../exchange/exchange.ts'
 import type { IssuedToken } from '../../exchange/issued.ts'
 import { exchangeKey } from '../../exchange/key.ts'
 import { keepFor } from '../../exchange/lifetime.ts'
+import { createPurges } from '../../exchange/purge.ts'
+import { bringing } from '../../exchange/redeem.ts'
+import { Successions } from '../../exchange/succession.ts'
 import { unexchanged } from '../../exchange/unexchanged.ts'
 import { describeError, fingerprint } from '../../log.ts'
 import { createOutbound, type Outbound } from '../../outbound.ts'
 import { createAuthentication, type Authentication } from '../../server/authentication.ts'
-import { secretsOf } from '../../server/secrets.ts'
+import { clientSecrets, secretsOf } from '../../server/secrets.ts'
 import { overhear, type Asked, type Overheard } from './overhear.ts'
 
 /** What one exchange came to. Holds no token and no secret. */
@@ -56,13 +59,25 @@ export interface Refusal {
   readonly cause?: object
 }
 
+/** A refresh token to redeem, on a route that does. */
+export interface Brought {
+  readonly refreshToken: string
+  /** Told what replaced it, before anything else is made of the answer. */
+  readonly replace: (refreshToken: string) => Promise<void>
+}
+
+function ownSecrets({ exchange }: Route, brought: Brought | undefined): readonly string[] {
+  const client = exchange.grant === 'refresh-token' ? exchange.client : undefined
+  return [...clientSecrets(client), ...(brought === undefined ? [] : [brought.refreshToken])]
+}
+
 /**
  * Takes a token the way that a request's token goes, with the steps of the gateway: authenticates, authorizes, and
  * exchanges it at the issuer, once. Looks into no cache, keeps nothing, and spends one exchange of the issuer's budget.
  */
-export async function walk(route: Route, token: string): Promise<Report> {
+export async function walk(route: Route, token: string, brought?: Brought): Promise<Report> {
   const { apis } = route.authenticate
-  const secrets = secretsOf(apis, token)
+  const secrets = secretsOf(apis, token, ...ownSecrets(route, brought))
   const plain = createOutbound()
   const authentication = createAuthentication({ ...REMEMBERED, apis, outbound: plain })
   const nameOf = (value: string): string | undefined =>
@@ -72,10 +87,12 @@ export async function walk(route: Route, token: string): Promise<Report> {
   let outcome: Partial<Report>
   try {
     permit = await permitFor(route, token, authentication)
-    outcome = granted(permit, await exchangeOnce(permit, { authentication, plain, overheard }))
+    const means = { authentication, plain, overheard, brought }
+    outcome = granted(permit, await exchangeOnce(permit, means))
   } catch (error) {
     outcome = { refusal: refusalOf(error) }
   } finally {
+    await authentication.close()
     await plain.close()
   }
   return secrets.without({
@@ -120,12 +137,14 @@ interface Means {
   readonly authentication: Authentication
   readonly plain: Outbound
   readonly overheard: Overheard
+  readonly brought: Brought | undefined
 }
 
 async function exchangeOnce(
   permit: Permit,
-  { authentication, plain, overheard: { hear } }: Means,
+  { authentication, plain, overheard: { hear }, brought }: Means,
 ): Promise<IssuedToken> {
+  const successions = new Successions(REMEMBERED, createPurges())
   const exchange = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
       authentication.metadataOf(issuer)(identifier, endpoint),
@@ -133,14 +152,26 @@ async function exchangeOnce(
     presenting: (identity) => hear(createOutbound({ identity }), 'tls_client_auth'),
   })
   try {
-    return await unexchanged(exchange)(permit, {
+    return await unexchanged(bringing(redeemingOnce(exchange, brought), successions))(permit, {
       signal: new AbortController().signal,
       deadline: Date.now() + permit.route.exchange.timeoutMs,
       outcome: undefined,
+      refreshToken: brought?.refreshToken,
     })
   } finally {
     await exchange.close()
   }
+}
+
+/** A refresh token is spent, and its successor is all that is left. */
+function redeemingOnce(exchange: Exchange, brought: Brought | undefined): Exchange {
+  if (brought === undefined) return exchange
+  const { refreshToken: token, replace: keep } = brought
+  return (permit, ask) =>
+    exchange(permit, {
+      ...{ signal: ask.signal, deadline: ask.deadline, outcome: undefined },
+      refresh: { token, sent: () => undefined, keep },
+    })
 }
 
 function granted(permit: Permit, token: IssuedToken): Partial<Report> {
