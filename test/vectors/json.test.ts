@@ -167,7 +167,7 @@ for (const place of PLACES) {
         // Alone, none of them is anything that belongs here.
         if (place.frame[0] !== '') assert.equal(await read(file.bytes), false, file.name)
       }
-      for (const [what, count] of [...counts].sort()) t.diagnostic(`${count} ${what}`)
+      for (const what of [...counts.keys()].sort()) t.diagnostic(`${counts.get(what)} ${what}`)
       assert.deepEqual(wrong, [])
       assert.equal(
         [...counts.values()].reduce((sum, one) => sum + one),

@@ -35,7 +35,9 @@ export class Outcomes {
   /** Prints the counts. Each case must have ended as it was to end, and there must be as many. */
   tell(t: TestContext, cases: number): void {
     t.diagnostic(`${this.#cases} cases`)
-    for (const [what, count] of [...this.#counts].sort()) t.diagnostic(`  ${count} ${what}`)
+    for (const what of [...this.#counts.keys()].sort()) {
+      t.diagnostic(`  ${this.#counts.get(what)} ${what}`)
+    }
     assert.deepEqual(this.#wrong, [])
     assert.equal(this.#cases, cases)
   }
