@@ -4,16 +4,18 @@ import { fingerprint } from '../log.ts'
 import type { Store } from '../store/memory.ts'
 import type { Presented } from './bearer.ts'
 import type { CheckProof } from './dpop.ts'
-import { assertCanonical, assertLength, rejectToken } from './jwt.ts'
+import { assertLength, rejectToken } from './jwt.ts'
 import { partiesOf, type Parties } from './parties.ts'
 import { assertScheme, confirmationOf, createPossession, type Confirmation } from './possession.ts'
 import { nameOfAll, select } from './select.ts'
-import type { Verifier } from './verify.ts'
+import type { Verified, Verifier } from './verify.ts'
 
 /** A verified access token: its signature and its static claims are known to be good. Shared by requests. */
 export interface SubjectToken extends Parties {
-  /** The canonical compact form: the only spelling that gets this far. */
+  /** As its issuer knows it, in the only spelling that gets this far; without the encryption, where it came encrypted. */
   readonly value: string
+  /** Where it came encrypted: what was presented. Anybody can encrypt `value` anew, so that nothing is kept by it. */
+  readonly encrypted?: { readonly value: string; readonly digest: string } | undefined
   readonly api: Api
   /** Its `iss`, one of the identifiers of the API's issuer. */
   readonly issuer: string
@@ -33,7 +35,10 @@ export interface SubjectToken extends Parties {
   readonly fingerprint: string
 }
 
-/** @throws {GatewayError} `missing_token`, `invalid_token`, `keys_unavailable`, and what a {@link CheckProof} throws */
+/**
+ * @throws {GatewayError} `missing_token`, `invalid_token`, `keys_unavailable`, and what a {@link CheckProof} and a
+ *   {@link Verifier} throw
+ */
 export type Authenticate = (
   presented: Presented,
   route: Route,
@@ -58,9 +63,10 @@ export interface Remembered {
 const REMEMBERED_FOR_MS = 60_000
 
 /**
- * Verifies what was presented. Only the signature and the static claims are remembered, by the SHA-256 of the token's
+ * Verifies what was presented. Only the decryption, the signature and the static claims are remembered, by the SHA-256 of the token's
  * canonical bytes and the route's APIs, with the epoch of the keys: times and possession are judged on every request, and
- * a key that leaves the set takes what it verified with it. Does NOT look at scopes (see `authorize`) nor at revocation.
+ * a key that leaves the set takes what it verified with it. Does NOT look at scopes (see `authorize`); a
+ * revocation is seen only where issuers are asked (see `introspect.ts`), when the minute is over.
  */
 export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   const { verifiers, verified, checks = new Map<Api, CheckProof>() } = options
@@ -96,29 +102,48 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   ): Promise<SubjectToken> {
     const { token } = presented
     // Before anything is kept by its name: what is remembered was canonical, so that no other spelling is ever found.
-    assertCanonical(token)
     const api = select(token, apis)
-    const { epoch, issuer, claims, scopes, permissions } = await verifierOf(api).verify(token)
-    const subject = timely({
-      value: token,
-      api,
-      issuer,
-      subject: claims.sub,
-      claims,
-      scopes: new Set(scopes),
-      permissions: new Set(permissions),
-      expiresAt: claims.exp * 1_000,
-      notBefore: (claims.nbf ?? 0) * 1_000,
-      ...partiesOf(claims, api),
-      confirmation: confirmationOf(claims),
-      digest,
-      fingerprint: fingerprint(token),
-    })
+    const result = await verifierOf(api).verify(token)
+    const subject = timely(subjectOf(result, { api, token, digest }))
     // It was timely a moment ago, which may have been its last.
     const left = Math.max(1, subject.expiresAt + api.clockToleranceMs - Date.now())
     // Claims as objects weigh about three times their text.
-    verified.set(name, { subject, epoch }, Math.min(left, REMEMBERED_FOR_MS), token.length * 4)
+    verified.set(
+      name,
+      { subject, epoch: result.epoch },
+      Math.min(left, REMEMBERED_FOR_MS),
+      token.length * 4,
+    )
     return possessed(subject, presented)
+  }
+}
+
+interface Bearing {
+  readonly api: Api
+  /** As it was presented. */
+  readonly token: string
+  /** Of that. */
+  readonly digest: string
+}
+
+function subjectOf(verified: Verified, { api, token, digest }: Bearing): SubjectToken {
+  const { value, issuer, claims, scopes, permissions } = verified
+  const isEncrypted = value !== token
+  return {
+    value,
+    ...(isEncrypted && { encrypted: { value: token, digest } }),
+    api,
+    issuer,
+    subject: claims.sub,
+    claims,
+    scopes: new Set(scopes),
+    permissions: new Set(permissions),
+    expiresAt: claims.exp * 1_000,
+    notBefore: (claims.nbf ?? 0) * 1_000,
+    ...partiesOf(claims, api),
+    confirmation: confirmationOf(claims),
+    digest: isEncrypted ? hash('sha256', value, 'base64url') : digest,
+    fingerprint: fingerprint(value),
   }
 }
 

@@ -9,6 +9,9 @@ export interface IssuerMetadata {
   readonly tokenEndpoint: string
   /** Where clients with a certificate go (RFC 8705, section 5). */
   readonly mutualTlsTokenEndpoint: string
+  /** RFC 7662. */
+  readonly introspectionEndpoint: string
+  readonly mutualTlsIntrospectionEndpoint: string
 }
 
 /**
@@ -41,7 +44,7 @@ export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
   return (identifier, name) => {
     const found = discovered.get(identifier)
     if (found === undefined) throw new TypeError(`not an identifier of this issuer: ${identifier}`)
-    const configured = issuer[name === 'jwksUri' ? 'jwksUri' : 'tokenEndpoint']
+    const configured = issuer[CONFIGURED[name]]
     return configured ?? discoveredEndpoint(found, name)
   }
 
@@ -56,16 +59,36 @@ export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
 
 type Discovered = Readonly<Record<string, unknown>>
 
+/** The option that says so instead. */
+const CONFIGURED = {
+  jwksUri: 'jwksUri',
+  tokenEndpoint: 'tokenEndpoint',
+  mutualTlsTokenEndpoint: 'tokenEndpoint',
+  introspectionEndpoint: 'introspectionEndpoint',
+  mutualTlsIntrospectionEndpoint: 'introspectionEndpoint',
+} as const satisfies Record<keyof IssuerMetadata, keyof Issuer>
+
 /** RFC 8414, section 2. Each is optional there. */
+const MEMBERS = {
+  jwksUri: 'jwks_uri',
+  tokenEndpoint: 'token_endpoint',
+  introspectionEndpoint: 'introspection_endpoint',
+} as const
+
+/** RFC 8705, section 5. */
+const ALIASES = {
+  mutualTlsTokenEndpoint: 'token_endpoint',
+  mutualTlsIntrospectionEndpoint: 'introspection_endpoint',
+} as const
+
 function named(metadata: Discovered, name: keyof IssuerMetadata): unknown {
-  if (name === 'jwksUri') return metadata['jwks_uri']
-  const aliases = metadata['mtls_endpoint_aliases']
-  const hasAlias =
-    name === 'mutualTlsTokenEndpoint' &&
-    typeof aliases === 'object' &&
-    aliases !== null &&
-    'token_endpoint' in aliases
-  return hasAlias ? aliases.token_endpoint : metadata['token_endpoint']
+  if (name !== 'mutualTlsTokenEndpoint' && name !== 'mutualTlsIntrospectionEndpoint') {
+    return metadata[MEMBERS[name]]
+  }
+  const member = ALIASES[name]
+  const { mtls_endpoint_aliases: aliases } = metadata
+  const hasAlias = typeof aliases === 'object' && aliases !== null && member in aliases
+  return hasAlias ? (aliases as Discovered)[member] : metadata[member]
 }
 
 async function discover(identifier: string, outbound: Outbound): Promise<Discovered> {

@@ -50,6 +50,8 @@ interface Verified {
   readonly client: string | undefined
   /** SHA-256 of the token, base64url. */
   readonly digest: string
+  /** Where it came encrypted: a proof names what was presented (RFC 9449, section 4.2, `ath`). */
+  readonly encrypted?: { readonly digest: string } | undefined
 }
 
 /**
@@ -97,9 +99,14 @@ export function createPossession(checks: ReadonlyMap<Api, CheckProof>) {
     if (check === undefined)
       rejectToken('the access token is bound to a key, and its API takes no proofs')
     const { proof, method, origins, target } = presented
-    return check({ proof, method, origins, target, key, tokenDigest: token.digest }).then(
-      () => token,
-    )
+    return check({
+      proof,
+      method,
+      origins,
+      target,
+      key,
+      tokenDigest: (token.encrypted ?? token).digest,
+    }).then(() => token)
   }
 }
 

@@ -1,17 +1,46 @@
 import type { Api } from '../config/config.ts'
-import { rejectToken, unverifiedClaims } from './jwt.ts'
+import { assertCanonicalEncrypted, assertOpaque, formOf } from './form.ts'
+import { assertCanonical, rejectToken, unverifiedClaims } from './jwt.ts'
 
 /**
- * The one API of a route whose token this says it is, by its unverified `iss` and `aud`: only that API's keys and
- * algorithms are tried, and they decide whether it told the truth. A token that would fit two of them is refused, since
- * each would judge and exchange it as another client.
+ * The one API of a route whose token this may be: only its keys and algorithms are tried, and they decide whether it is.
+ * Nothing can be read in an encrypted or opaque token: at most one API of a route takes each.
  *
- * @param token a signed token in canonical compact form
+ * @param token of any spelling: what is returned for is in the only one that it may have
  * @throws {GatewayError} `invalid_token`
  */
 export function select(token: string, apis: readonly Api[]): Api {
+  const form = formOf(token)
+  if (form === 'encrypted') {
+    const api = apis.find(({ decryptionKeys }) => decryptionKeys !== undefined)
+    if (api !== undefined) {
+      assertCanonicalEncrypted(token)
+      return api
+    }
+  } else if (form === 'opaque') {
+    const api = apis.find(({ introspection }) => introspection === true)
+    if (api !== undefined) {
+      assertOpaque(token)
+      return api
+    }
+  }
+  assertCanonical(token)
+  return selectSigned(token, apis.filter(takesSigned))
+}
+
+/** Where tokens are encrypted, one in the clear was opened on its way here, or was never made for this API. */
+function takesSigned({ decryptionKeys }: Api): boolean {
+  return decryptionKeys === undefined
+}
+
+/**
+ * By its unverified `iss` and `aud`. A token that would fit two of them is refused, since each would judge and exchange it
+ * as another client.
+ */
+function selectSigned(token: string, apis: readonly Api[]): Api {
   const [only, ...others] = apis
-  if (only !== undefined && others.length === 0) return only
+  if (only === undefined) rejectToken('the access token is not encrypted, as it must be')
+  if (others.length === 0) return only
   const { iss, aud } = unverifiedClaims(token)
   const issued = apis.filter(({ issuer }) => issuer.identifiers.some((known) => known === iss))
   if (issued.length === 0) rejectToken('the "iss" claim is not an issuer of an API of this route')

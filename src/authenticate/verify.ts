@@ -7,8 +7,8 @@ import { createKeySignature, createSecretSignature, type Signature } from './sig
 /** Checks tokens of one API: their signature and their static claims. */
 export interface Verifier {
   /**
-   * @param token in canonical compact form
-   * @throws {GatewayError} `invalid_token`, `keys_unavailable`
+   * @param token of the form that it is for; in canonical compact form, unless it is opaque
+   * @throws {GatewayError} `invalid_token`, `keys_unavailable`; for an opaque token what {@link Introspect} throws
    */
   verify(token: string): Promise<Verified>
   /** Of the keys that an issuer's tokens are verified with now. */
@@ -16,6 +16,8 @@ export interface Verifier {
 }
 
 export interface Verified extends StaticClaims {
+  /** The token as its issuer knows it: what was encrypted, where it came encrypted. */
+  readonly value: string
   /** Of the keys that verified it. */
   readonly epoch: string
   readonly issuer: string
@@ -31,7 +33,7 @@ export function createVerifier(api: Api, keysOf: (identifier: string) => Keys): 
       assertAccessToken(header, api)
       const { issuer, signature } = issuedBy(claims, signatures)
       const epoch = await signature.verify(token, header)
-      return { epoch, issuer, ...staticClaims(claims, api) }
+      return { value: token, epoch, issuer, ...staticClaims(claims, api) }
     },
     epoch: (issuer) => signatures.get(issuer)?.epoch() ?? '',
   }
@@ -58,7 +60,7 @@ function signaturesOf(
 type Members = Readonly<Record<string, unknown>>
 
 /** RFC 9068, section 2.1; a bare JWT is what most issuers still call their access tokens. */
-const ACCESS_TOKEN_TYPES = /^(?:application\/)?(?:at\+)?jwt$/i
+export const ACCESS_TOKEN_TYPES = /^(?:application\/)?(?:at\+)?jwt$/i
 /** RFC 9068, section 4: this, or it is no such token. */
 const RFC9068_TYPE = /^(?:application\/)?at\+jwt$/i
 

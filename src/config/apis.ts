@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { resolveClient } from './clients.ts'
 import type { Api, AsymmetricAlgorithm, Issuer, Verification } from './config.ts'
+import { resolveDecryptionKeys } from './decryption.ts'
 import type { Faults, Path } from './faults.ts'
 import { many, mapping, part, unknownName, type Named } from './parts.ts'
 import { resolvePossession } from './possession.ts'
@@ -31,6 +32,16 @@ export function resolveApis(
     const possession =
       read.proofOfPossession &&
       resolvePossession(read.proofOfPossession, [...path, 'proofOfPossession'], faults)
+    const keys =
+      read.decryptionKeys &&
+      resolveDecryptionKeys(read.decryptionKeys, {
+        at: [...path, 'decryptionKeys'],
+        faults,
+        folder,
+      })
+    if (read.introspection && read.client === undefined) {
+      faults.add([...path, 'introspection'], 'needs a `client`: who asks says who it is')
+    }
     if (faults.within(path)) continue
     apis.set(name, {
       ...{ name, issuer, verification },
@@ -41,6 +52,8 @@ export function resolveApis(
       resource:
         read.resource === undefined ? undefined : resourceOf(read.resource, read.scopesSupported),
       proofOfPossession: possession,
+      ...(keys && { decryptionKeys: keys }),
+      ...(read.introspection && { introspection: true }),
     })
   }
   return apis

@@ -50,10 +50,39 @@ export function resolveAuthentication(
     else if (seen.has(name)) faults.add(at, `repeats \`${name}\``)
     else if (twin !== undefined) {
       faults.add(at, `cannot be told from \`${twin.api.name}\`: same issuer, same audience`)
-    } else if (api !== undefined) taken.push({ api, at })
+    } else if (api !== undefined) {
+      refuseUnreadable(api, { taken, at, faults })
+      taken.push({ api, at })
+    }
     seen.add(name)
   }
   return taken.length === named.length ? taken : undefined
+}
+
+interface Among {
+  readonly taken: readonly TakenApi[]
+  readonly at: Path
+  readonly faults: Faults
+}
+
+/** Nobody could tell whose such a token is without trying: with an opaque one, by showing it to a stranger. */
+function refuseUnreadable(api: Api, { taken, at, faults }: Among): void {
+  const encrypted = taken.find((other) => other.api.decryptionKeys && api.decryptionKeys)
+  const opaque = taken.find((other) => other.api.introspection && api.introspection)
+  if (encrypted !== undefined) {
+    const { name } = encrypted.api
+    faults.add(
+      at,
+      `cannot be told from \`${name}\` by an encrypted token: both have \`decryptionKeys\``,
+    )
+  }
+  if (opaque !== undefined) {
+    const { name } = opaque.api
+    faults.add(
+      at,
+      `cannot be told from \`${name}\` by an opaque token: both have \`introspection\``,
+    )
+  }
 }
 
 /** A token's `iss` and `aud` say which API it is for, and nothing else does. */

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import type { Issuer } from './config.ts'
+import type { Api, Issuer } from './config.ts'
 import type { Faults } from './faults.ts'
 import { many, mapping, part, type Named } from './parts.ts'
 import { issuerSchema } from './schema.ts'
@@ -16,11 +16,13 @@ export function resolveIssuers(
     issuers.set(name, undefined)
     if (read === undefined) continue
     const { issuer, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp, budget } = read
+    const { introspectionEndpoint } = read
     const identifiers = many(issuer)
     const addresses = {
       issuer: identifiers,
       tokenEndpoint: many(tokenEndpoint),
       jwksUri: many(jwksUri),
+      introspectionEndpoint: many(introspectionEndpoint),
     }
     for (const [key, urls] of Object.entries(addresses)) {
       for (const [index, url] of urls.entries()) {
@@ -39,11 +41,27 @@ export function resolveIssuers(
     const smallest = profile === 'auth0' ? AUTH0_SMALLEST : undefined
     issuers.set(name, {
       ...{ name, identifiers, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp },
+      ...(introspectionEndpoint !== undefined && { introspectionEndpoint }),
       staleForMs: read.staleFor,
       budget: budget ?? smallest,
     })
   }
   return issuers
+}
+
+/** How long keys are used says nothing where no API of the issuer has any. */
+export function refuseUnusedStaleFor(
+  raw: Readonly<Record<string, unknown>>,
+  apis: readonly Api[],
+  faults: Faults,
+): void {
+  for (const [name, value] of Object.entries(raw)) {
+    const own = apis.filter(({ issuer }) => issuer.name === name)
+    if (mapping(value)['staleFor'] === undefined || own.length === 0) continue
+    if (own.every(({ verification }) => verification.kind === 'secret')) {
+      faults.add(['issuers', name, 'staleFor'], 'is of no use: its APIs have signing secrets')
+    }
+  }
 }
 
 /** What Auth0's smallest plan allows. */

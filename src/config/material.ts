@@ -8,7 +8,7 @@ import type { Faults, Path } from './faults.ts'
 /* Keys and certificates, each as it is or in a file. */
 
 export interface MaterialContext {
-  /** Of the mapping that names them. */
+  /** Of the mapping or list that names them. */
   readonly at: Path
   readonly faults: Faults
   /** Where relative paths start. */
@@ -46,7 +46,7 @@ export interface Read {
 
 export function materialOf(
   written: string,
-  option: string,
+  option: string | number,
   context: MaterialContext,
 ): Read | undefined {
   if (written.includes('-----BEGIN ')) return { material: { pem: written }, text: written }
@@ -58,7 +58,7 @@ export function materialOf(
 /** No message quotes what was written: it may be a key that is no PEM. */
 export function textOf(
   file: string,
-  option: string,
+  option: string | number,
   { at, faults }: MaterialContext,
 ): string | undefined {
   try {
@@ -78,7 +78,7 @@ function unquoted(error: unknown): string {
 
 export function privateKeyOf(
   pem: string,
-  option: string,
+  option: string | number,
   { at, faults }: MaterialContext,
 ): KeyObject | undefined {
   try {

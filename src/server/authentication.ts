@@ -4,14 +4,19 @@ import {
   type Authenticate,
   type Remembered,
 } from '../authenticate/authenticate.ts'
+import { createDecrypt } from '../authenticate/decrypt.ts'
 import { createCheckProof, type CheckProof } from '../authenticate/dpop.ts'
+import { createIntrospectingVerifier } from '../authenticate/introspect.ts'
 import { createKeys, type Keys } from '../authenticate/keys.ts'
 import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
-import { createVerifier } from '../authenticate/verify.ts'
+import { createNestedVerifier } from '../authenticate/nested.ts'
+import { createVerifier, type Verifier } from '../authenticate/verify.ts'
 import type { Api, Issuer } from '../config/config.ts'
 import type { Outbound } from '../outbound.ts'
 import { createMemoryStore } from '../store/memory.ts'
 import { createMemoryReplayStore } from '../store/replay.ts'
+import { currentDecryptionKeys } from './decryption.ts'
+import { createIntrospections } from './introspections.ts'
 
 export interface AuthenticationOptions {
   /** Whose tokens are taken. */
@@ -30,6 +35,8 @@ export interface Authentication {
   metadataOf(issuer: Issuer): Metadata
   /** Each with the identifier that it is of. */
   keySets(): readonly (readonly [string, Keys])[]
+  /** Closes the connections that are its own; the `outbound` that was given is not. */
+  close(): Promise<void>
 }
 
 /** Puts together what verifies tokens: for the gateway, and for the commands that do as it does. */
@@ -43,15 +50,30 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
     return found
   }
   const keyRing = createKeyRing(metadataOf, outbound)
+  const { keysOf } = keyRing
+  const introspections = createIntrospections({ metadataOf, keysOf, outbound })
   const verifiers = new Map(
-    apis.map((api) => [api, createVerifier(api, keyRing.keysOf(api.issuer))]),
+    apis.map((api) => {
+      const jwts = nested(api, createVerifier(api, keysOf(api.issuer)))
+      const introspect = introspections.of(api)
+      const verifier = introspect && createIntrospectingVerifier({ api, introspect, jwts })
+      return [api, verifier ?? jwts]
+    }),
   )
   const verified = createMemoryStore<Remembered>({ maxEntries, maxBytes })
   return {
     authenticate: createAuthenticate({ verifiers, verified, checks: proofChecks(apis) }),
     metadataOf,
     keySets: keyRing.all,
+    close: introspections.close,
   }
+}
+
+function nested({ decryptionKeys }: Api, signed: Verifier): Verifier {
+  if (decryptionKeys === undefined) return signed
+  const keys = currentDecryptionKeys(decryptionKeys)
+  const decrypt = createDecrypt({ keys: keys.fresh })
+  return createNestedVerifier({ signed, decrypt, epoch: () => keys.now().epoch })
 }
 
 /** The keys of callers that come back: what is dropped is read once more. */

@@ -22,7 +22,8 @@ export function passthrough({ subject, route }: Permit): IssuedToken {
   }
   return {
     scheme: 'Bearer',
-    value: subject.value,
+    // As it came: what its issuer encrypted is not for the way to the upstream to read.
+    value: (subject.encrypted ?? subject).value,
     expiresAt: subject.expiresAt,
     scopes: [...subject.scopes],
   }

@@ -1,0 +1,120 @@
+import { hash } from 'node:crypto'
+import type { Api } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import { createMemoryStore } from '../store/memory.ts'
+import { staticClaims } from './claims.ts'
+import { formOf } from './form.ts'
+import type { Answered } from './introspected.ts'
+import { rejectToken } from './jwt.ts'
+import { createAllowance } from './allowance.ts'
+import type { Verified, Verifier } from './verify.ts'
+
+/**
+ * Asks the issuer what a token says (RFC 7662, section 2), as the client that the API is.
+ *
+ * @returns the members of its answer
+ * @throws {GatewayError} `exchange_unavailable` where it cannot be asked or makes no sense, `exchange_misconfigured` where
+ *   it did not take the question from us: whichever it is, it says nothing of the token
+ */
+export type Introspect = (token: string) => Promise<Answered>
+
+export interface IntrospectingOptions {
+  readonly api: Api
+  readonly introspect: Introspect
+  /** For all tokens that are JWTs: what an issuer signed needs no question. */
+  readonly jwts: Verifier
+}
+
+/** A token that was just made may not be known everywhere yet: what is refused is asked about again after that. */
+const REFUSED_FOR_MS = 5_000
+/** Names of refused tokens, and why: nothing that anybody is served from. */
+const REFUSED = { maxEntries: 10_000, maxBytes: 8 * 1024 * 1024 }
+/** RFC 7662, section 2.2: `exp` is optional. Whoever leaves it out is asked again so soon. */
+const UNSAID_LIFE_SECONDS = 60
+
+/**
+ * Verifies opaque tokens by what their issuer says of them. Requests with the same token wait for one answer; refusals are
+ * remembered for five seconds by the token's SHA-256. Good answers are remembered where signatures are (see
+ * `authenticate.ts`), so that a revocation is seen within a minute. Made-up tokens do not get through to the issuer at any
+ * rate (see `allowance.ts`). Does NOT ask about JWTs.
+ */
+export function createIntrospectingVerifier(options: IntrospectingOptions): Verifier {
+  const { api, introspect, jwts } = options
+  const refused = createMemoryStore<{ readonly detail: string }>(REFUSED)
+  const underway = new Map<string, Promise<Verified>>()
+  const allowance = createAllowance()
+
+  async function ask(token: string, digest: string): Promise<Verified> {
+    try {
+      const answered = await allowance.spend(() => introspect(token), isActive)
+      const verified = verifiedBy(answered, token, api)
+      return { ...verified, epoch: jwts.epoch(verified.issuer) }
+    } catch (error) {
+      if (error instanceof GatewayError && error.code === 'invalid_token') {
+        const { message: detail } = error
+        refused.set(digest, { detail }, REFUSED_FOR_MS, detail.length)
+      }
+      throw error
+    } finally {
+      underway.delete(digest)
+    }
+  }
+
+  return {
+    async verify(token) {
+      if (formOf(token) !== 'opaque') return jwts.verify(token)
+      const digest = hash('sha256', token, 'base64url')
+      const known = refused.get(digest)
+      if (known !== undefined) rejectToken(known.detail)
+      const asked = underway.get(digest) ?? ask(token, digest)
+      underway.set(digest, asked)
+      return asked
+    },
+    epoch: jwts.epoch,
+  }
+}
+
+function isActive({ active }: Answered): boolean {
+  return active === true
+}
+
+/** RFC 7662, section 2.2. */
+function verifiedBy(
+  { active, ...members }: Answered,
+  token: string,
+  api: Api,
+): Omit<Verified, 'epoch'> {
+  if (active !== true) rejectToken('the issuer does not know the access token, or no longer')
+  const { identifiers } = api.issuer
+  const { iss = identifiers[0], exp = Math.floor(Date.now() / 1_000) + UNSAID_LIFE_SECONDS } =
+    members
+  const issuer = identifiers.find((identifier) => identifier === iss)
+  if (issuer === undefined) rejectToken('the "iss" of the answer is not an issuer of this API')
+  assertAccessToken(members)
+  const claims = staticClaims({ ...members, iss, exp }, api)
+  if (Date.now() >= claims.claims.exp * 1_000 + api.clockToleranceMs) {
+    rejectToken('the access token has expired')
+  }
+  return { value: token, issuer, ...claims }
+}
+
+/**
+ * A refresh token is active, too, and says whose it is; at most issuers it has no `token_type` (RFC 6749, section 7.1).
+ * `token_use` and `typ` are how some of them tell tokens from each other.
+ */
+function assertAccessToken({ token_type: type, token_use: use, typ, cnf }: Answered): void {
+  const scheme = typeof type === 'string' ? type.toLowerCase() : undefined
+  if (scheme !== 'bearer' && scheme !== 'dpop') {
+    rejectToken('the issuer does not say that the token is an access token')
+  }
+  if (use !== undefined && use !== 'access_token') rejectToken('the token is no access token')
+  if (typeof typ === 'string' && !ACCESS_TOKENS.test(typ)) {
+    rejectToken('the token is no access token')
+  }
+  // RFC 9449, section 6.2: its key is told with it.
+  const isBound = typeof cnf === 'object' && cnf !== null && 'jkt' in cnf
+  if (scheme === 'dpop' && !isBound) rejectToken('the token is bound to a key that nobody tells')
+}
+
+/** As Keycloak and others call them. */
+const ACCESS_TOKENS = /^(?:bearer|dpop|(?:application\/)?(?:at\+)?jwt)$/i
