@@ -222,3 +222,28 @@ test(
     )
   },
 )
+
+test('each upstream of a route has its own nonce, and one that wants it is asked again itself', async (t) => {
+  const asked: string[] = []
+  const origins: string[] = []
+  for (const name of ['one', 'two']) {
+    const origin = await startHttp(t, (request, response) => {
+      const { headers, method = '', url = '' } = request
+      const given = nonceOf({ headers, method, url, body: '' })
+      asked.push(`${name} ${String(given)}`)
+      if (given === `of-${name}`) response.end('fine')
+      else wantNonce(response, `of-${name}`)
+    })
+    origins.push(origin)
+  }
+  const upstreams = origins.map((url) => ({ url, weight: 1 }))
+  const proxy = await startProxy(t, origins[0]!, { token: boundToken(), proxy: { upstreams } })
+  for (let request = 0; request < 4; request++) {
+    const answer = await ask(t, proxy.port, `GET /orders HTTP/1.1\r\n${HEAD}\r\n`)
+    assert.match(answer, /^HTTP\/1\.1 200 OK/)
+  }
+  assert.deepEqual(asked.toSorted(), [
+    ...['one of-one', 'one of-one', 'one undefined'],
+    ...['two of-two', 'two of-two', 'two undefined'],
+  ])
+})
