@@ -25,6 +25,7 @@ const WRITTEN = PAGES.filter(({ name }) => name !== GENERATED)
 const ENVIRONMENT = {
   STOREFRONT_CLIENT_ID: 'storefront-gateway',
   STOREFRONT_CLIENT_SECRET: 'a client secret',
+  WEB_CLIENT_SECRET: 'the secret of a web client',
   STOREFRONT_SIGNING_SECRET: 'a signing secret of at least thirty-two bytes',
 }
 
