@@ -67,7 +67,7 @@ const UNCONDITIONAL: AuthorizeConfig = {
 export function route(given: Blocks & { readonly name?: string } = {}): Route {
   return {
     name: given.name ?? 'orders',
-    match: { path: '/orders', methods: undefined, pathParameters: false, ...given.match },
+    match: { path: '/orders', hosts: [], methods: undefined, pathParameters: false, ...given.match },
     authenticate: { apis: [api()], ...given.authenticate },
     authorize: { ...UNCONDITIONAL, ...given.authorize },
     exchange: {

@@ -11,6 +11,7 @@ export interface Config {
   readonly issuers: readonly Issuer[]
   readonly apis: readonly Api[]
   readonly routes: readonly Route[]
+  readonly endpoints: EndpointsConfig
   readonly cache: CacheConfig
 }
 
@@ -54,6 +55,19 @@ export interface AdminConfig {
   readonly listen: Listen
   /** The bearer token that everything but /livez, /readyz and /metrics asks for. Required beyond loopback. */
   readonly token: string | undefined
+}
+
+/** The doors beside the proxy; each is there where it is configured. */
+export interface EndpointsConfig {
+  readonly forwardAuth: ForwardAuthConfig | undefined
+}
+
+export interface ForwardAuthConfig {
+  readonly listen: Listen
+  /** Where the original request is named. */
+  readonly original: 'headers' | 'path'
+  /** CIDRs of the proxies that may ask. Default loopback. */
+  readonly trustedProxies: readonly string[]
 }
 
 export type ProfileName =
@@ -171,8 +185,10 @@ export type Material = { readonly pem: string } | { readonly file: string }
 export interface Route {
   readonly name: string
   readonly match: {
-    /** Whole segments: `/orders` takes `/orders` and `/orders/1`, not `/orders-admin`. */
+    /** Whole segments: `/orders` takes `/orders` and `/orders/1`, not `/orders-admin`. `{id}` is any one segment. */
     readonly path: string
+    /** In lower case, without a port; `*.example` stands for one label. Empty: any. */
+    readonly hosts: readonly string[]
     /** In upper case. Absent: all but CONNECT and TRACE. */
     readonly methods: readonly string[] | undefined
     /** Accept `;` in paths. Default false: servers disagree about what it means. */

@@ -63,7 +63,7 @@ function checkStrip(strip: string | undefined, { match, at, faults }: ProxyConte
   if (strip === '/') faults.add(path, 'takes nothing off')
   else if (match.path !== strip && !match.path.startsWith(`${strip}/`)) {
     faults.add(path, `must be the route's path (${match.path}) or whole segments at its beginning`)
-  } else if (strip.includes('{')) faults.add(path, 'must not hold a parameter')
+  }
   if (match.pathParameters) faults.add(path, 'does not go with `match.pathParameters`')
 }
 

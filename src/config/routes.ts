@@ -4,7 +4,7 @@ import { refuseUnbindable } from './bindings.ts'
 import type { Api, Route } from './config.ts'
 import { isExchangedByApi, resolveExchange } from './exchanges.ts'
 import type { Faults, Path } from './faults.ts'
-import { mapping, part, type Named } from './parts.ts'
+import { many, mapping, part, type Named } from './parts.ts'
 import { resolveProxy } from './proxies.ts'
 import { routeSchema } from './schema.ts'
 
@@ -69,7 +69,12 @@ function resolveRoute(
   if (!match || good.length === 0 || !judged || !asked || !sent) return undefined
   return {
     name: part(shape.name, entry['name']) ?? match.path,
-    match: { ...match, methods: match.methods },
+    match: {
+      path: match.path,
+      hosts: many(match.host),
+      methods: match.methods,
+      pathParameters: match.pathParameters,
+    },
     authenticate: { apis: good },
     authorize: judged,
     exchange: asked,
@@ -82,16 +87,19 @@ interface Seen {
   readonly at: Path
   readonly name: string | undefined
   readonly path: string | undefined
+  /** Empty text stands for any. */
+  readonly hosts: readonly string[]
   readonly methods: readonly unknown[] | undefined
 }
 
 function seenFrom(entry: Readonly<Record<string, unknown>>, at: Path): Seen {
-  const { path, methods } = mapping(entry['match'])
+  const { path, host, methods } = mapping(entry['match'])
   const name = entry['name']
   return {
     at,
     name: typeof name === 'string' ? name : typeof path === 'string' ? path : undefined,
     path: typeof path === 'string' ? path : undefined,
+    hosts: host === undefined ? [''] : [host].flat().map(String),
     methods: Array.isArray(methods) ? (methods as unknown[]) : undefined,
   }
 }
@@ -115,13 +123,16 @@ function refuseRepeatedNames(routes: readonly Seen[], faults: Faults): void {
 /** A route that lists a method comes before one without methods; two that list it, or two without, exclude each other. */
 function refuseRepeatedPaths(routes: readonly Seen[], faults: Faults): void {
   const owners = new Map<string, number>()
-  for (const [index, { at, path, methods }] of routes.entries()) {
-    if (path === undefined) continue
-    const taken = methods === undefined ? [''] : methods.map(String)
+  for (const [index, { at, path: written, hosts, methods }] of routes.entries()) {
+    if (written === undefined) continue
+    // By whatever names, parameters are the same.
+    const path = written.replace(/\{[^/]*\}/g, '{}')
+    const listed = methods === undefined ? [''] : methods.map(String)
+    const taken = hosts.flatMap((host) => listed.map((method) => `${host} ${method}`))
     const repeated = taken.find((method) => owners.has(`${method} ${path}`))
     if (repeated !== undefined) {
       const owner = owners.get(`${repeated} ${path}`)
-      const what = repeated === '' ? path : `${repeated} ${path}`
+      const what = `${repeated} ${written}`.trim()
       faults.add([...at, 'match', 'path'], `repeats routes[${owner}] (${what})`)
     }
     for (const method of taken) owners.set(`${method} ${path}`, index)

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { authorize } from './authorize-options.ts'
 import { client } from './client-options.ts'
+import { endpoints } from './endpoint-options.ts'
 import { exchange } from './exchange-options.ts'
 import { admin, server } from './listeners.ts'
 import { proxy } from './proxy-options.ts'
@@ -16,7 +17,8 @@ import {
   routeName,
   issuerIdentifier,
   endpoint,
-  path,
+  pathPattern,
+  hostPattern,
   method,
   resource,
   scopeToken,
@@ -164,10 +166,19 @@ export const apiSchema = z.strictObject({
 
 const match = z
   .strictObject({
-    path: path().describe(
-      'The path, in whole segments: `/orders` holds `/orders` and `/orders/1`, not `/orders-admin`. ' +
-        'Of several routes the longest path wins.',
+    path: pathPattern().describe(
+      'The path, in whole segments: `/orders` holds `/orders` and `/orders/1`, not `/orders-admin`. `{id}` is any one ' +
+        'segment: `/orders/{id}/items`. Of several routes the longest path wins; from the left, a name comes before a ' +
+        'parameter. A path that servers could take for that of a longer route (`/orders/ADMIN` beside `/orders/admin`) is ' +
+        'refused.',
     ),
+    host: oneOrMany(hostPattern())
+      .optional()
+      .describe(
+        'The host that is asked for, one or a list, in lower case and without a port. `*.example` stands for one label. ' +
+          'Routes of the very host come first, then those of a wildcard, then those of any. Danger: callers name the host; ' +
+          'it tells routes apart, and protects nothing. Default: any.',
+      ),
     methods: z
       .array(method())
       .min(1)
@@ -237,6 +248,7 @@ export const configurationSchema = z
         'The APIs whose tokens are accepted, and which act as clients; by a name of your choice.',
       ),
     routes: z.array(routeSchema).min(1).describe('What is served. The order does not matter.'),
+    endpoints,
     cache,
   })
   .meta({

@@ -208,6 +208,29 @@ export function path() {
   return checked('path', pathProblem)
 }
 
+/** A path in which a whole segment may be a parameter. */
+export function pathPattern() {
+  return checked('path', (written) => {
+    const names = [...written.matchAll(/\/\{([^/]*)\}(?=\/|$)/g)].map(([, name]) => name!)
+    const wrong = names.find((name) => !/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
+    if (wrong !== undefined) return 'must name a parameter by letters, digits and `_`: `{id}`'
+    const repeated = names.find((name, index) => names.indexOf(name) !== index)
+    if (repeated !== undefined) return `must not repeat the parameter \`{${repeated}}\``
+    return pathProblem(written.replace(/\/\{[^/]*\}(?=\/|$)/g, '/parameter'))
+  })
+}
+
+/** A host by which requests can be told apart. */
+export function hostPattern() {
+  return checked('host', (written) =>
+    /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/.test(
+      written,
+    )
+      ? undefined
+      : 'must be a host in lower case and without a port, such as `api.example` or `*.example`',
+  )
+}
+
 function pathProblem(written: string): string | undefined {
   if (!written.startsWith('/')) return 'must begin with `/`'
   if (written === '/') return undefined

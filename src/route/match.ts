@@ -3,16 +3,20 @@ import { GatewayError } from '../errors.ts'
 import type { Target } from './target.ts'
 
 /**
- * `host` is there for routes that will tell hosts apart; no route does yet, so that it never decides.
- *
+ * @param host the Host header; undefined where there is none
  * @throws {GatewayError} `route_not_found`, `method_not_allowed` (with the methods that are), or
- *   `invalid_request_target` for a path parameter where the route takes none
+ *   `invalid_request_target` for a path parameter where the route takes none, and for a path that some servers would read as
+ *   another route's
  */
 export type Match = (method: string, host: string | undefined, target: Target) => Route
 
 /** A place in the tree of whole segments: looking one up costs its depth, however many routes there are. */
 interface Place {
   readonly below: Map<string, Place>
+  /** What `below` holds, as servers read names that do not take them exactly. */
+  readonly resembled: Set<string>
+  /** Below any name that is not in `below`. */
+  parameter: Place | undefined
   taken: Taken | undefined
 }
 
@@ -23,21 +27,40 @@ interface Taken {
 }
 
 /**
- * The route with the longest path that holds the target's in whole segments, compared case-sensitively. The most
- * specific path decides alone: where its routes do not take the method the answer is 405, never a shorter path, which
- * may be guarded less. On one path, a route that lists the method comes before one without methods. HEAD is taken
- * only where it is listed or nothing is: RFC 9110, section 9.3.2, ties it to GET's meaning, not to its permission.
+ * The route with the longest path that holds the target's in whole segments, compared case-sensitively; from the left, a
+ * name comes before a parameter (`{id}`), which is any one segment. The most specific path decides alone: where its routes
+ * do not take the method the answer is 405, never a shorter path, which may be guarded less. On one path, a route that
+ * lists the method comes before one without methods. HEAD is taken only where it is listed or nothing is: RFC 9110, section
+ * 9.3.2, ties it to GET's meaning, not to its permission.
+ *
+ * Routes of the very host come first, then those of its wildcard (`*.example`: one label), then those of any.
  *
  * @throws {TypeError} two routes take the same requests
  */
 export function createMatch(routes: readonly Route[]): Match {
-  const root: Place = { below: new Map(), taken: undefined }
-  for (const route of routes) take(placeOf(root, route.match.path), route)
-  return (method, _host, { path }) => {
+  const anywhere = newPlace()
+  const hosts = new Map<string, Place>()
+  for (const route of routes) {
+    if (route.match.hosts.length === 0) take(placeOf(anywhere, route.match.path), route)
+    for (const host of route.match.hosts) {
+      const root = hosts.get(host) ?? newPlace()
+      hosts.set(host, root)
+      take(placeOf(root, route.match.path), route)
+    }
+  }
+  return (method, host, { path }) => {
     // Matched as servers that know path parameters see it, or `/orders;x` would slip past the route of `/orders`.
     const parameters = path.includes(';')
-    const taken = mostSpecific(root, parameters ? path.replace(/;[^/]*/g, '') : path)
+    const plain = parameters ? path.replace(/;[^/]*/g, '') : path
+    const walk: Walk = { path: plain, isAmbiguous: false }
+    const taken =
+      (hosts.size === 0 ? undefined : amongHosts(hosts, host, walk)) ??
+      mostSpecific(anywhere, walk, 1)
     if (taken === undefined) throw new GatewayError('route_not_found', 'no route has this path')
+    if (walk.isAmbiguous) {
+      const detail = 'the request target is what some servers take for another one'
+      throw new GatewayError('invalid_request_target', detail)
+    }
     const route = taken.methods.get(method) ?? otherwise(taken, method)
     if (parameters && !route.match.pathParameters) {
       throw new GatewayError('invalid_request_target', 'the route takes no path parameters')
@@ -46,19 +69,73 @@ export function createMatch(routes: readonly Route[]): Match {
   }
 }
 
-function mostSpecific(root: Place, path: string): Taken | undefined {
-  let place = root
-  let { taken } = root
-  for (let start = 1; place.below.size > 0;) {
-    const slash = path.indexOf('/', start)
-    const next = place.below.get(slash < 0 ? path.slice(start) : path.slice(start, slash))
-    if (next === undefined) break
-    place = next
-    taken = place.taken ?? taken
-    if (slash < 0) break
-    start = slash + 1
+function newPlace(): Place {
+  return { below: new Map(), resembled: new Set(), parameter: undefined, taken: undefined }
+}
+
+function amongHosts(
+  hosts: ReadonlyMap<string, Place>,
+  host: string | undefined,
+  walk: Walk,
+): Taken | undefined {
+  if (host === undefined) return undefined
+  const name = host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '')
+  for (const root of [hosts.get(name), hosts.get(name.replace(/^[^.]+/, '*'))]) {
+    const taken = root && mostSpecific(root, walk, 1)
+    if (taken !== undefined) return taken
   }
-  return taken
+  return undefined
+}
+
+/** One path on its way down. */
+interface Walk {
+  readonly path: string
+  /** Whether a name on it could pass for that of a route. */
+  isAmbiguous: boolean
+}
+
+/** Goes back from a name only where nothing below it takes anything: each place is looked at once at most. */
+function mostSpecific(place: Place, walk: Walk, start: number): Taken | undefined {
+  const { path } = walk
+  const { below, resembled, parameter, taken } = place
+  if ((below.size === 0 && parameter === undefined) || start >= path.length) return taken
+  const slash = path.indexOf('/', start)
+  const segment = slash < 0 ? path.slice(start) : path.slice(start, slash)
+  const rest = slash < 0 ? path.length : slash + 1
+  const named = below.get(segment)
+  if (named === undefined && resembled.has(resemblance(segment))) walk.isAmbiguous = true
+  return (
+    (named && mostSpecific(named, walk, rest)) ??
+    (parameter && mostSpecific(parameter, walk, rest)) ??
+    taken
+  )
+}
+
+/**
+ * What a segment is to servers that do not tell case apart, end it at an encoded `;`, `?` or `#`, or drop dots and spaces
+ * at its end.
+ */
+function resemblance(segment: string): string {
+  const lower = segment.toLowerCase()
+  const cut = lower.search(/%(?:25)*(?:3b|3f|23)/)
+  return trimmed(cut < 0 ? lower : lower.slice(0, cut))
+}
+
+/** Without dots and encoded spaces at its end; a pattern would look for that end from each of them. */
+function trimmed(name: string): string {
+  let end = name.length
+  for (;;) {
+    let start = end
+    if (name.endsWith('.', end)) start = end - 1
+    else if (name.endsWith('20', end)) {
+      start = end - 2
+      while (name.endsWith('25', start)) start -= 2
+      if (name.endsWith('%', start)) start -= 1
+      else return name.slice(0, end)
+    }
+    if (start === end) return name.slice(0, end)
+    end = start
+  }
 }
 
 /** What CONNECT and TRACE ask for is the gateway's own business: a tunnel, and the headers that it was sent. */
@@ -78,9 +155,13 @@ function placeOf(root: Place, path: string): Place {
   for (const segment of path.split('/')) {
     // Before the first slash, and after the last: `/orders/` is `/orders`.
     if (segment === '') continue
-    const known = place.below.get(segment)
-    const next = known ?? { below: new Map(), taken: undefined }
-    if (known === undefined) place.below.set(segment, next)
+    if (segment.startsWith('{')) {
+      place = place.parameter ??= newPlace()
+      continue
+    }
+    const next = place.below.get(segment) ?? newPlace()
+    place.below.set(segment, next)
+    place.resembled.add(resemblance(segment))
     place = next
   }
   return place

@@ -77,6 +77,7 @@ test('a file becomes the configuration, with every default', async (t) => {
         profile: 'auth0',
         tokenEndpoint: undefined,
         jwksUri: undefined,
+        staleForMs: 3_600_000,
         dangerouslyAllowHttp: false,
         budget: { rate: 2, burst: 1, assumed: true },
       },
@@ -101,7 +102,7 @@ test('a file becomes the configuration, with every default', async (t) => {
     routes: [
       {
         name: '/orders',
-        match: { path: '/orders', methods: undefined, pathParameters: false },
+        match: { path: '/orders', hosts: [], methods: undefined, pathParameters: false },
         authenticate: { apis: [api] },
         authorize: {
           scopes: [],

@@ -221,6 +221,10 @@ const REFUSALS: readonly Refusal[] = [
     bad: [true],
     good: [false, undefined],
   }),
+  ...values('issuers.other.staleFor', /its APIs have signing secrets/, {
+    bad: ['1h', '0s'],
+    good: [undefined],
+  }),
   ...values('issuers.tenant.staleFor', /must be at most 1d/, {
     bad: ['25h'],
     good: ['24h', '1d', '0s', '1h'],
@@ -267,7 +271,20 @@ const REFUSALS: readonly Refusal[] = [
     good: ['/a/.../b', '/.a', '/a../b', '/.well-known'],
   }),
   ...values('routes[0].match.path', /must not hold `/, {
-    bad: ['/a%62', '/a;b', '/a?b', '/a#b', '/a b', '/a\\b', '/é', '/{id}', '/a\u0000'],
+    bad: [
+      '/a%62',
+      '/a;b',
+      '/a?b',
+      '/a#b',
+      '/a b',
+      '/a\\b',
+      '/é',
+      '/{i-d}',
+      '/a{id}',
+      '/{id}/{id}',
+      '/{}',
+      '/a\u0000',
+    ],
     good: ['/a*b', '/a:b', '/a@b', "/a'(b)"],
   }),
   ...values('routes[1].match', /repeats routes\[0\] \(GET \/orders\)/, {

@@ -8,7 +8,10 @@ type MatchOptions = Partial<Route['match']>
 /** A route of which only its name and `match` count here. */
 function route(path: string, options: MatchOptions & { name?: string } = {}): Route {
   const { name = path, ...rest } = options
-  return { name, match: { path, methods: undefined, pathParameters: false, ...rest } } as Route
+  return {
+    name,
+    match: { path, hosts: [], methods: undefined, pathParameters: false, ...rest },
+  } as Route
 }
 
 function target(path: string) {
@@ -160,4 +163,134 @@ test('matching among 10 000 routes costs what it costs among 10', () => {
   const ratio = Math.min(cost(many), cost(many)) / Math.min(cost(few), cost(few))
   // A search through the routes would make it a thousand.
   assert.ok(ratio < 10, `${ratio}`)
+})
+
+test('a name of a route in other clothes is refused where it would be taken by a shorter one', () => {
+  const routes = [route('/orders'), route('/orders/admin/users'), route('/Mixed')]
+  const match = createMatch(routes)
+  for (const path of [
+    '/orders/ADMIN',
+    '/orders/Admin/users',
+    '/orders/admin/USERS/1',
+    '/orders/admin%3b',
+    '/orders/admin%3Bx/users',
+    '/orders/admin%253bx',
+    '/orders/admin%25253B',
+    '/orders/admin%3f',
+    '/orders/admin%3Fx',
+    '/orders/admin%23',
+    '/orders/admin%20',
+    '/orders/admin%2520',
+    '/orders/admin.',
+    '/orders/admin..%20.',
+    '/orders/ADMIN%20%3b.',
+  ]) {
+    assert.throws(
+      () => match('GET', undefined, target(path)),
+      { code: 'invalid_request_target' },
+      path,
+    )
+  }
+  for (const path of [
+    '/orders/admins',
+    '/orders/admin%20s',
+    '/orders/admin-%3f',
+    '/orders/20',
+    '/orders/2520',
+    '/orders/%20admin',
+    '/orders/1/ADMIN',
+    '/orders/...',
+  ]) {
+    assert.equal(match('GET', undefined, target(path)).name, '/orders', path)
+  }
+  // Nobody else would take it.
+  for (const path of ['/ORDERS', '/orders%3f', '/mixed', '/MIXED.']) {
+    assert.throws(() => match('GET', undefined, target(path)), { code: 'route_not_found' }, path)
+  }
+})
+
+test('a segment of a million dots and spaces is judged in no time', () => {
+  const match = createMatch([route('/orders'), route('/orders/admin')])
+  for (const tail of ['.', '%20', '25', '%25', '%2520', '20', '%3b%']) {
+    const started = process.cpuUsage()
+    const path = `/orders/x${tail.repeat(200_000)}y`
+    match('GET', undefined, target(path))
+    match('GET', undefined, target(path.slice(0, -1)))
+    const { user } = process.cpuUsage(started)
+    assert.ok(user < 500_000, `${tail}: ${user} microseconds`)
+  }
+})
+
+test('a parameter is one whole segment, and a name comes before it', () => {
+  const match = createMatch(
+    ['/orders/{id}/items', '/orders/{id}', '/orders/new', '/a/b/c', '/a/{x}/d', '/{any}'].map(
+      (path) => route(path),
+    ),
+  )
+  for (const [path, name] of [
+    ['/orders/1', '/orders/{id}'],
+    ['/orders/1/', '/orders/{id}'],
+    ['/orders/1/other', '/orders/{id}'],
+    ['/orders/1/items', '/orders/{id}/items'],
+    ['/orders/1/items/2', '/orders/{id}/items'],
+    ['/orders/new', '/orders/new'],
+    // The name decides, though the parameter's path would be longer.
+    ['/orders/new/items', '/orders/new'],
+    ['/a/b/c', '/a/b/c'],
+    ['/a/b/d', '/a/{x}/d'],
+    ['/a/b', '/{any}'],
+    ['/orders', '/{any}'],
+    ['/orders/', '/{any}'],
+    ['/x/y/z', '/{any}'],
+  ] as const) {
+    assert.equal(match('GET', undefined, target(path)).name, name, path)
+  }
+  assert.throws(() => match('GET', undefined, target('/')), { code: 'route_not_found' })
+  assert.throws(() => match('GET', undefined, target('/orders/NEW')), {
+    code: 'invalid_request_target',
+  })
+})
+
+test('parameters of other names are the same path', () => {
+  assert.throws(() => createMatch([route('/a/{id}'), route('/a/{name}')]), TypeError)
+})
+
+test('the very host comes before its wildcard, and that before any', () => {
+  const match = createMatch([
+    route('/orders', { name: 'api', hosts: ['api.example'] }),
+    route('/orders', { name: 'wild', hosts: ['*.example', '*.other'] }),
+    route('/orders', { name: 'any' }),
+    route('/health', { name: 'health' }),
+    route('/orders/wild', { name: 'deep', hosts: ['*.example'] }),
+  ])
+  for (const [host, path, name] of [
+    ['api.example', '/orders', 'api'],
+    ['API.Example:8443', '/orders/1', 'api'],
+    ['api.example.', '/orders', 'api'],
+    ['api.example', '/orders/wild', 'api'],
+    ['shop.example', '/orders', 'wild'],
+    ['shop.example', '/orders/wild', 'deep'],
+    ['shop.other', '/orders', 'wild'],
+    ['a.b.example', '/orders', 'any'],
+    ['example', '/orders', 'any'],
+    ['.example', '/orders', 'any'],
+    ['api.example.evil', '/orders', 'any'],
+    ['[::1]:80', '/orders', 'any'],
+    [undefined, '/orders', 'any'],
+    ['api.example', '/health', 'health'],
+  ] as const) {
+    assert.equal(match('GET', host, target(path)).name, name, `${host}${path}`)
+  }
+  assert.throws(() => match('GET', 'api.example', target('/')), { code: 'route_not_found' })
+})
+
+test('the method is judged on the path that the host decided', () => {
+  const match = createMatch([
+    route('/orders', { name: 'api', hosts: ['api.example'], methods: ['GET'] }),
+    route('/orders', { name: 'any' }),
+  ])
+  assert.throws(() => match('POST', 'api.example', target('/orders')), {
+    code: 'method_not_allowed',
+  })
+  assert.equal(match('POST', 'other.example', target('/orders')).name, 'any')
 })
