@@ -2,7 +2,7 @@ import { parseJsonObject } from '../authenticate/json.ts'
 import type { StepUp } from '../errors.ts'
 
 /** In base64 it still leaves room for the other headers in the 4 KiB that some proxies take of an answer. */
-const MOST_CHARACTERS = 2_048
+const MOST_BYTES = 2_048
 const TOKEN_ENDPOINT = /\/oauth2\/v2\.0\/token$/
 
 /**
@@ -13,7 +13,7 @@ const TOKEN_ENDPOINT = /\/oauth2\/v2\.0\/token$/
  * @param tokenEndpoint that refused the exchange. Default: unknown
  */
 export function claimsChallenge(claims: unknown, tokenEndpoint = ''): StepUp | undefined {
-  if (typeof claims !== 'string' || claims.length > MOST_CHARACTERS) return undefined
+  if (typeof claims !== 'string' || Buffer.byteLength(claims) > MOST_BYTES) return undefined
   try {
     if (Object.keys(parseJsonObject(claims)).length === 0) return undefined
   } catch {

@@ -79,7 +79,11 @@ export function connectionsTo(
  * The path at the upstream. Canonical again: whole segments are taken off and put on, so that what is left begins with a
  * slash, or is nothing.
  */
-export function pathAt({ base }: Place, { stripped }: Lane, { path }: Target): string {
+export function pathAt(
+  { base }: Pick<Place, 'base'>,
+  { stripped }: Pick<Lane, 'stripped'>,
+  { path }: Target,
+): string {
   const rest = stripped === 0 ? path : path.slice(stripped)
   return base === '' && rest === '' ? '/' : base + rest
 }

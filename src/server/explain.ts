@@ -8,6 +8,7 @@ import { clientOf } from '../exchange/client.ts'
 import { passthrough } from '../exchange/grants/passthrough.ts'
 import { exchangeKey } from '../exchange/key.ts'
 import { fingerprint } from '../log.ts'
+import { pathAt } from '../proxy/lanes.ts'
 import type { Match } from '../route/match.ts'
 import { canonicalTarget, type Target } from '../route/target.ts'
 import { endpointFor, formOf, keyFields } from './explain/asked.ts'
@@ -57,7 +58,7 @@ export function createExplain(options: ExplainOptions): Explain {
       await walk(question, report, options, found)
       report.pass()
     } catch (error) {
-      const circumstances = { method, target, routes, route: found.route }
+      const circumstances = { ...question, routes, route: found.route }
       report.refuse(error, (step, code) => remedyOf(step, code, circumstances))
     }
     const { steps } = report
@@ -82,7 +83,9 @@ async function walk(
   const target = canonicalTarget(question.target, { host })
   const route = (found.route = match(method, host, target))
   report.note('route', route.name)
-  report.note('takes', `${route.match.methods?.join(', ') ?? 'every method'} ${route.match.path}`)
+  const { methods, hosts, path } = route.match
+  report.note('takes', `${methods?.join(', ') ?? 'every method'} ${path}`)
+  if (hosts.length > 0) report.note('at', hosts.join(', '))
 
   report.begin('authenticate')
   const subject = await authenticated(question, target, { report, route, authenticate, origins })
@@ -96,8 +99,18 @@ async function walk(
   await explainExchange(permit, report, tokenEndpointOf)
 
   report.begin('proxy')
-  report.note('upstream', route.proxy.upstreams.map(({ url }) => url).join(' or '))
-  report.note('target', target.path + target.query)
+  for (const { url } of route.proxy.upstreams) {
+    report.note('upstream', addressAt(url, route, target))
+  }
+}
+
+/** Where a request would go. */
+function addressAt(url: string, { proxy: { prefix, strip } }: Route, target: Target): string {
+  const isSocket = url.startsWith('unix:')
+  const { origin, pathname } = new URL(isSocket ? 'http://localhost' : url)
+  const base = pathname.replace(/\/+$/, '') + prefix
+  const path = pathAt({ base }, { stripped: strip.length }, target) + target.query
+  return isSocket ? `${url} ${path}` : origin + path
 }
 
 interface Means {

@@ -35,6 +35,7 @@ for (const claims of [
   '{"a":1,"a":2}',
   { access_token: {} },
   JSON.stringify({ a: 'x'.repeat(2_048) }),
+  JSON.stringify({ é: 'é'.repeat(1_024) }),
 ]) {
   test(`${JSON.stringify(claims)?.slice(0, 30) ?? 'undefined'} asks for no claims`, () => {
     assert.equal(claimsChallenge(claims, TOKEN), undefined)

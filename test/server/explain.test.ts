@@ -28,6 +28,7 @@ interface Given {
   readonly api?: object
   readonly authorize?: object
   readonly exchange?: object
+  readonly proxy?: object
 }
 
 async function setting(t: TestContext, given: Given = {}): Promise<Setting> {
@@ -99,8 +100,8 @@ test('a request that would pass is walked to its upstream, and neither that nor 
     { name: 'audience', value: 'https://orders.internal' },
     { name: 'scope', value: 'orders:read' },
   ])
-  const { target } = factsOf(stepOf(explanation, 'proxy'))
-  assert.equal(target, '/orders/1?a=b')
+  const { upstream: address } = factsOf(stepOf(explanation, 'proxy'))
+  assert.equal(address, `${upstream.origin}/orders/1?a=b`)
   assert.deepEqual([issuer.exchanges.length, upstream.received.length], [0, 0])
 })
 
@@ -271,6 +272,16 @@ test('the key’s parts tell why one token finds what another left, and why not'
     differing.map(({ name }) => name),
     ['subject', 'context'],
   )
+})
+
+test('where a request would go is where it goes, rewritten', async (t) => {
+  const proxy = { strip: '/orders', prefix: '/v2' }
+  const { explain, issuer, send, upstream } = await setting(t, { proxy })
+  const asked = { target: '/orders/1?a=b', token: await issuer.token() }
+  const { upstream: address } = factsOf(stepOf(await explain(asked), 'proxy'))
+  assert.equal((await send(asked)).status, 200)
+  assert.equal(address, upstream.origin + upstream.received[0]!.url)
+  assert.equal(upstream.received[0]!.url, '/v2/1?a=b')
 })
 
 test('nothing is asked where nothing is exchanged', async (t) => {

@@ -6,6 +6,7 @@ import type { Step } from './report.ts'
 export interface Circumstances {
   readonly method: string
   readonly target: string
+  readonly host?: string | undefined
   readonly routes: readonly Route[]
   /** Undefined where none was found. */
   readonly route: Route | undefined
@@ -13,12 +14,15 @@ export interface Circumstances {
 
 /** What to change so that a step passes: at the token, at the request, or in the configuration. Pure. */
 export function remedyOf(step: Step, code: string, circumstances: Circumstances): string {
-  const { method, target, routes, route } = circumstances
+  const { method, target, host, routes, route } = circumstances
   switch (code) {
     case 'route_not_found': {
       const paths = routes.map(({ match }) => match.path)
       const [path = ''] = target.split('?', 1)
-      return `ask for a path that a route holds${suggestion(path, paths)}; or add a route with \`match.path\``
+      const meant = suggestion(path, paths)
+      const isUnhosted = host === undefined && routes.some(({ match }) => match.hosts.length > 0)
+      const also = isUnhosted ? '; some routes are of a host alone, and none was given' : ''
+      return `ask for a path that a route holds${meant}; or add a route with \`match.path\`${also}`
     }
     case 'method_not_allowed':
       return `use a method that the route takes, or add ${method} to its \`match.methods\``
