@@ -1,8 +1,9 @@
 import { resolveApis } from './apis.ts'
 import { refuseUnusedBindings } from './bindings.ts'
 import type { AdminConfig, Config, Listen } from './config.ts'
+import { refuseRepeatedListeners, resolveEndpoints } from './endpoints.ts'
 import type { Faults } from './faults.ts'
-import { isLoopback, resolveIssuers } from './issuers.ts'
+import { isLoopback, refuseUnusedStaleFor, resolveIssuers } from './issuers.ts'
 import { many, mapping, part, present } from './parts.ts'
 import { checkPossession } from './possession.ts'
 import { checkResources } from './resources.ts'
@@ -19,11 +20,24 @@ import { resolveTls } from './tls.ts'
  */
 export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const root = mapping(raw)
-  const { server, admin, cache } = configurationSchema.shape
+  const { server, admin, cache, endpoints } = configurationSchema.shape
   const listeners = { server: part(server, root['server']), admin: part(admin, root['admin']) }
+  const doors = part(endpoints, root['endpoints'])
   checkListeners(listeners, faults)
+  refuseRepeatedListeners(
+    [
+      { at: ['server', 'listen'], listen: listeners.server?.listen },
+      { at: ['admin', 'listen'], listen: listeners.admin?.listen },
+      { at: ['endpoints', 'forwardAuth', 'listen'], listen: doors?.forwardAuth?.listen },
+    ],
+    faults,
+  )
   const issuers = resolveIssuers(mapping(root['issuers']), faults)
   const apis = resolveApis(mapping(root['apis']), issuers, { faults, folder })
+  // What a faulty API would use cannot be told.
+  if (!faults.within(['apis'])) {
+    refuseUnusedStaleFor(mapping(root['issuers']), present(apis), faults)
+  }
   const routes = resolveRoutes(root['routes'], apis, { faults, folder })
   // What a faulty route would use cannot be told.
   if (!faults.within(['routes'])) refuseUnusedBindings(present(apis), routes, faults)
@@ -48,6 +62,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
     issuers: present(issuers),
     apis: present(apis),
     routes,
+    endpoints: resolveEndpoints(doors!),
     cache: caching!,
   }
 }
@@ -58,13 +73,9 @@ interface Listeners {
     AdminConfig | { readonly listen: Listen; readonly token?: string | undefined } | undefined
 }
 
-function checkListeners({ server, admin }: Listeners, faults: Faults): void {
+function checkListeners({ admin }: Listeners, faults: Faults): void {
   if (admin === undefined) return
   if (!isLoopback(admin.listen.host) && admin.token === undefined && !faults.within(['admin'])) {
     faults.add(['admin', 'listen'], 'is beyond loopback: it needs `admin.token`')
-  }
-  const { port } = admin.listen
-  if (port !== 0 && server?.listen.port === port && server.listen.host === admin.listen.host) {
-    faults.add(['admin', 'listen'], 'repeats `server.listen`')
   }
 }

@@ -47,9 +47,9 @@ const OVERRIDES: readonly (readonly [string, string, Look, unknown])[] = [
   ['APIS__STOREFRONT__CLIENT__SECRET', '${NOT_REPLACED}', secretOf, '${NOT_REPLACED}'],
   [
     'APIS__BACKOFFICE__SIGNING_SECRET',
-    'y'.repeat(32),
+    SECRET.toLowerCase(),
     ({ apis }) => apis[1]?.verification,
-    { kind: 'secret', secrets: ['y'.repeat(32)] },
+    { kind: 'secret', secrets: [SECRET.toLowerCase()] },
   ],
   [
     'APIS__STOREFRONT__ALGORITHMS',
