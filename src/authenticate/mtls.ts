@@ -38,11 +38,13 @@ function thumbprintOf(socket: Socket | TLSSocket): string | undefined {
 
 function forwarded(rawHeaders: readonly string[]): string | undefined {
   let told: string | undefined
+  let isTold = false
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!.toLowerCase()
     if (name !== 'client-cert' && name !== 'x-forwarded-client-cert') continue
     const value = rawHeaders[index + 1]!
-    if (told !== undefined) refuse('the certificate of the caller is told more than once')
+    if (isTold) refuse('the certificate of the caller is told more than once')
+    isTold = true
     told = name === 'client-cert' ? ofClientCert(value) : ofEnvoy(value)
   }
   return told

@@ -1,8 +1,10 @@
 import http from 'node:http'
 import type { Duplex } from 'node:stream'
 import express, { type Express, type Request, type Response } from 'express'
+import type { TlsConfig } from '../config/config.ts'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import { nextRequestId } from '../gateway.ts'
+import { createTlsServer } from './tls.ts'
 
 /** Longer than the idle time of the balancers in front, or they reuse what we are closing. */
 const KEEP_ALIVE_MS = 65_000
@@ -24,29 +26,32 @@ export type Listener = (request: http.IncomingMessage, response: http.ServerResp
 
 /**
  * The HTTP server of an application. What Express itself gives up on, because it cannot read the target, goes to
- * `unrouted`, which answers in our form.
+ * `unrouted`, which answers in our form. With `tls` it speaks nothing else.
  *
  * Express gives each request and response its application's prototypes by `Object.setPrototypeOf`, which on Node 22 and
  * before makes every later property look-up slow: two to three times less throughput. Here they are born with those
  * prototypes, and setting them again changes nothing.
  */
-export function createServer(app: Express, unrouted: Listener = refuseUnread): http.Server {
+export function createServer(
+  app: Express,
+  unrouted: Listener = refuseUnread,
+  tls?: TlsConfig,
+): http.Server {
   const listener: Listener = (request, response) => {
     // What arrives in one piece with an offer of another protocol Node does not read: nothing may follow such a request.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     return app(request as Request, response as Response, () => unrouted(request, response))
   }
-  const server = http.createServer(
-    {
-      ...presetPrototypes(app),
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: HEADERS_MS,
-      connectionsCheckingInterval: CHECK_EVERY_MS,
-      insecureHTTPParser: false,
-      requireHostHeader: true,
-    },
-    listener,
-  )
+  const options = {
+    ...presetPrototypes(app),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: HEADERS_MS,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+  }
+  const server = tls === undefined ? http.createServer(options) : createTlsServer(tls, options)
+  server.on('request', listener)
   // Node would answer 100 before anyone has looked at the token.
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)

@@ -3,8 +3,9 @@ import type { Server, ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config, Listen } from '../config/config.ts'
+import type { Config, Listen, TlsConfig } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
@@ -16,6 +17,8 @@ export interface Serving {
   /** Where callers reach it, for example `http://127.0.0.1:8080`. */
   readonly origin: string
   readonly adminOrigin: string
+  /** Where proxies ask for tokens; undefined where that door is not configured. */
+  readonly forwardAuthOrigin: string | undefined
   readonly metrics: Metrics
   /** Ends it well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
   drain(): Promise<void>
@@ -23,11 +26,12 @@ export interface Serving {
   close(): Promise<void>
 }
 
-/** Starts both listeners. Rejects when one of them cannot be had. */
+/** Starts all listeners. Rejects when one of them cannot be had. */
 export async function serve(config: Config, { log }: { readonly log: Log }): Promise<Serving> {
   const metrics = createMetrics()
   const {
     gateway,
+    forwardAuth,
     ailments,
     explain,
     close: closeStages,
@@ -40,10 +44,10 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   }
   let draining = false
 
-  const app = createApp()
-  // It answers its own failures. Express would hang another promise on each one that it is given.
-  app.use((request, response) => void gateway(request, response))
-  const traffic = createServer(app, gateway, config.server.tls)
+  const traffic = serverOf(gateway, config.server.tls)
+  const asking = forwardAuth && serverOf(forwardAuth)
+  /** What callers depend on, and is drained. */
+  const doors = asking === undefined ? [traffic] : [traffic, asking]
   const admin = createServer(
     createAdmin({
       metrics,
@@ -56,19 +60,28 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   )
   try {
     await listen(traffic, config.server.listen)
+    if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
     await listen(admin, config.admin.listen)
   } catch (error) {
-    traffic.close()
+    for (const door of doors) door.close()
     await closeStages()
     throw error
   }
-  log.logger.info({ origin: originOf(traffic), admin: originOf(admin) }, 'listening')
+  const origins = {
+    origin: originOf(traffic),
+    adminOrigin: originOf(admin),
+    forwardAuthOrigin: asking && originOf(asking),
+  }
+  log.logger.info(
+    { origin: origins.origin, forward_auth: origins.forwardAuthOrigin, admin: origins.adminOrigin },
+    'listening',
+  )
 
   let closed: Promise<void> | undefined
   const close = (): Promise<void> => (closed ??= closeNow())
 
   async function closeNow(): Promise<void> {
-    for (const server of [traffic, admin]) {
+    for (const server of [...doors, admin]) {
       server.close()
       server.closeAllConnections()
     }
@@ -81,17 +94,29 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
     draining = true
     log.logger.info('draining')
     // Balancers still send for a while; each answer tells its connection to end.
-    for (const event of ['request', 'checkContinue']) {
-      traffic.prependListener(event, (_request, response: ServerResponse) => {
-        response.shouldKeepAlive = false
-      })
+    for (const door of doors) {
+      for (const event of ['request', 'checkContinue']) {
+        door.prependListener(event, (_request, response: ServerResponse) => {
+          response.shouldKeepAlive = false
+        })
+      }
     }
     await sleep(delayMs)
-    await Promise.race([finished(traffic), sleep(timeoutMs, undefined, { ref: false })])
+    await Promise.race([
+      Promise.all(doors.map(finished)),
+      sleep(timeoutMs, undefined, { ref: false }),
+    ])
     await close()
   }
 
-  return { origin: originOf(traffic), adminOrigin: originOf(admin), metrics, drain, close }
+  return { ...origins, metrics, drain, close }
+}
+
+function serverOf(gateway: Gateway, tls?: TlsConfig): Server {
+  const app = createApp()
+  // It answers its own failures. Express would hang another promise on each one that it is given.
+  app.use((request, response) => void gateway(request, response))
+  return createServer(app, gateway, tls)
 }
 
 async function listen(server: Server, { host, port }: Listen): Promise<void> {

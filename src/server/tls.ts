@@ -1,0 +1,74 @@
+import { constants } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type http from 'node:http'
+import https from 'node:https'
+import type { Socket } from 'node:net'
+import type { SecureContextOptions, TLSSocket } from 'node:tls'
+import type { Material, TlsConfig } from '../config/config.ts'
+
+/** Who has not shaken hands by then holds a connection and nothing else. */
+const HANDSHAKE_MS = 10_000
+
+/**
+ * An HTTP/1.1 server behind TLS. Which certificate a caller shows decides nothing here, unless `clientAuthorities` are
+ * configured: tokens are bound to one certificate, whoever issued it (RFC 8705, section 3), and TLS has seen its key used.
+ *
+ * Does NOT speak HTTP/2, does NOT look at revocation lists, and reads its files once.
+ *
+ * @throws {Error} a file cannot be read any more
+ */
+export function createTlsServer(tls: TlsConfig, options: http.ServerOptions): https.Server {
+  const asks = tls.clientCertificates === 'request'
+  const server = https.createServer({
+    ...options,
+    ...secureContextOf(tls),
+    minVersion: tls.minVersion,
+    // A second handshake could change the certificate under what is known of the connection. TLS 1.3 has none.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    handshakeTimeout: HANDSHAKE_MS,
+    ALPNProtocols: ['http/1.1'],
+    requestCert: asks,
+    rejectUnauthorized: false,
+  })
+  if (asks && tls.clientAuthorities !== undefined) {
+    server.prependListener('secureConnection', refuseStranger)
+  }
+  // Node hands what is no TLS to whoever answers malformed HTTP; an answer would wait for a handshake that never ends.
+  server.removeAllListeners('tlsClientError')
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  closeHandshakes(server)
+  return server
+}
+
+/** What `setSecureContext` takes as well, for files that changed. */
+export function secureContextOf(tls: TlsConfig): SecureContextOptions {
+  const { certificate, key, clientAuthorities } = tls
+  return {
+    cert: textOf(certificate),
+    key: textOf(key),
+    ...(clientAuthorities && { ca: textOf(clientAuthorities) }),
+  }
+}
+
+function textOf(material: Material): string {
+  return 'pem' in material ? material.pem : readFileSync(material.file, 'utf8')
+}
+
+/** Who shows none is not refused: whether one is needed, the token says. */
+function refuseStranger(socket: TLSSocket): void {
+  if (!socket.authorized && socket.getPeerX509Certificate() !== undefined) socket.destroy()
+}
+
+/** To Node's HTTP server a connection begins when the handshake has ended, and it closes no others. */
+function closeHandshakes(server: https.Server): void {
+  const open = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  })
+  const closeAllConnections = server.closeAllConnections.bind(server)
+  server.closeAllConnections = () => {
+    closeAllConnections()
+    for (const socket of open) socket.destroy()
+  }
+}
