@@ -60,6 +60,7 @@ async function explain({ apis, routes, server }: Config, question: Question): Pr
   try {
     return await ask(question)
   } finally {
+    await authentication.close()
     await outbound.close()
   }
 }

@@ -15,7 +15,7 @@ import { endpointFor, formOf, keyFields } from './explain/asked.ts'
 import { remedyOf } from './explain/remedy.ts'
 import { Report, type Explanation } from './explain/report.ts'
 import { noteSubject, noteUnverified } from './explain/token-facts.ts'
-import { secretsOf } from './secrets.ts'
+import { clientSecrets, secretsOf } from './secrets.ts'
 
 /** A request that somebody wonders about. */
 export interface Question {
@@ -50,6 +50,9 @@ export interface ExplainOptions {
 export function createExplain(options: ExplainOptions): Explain {
   const { routes } = options
   const apis = [...new Set(routes.flatMap(({ authenticate }) => authenticate.apis))]
+  const redeemers = routes.flatMap(({ exchange }) =>
+    exchange.grant === 'refresh-token' ? clientSecrets(exchange.client) : [],
+  )
   return async (question) => {
     const { method, target, token } = question
     const report = new Report()
@@ -63,7 +66,8 @@ export function createExplain(options: ExplainOptions): Explain {
     }
     const { steps } = report
     // A token in the query, or one that comes back in a claim, ends here.
-    return secretsOf(apis, ...(token === undefined ? [] : [token])).without({
+    const own = [...redeemers, ...(token === undefined ? [] : [token])]
+    return secretsOf(apis, ...own).without({
       ok: steps.every(({ verdict }) => verdict === 'passes'),
       request: { method, target, ...(token !== undefined && { token: fingerprint(token) }) },
       steps,

@@ -228,8 +228,8 @@ test('a token that is refused is shown beside what the route wants, as far as it
   )
   const wanted = wrong.facts.filter((fact) => fact.wanted !== undefined)
   assert.deepEqual(wanted, [{ name: 'aud', value: 'a b', wanted: 'https://storefront.example' }])
-  const opaque = stepOf(await explain({ token: 'opaque' }), 'authenticate')
-  assert.equal(opaque.facts[0]?.name, 'form')
+  const opaque = stepOf(await explain({ token: 'of-another-kind' }), 'authenticate')
+  assert.deepEqual(opaque.facts, [{ name: 'form', value: 'opaque', wanted: 'signed' }])
 })
 
 test('each condition is told with what decided it, also those after the one that refuses', async (t) => {
@@ -298,6 +298,24 @@ test('nothing is asked where nothing is exchanged', async (t) => {
   })
   const refused = stepOf(await passed.explain({ token: await passed.issuer.token() }), 'exchange')
   assert.equal(refused.refusal?.code, 'not_permitted')
+})
+
+test('a refresh token that is to be redeemed is what its caller brings, and no part of an explanation', async (t) => {
+  const exchange = {
+    grant: 'refresh-token',
+    audience: 'https://orders.internal',
+    scopes: ['orders:read'],
+    refreshTokenHeader: 'x-refresh-token',
+    returnRefreshToken: true,
+    client: { id: 'spa', secret: SECRET },
+  }
+  const { explain, issuer } = await setting(t, { profile: 'auth0', exchange })
+  const explanation = await explain({ token: await issuer.token() })
+  const { verdict, form, facts } = stepOf(explanation, 'exchange')
+  assert.equal(verdict, 'passes')
+  assert.ok(form!.some(({ name, value }) => name === 'refresh_token' && value.startsWith('[the ')))
+  assert.ok(!facts.some(({ name }) => name === 'key'))
+  assert.ok(!JSON.stringify(explanation).includes(SECRET))
 })
 
 test('an issuer that is gone is told from a token that is bad', async (t) => {

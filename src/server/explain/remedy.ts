@@ -44,11 +44,13 @@ export function remedyOf(step: Step, code: string, circumstances: Circumstances)
     case 'insufficient_user_authentication':
       return conditionRemedy(step, route)
     case 'exchange_unavailable':
-      return "see whether the issuer's metadata can be had from here, or give `tokenEndpoint`"
+      return "see whether the issuer can be reached from here, or give its `tokenEndpoint`"
     case 'exchange_misconfigured':
       return 'see the `client` of the API: its key or certificate cannot be used'
-    default:
+    case 'internal_error':
       return 'this is a defect: please report it'
+    default:
+      return 'try again: what is in the way may pass'
   }
 }
 

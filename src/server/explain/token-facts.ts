@@ -1,4 +1,5 @@
 import type { SubjectToken } from '../../authenticate/authenticate.ts'
+import { formOf } from '../../authenticate/form.ts'
 import { unverifiedClaims, unverifiedHeader } from '../../authenticate/jwt.ts'
 import type { Api } from '../../config/config.ts'
 import type { Report } from './report.ts'
@@ -22,14 +23,15 @@ export function noteSubject(report: Report, subject: SubjectToken): void {
  * is decided by it here.
  */
 export function noteUnverified(report: Report, token: string, apis: readonly Api[]): void {
-  const segments = token.split('.').length
-  const read = segments === 3 ? readable(token) : undefined
+  const form = formOf(token)
+  const taken = [...new Set(apis.flatMap(formsOf))]
+  if (form !== 'signed' || !taken.includes(form)) {
+    report.note('form', form, taken.includes(form) ? undefined : taken.join(' or '))
+    return
+  }
+  const read = readable(token)
   if (read === undefined) {
-    report.note(
-      'form',
-      segments === 1 ? 'opaque' : `${segments} segments`,
-      'a JWT: three, in base64url, each a JSON object',
-    )
+    report.note('form', 'unreadable', 'three parts in base64url, of which two are JSON objects')
     return
   }
   const { header, claims } = read
@@ -68,6 +70,13 @@ export function noteUnverified(report: Report, token: string, apis: readonly Api
   else if (mechanisms.every((one) => one?.required)) {
     report.note('cnf', 'none', [...new Set(mechanisms.map((one) => one?.mechanism))].join(' or '))
   }
+}
+
+function formsOf({ decryptionKeys, introspection }: Api): readonly string[] {
+  return [
+    decryptionKeys === undefined ? 'signed' : 'encrypted',
+    ...(introspection ? ['opaque'] : []),
+  ]
 }
 
 type Members = Readonly<Record<string, unknown>>
