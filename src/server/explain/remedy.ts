@@ -44,7 +44,7 @@ export function remedyOf(step: Step, code: string, circumstances: Circumstances)
     case 'insufficient_user_authentication':
       return conditionRemedy(step, route)
     case 'exchange_unavailable':
-      return "see whether the issuer can be reached from here, or give its `tokenEndpoint`"
+      return 'see whether the issuer can be reached from here, or give its `tokenEndpoint`'
     case 'exchange_misconfigured':
       return 'see the `client` of the API: its key or certificate cannot be used'
     case 'internal_error':
