@@ -7,6 +7,8 @@ const OURS = {
   invalid_client: 'exchange_misconfigured',
   unauthorized_client: 'exchange_misconfigured',
   unsupported_grant_type: 'exchange_misconfigured',
+  invalid_dpop_proof: 'exchange_misconfigured',
+  use_dpop_nonce: 'exchange_unavailable',
 } as const
 const AUTH0 = {
   ...OURS,
