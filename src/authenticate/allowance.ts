@@ -14,7 +14,7 @@ export interface Allowance {
 export interface AllowanceOptions {
   /** How many questions may be underway at once. Default 64. */
   readonly mostUnderway?: number
-  /** How many tokens per second may turn out to be none, in the long run. Default 20. */
+  /** How many questions per second may come to nothing, in the long run. Default 20. */
   readonly perSecond?: number
   /** How many may do so at once. Default 100. */
   readonly burst?: number
@@ -22,7 +22,8 @@ export interface AllowanceOptions {
 
 /**
  * Keeps a flood of made-up tokens from the issuer. Each question is paid for when it leaves, and paid back when the token
- * turns out to be a good one, so that no number of users is too many; what cannot be paid is refused at once.
+ * turns out to be a good one, so that no number of users is too many; what cannot be paid is refused at once. A question
+ * that is not answered is not paid back: an issuer that is down is asked no more often than that.
  */
 export function createAllowance(options: AllowanceOptions = {}): Allowance {
   const { mostUnderway = 64, perSecond = 20, burst = 100 } = options
@@ -59,8 +60,6 @@ export function createAllowance(options: AllowanceOptions = {}): Allowance {
         if (isGood(answer)) left = Math.min(burst, left + 1)
         return answer
       } catch (error) {
-        // It says nothing of the token.
-        left = Math.min(burst, left + 1)
         if (error instanceof GatewayError && error.throttled) {
           pausedUntil = Date.now() + (error.retryAfter ?? 1) * 1_000
         }

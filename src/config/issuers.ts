@@ -49,6 +49,20 @@ export function resolveIssuers(
   return issuers
 }
 
+/** Nobody would be asked there. */
+export function refuseUnusedIntrospection(
+  issuers: readonly Issuer[],
+  apis: readonly Api[],
+  faults: Faults,
+): void {
+  for (const issuer of issuers) {
+    if (issuer.introspectionEndpoint === undefined) continue
+    if (apis.some((api) => api.issuer === issuer && api.introspection === true)) continue
+    const at = ['issuers', issuer.name, 'introspectionEndpoint']
+    faults.add(at, 'is of no use: no API of the issuer has `introspection`')
+  }
+}
+
 /** How long keys are used says nothing where no API of the issuer has any. */
 export function refuseUnusedStaleFor(
   raw: Readonly<Record<string, unknown>>,

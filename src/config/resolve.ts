@@ -3,7 +3,12 @@ import { refuseUnusedBindings } from './bindings.ts'
 import type { AdminConfig, Config, Listen } from './config.ts'
 import { refuseRepeatedListeners, resolveEndpoints } from './endpoints.ts'
 import type { Faults } from './faults.ts'
-import { isLoopback, refuseUnusedStaleFor, resolveIssuers } from './issuers.ts'
+import {
+  isLoopback,
+  refuseUnusedIntrospection,
+  refuseUnusedStaleFor,
+  resolveIssuers,
+} from './issuers.ts'
 import { many, mapping, part, present } from './parts.ts'
 import { checkPossession } from './possession.ts'
 import { checkResources } from './resources.ts'
@@ -37,6 +42,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   // What a faulty API would use cannot be told.
   if (!faults.within(['apis'])) {
     refuseUnusedStaleFor(mapping(root['issuers']), present(apis), faults)
+    refuseUnusedIntrospection(present(issuers), present(apis), faults)
   }
   const routes = resolveRoutes(root['routes'], apis, { faults, folder })
   // What a faulty route would use cannot be told.

@@ -171,6 +171,19 @@ test('a flood of made-up tokens does not become one at the issuer', async (t) =>
   )
 })
 
+test('an issuer that is down, or refuses odd tokens by an error, is not flooded either', async (t) => {
+  const gone = new GatewayError('exchange_unavailable', 'gone', { retryAfter: 1 })
+  const made = setting(t, () => Promise.reject(gone))
+  for (let index = 0; index < 200; index++) {
+    await made.verifier.verify(`made-up-${index}-token`).catch(() => undefined)
+  }
+  assert.equal(made.asked.length, 100)
+  await assert.rejects(made.verifier.verify(TOKEN), { code: 'overloaded', retryAfter: 1 })
+  made.answer = () => GOOD
+  t.mock.timers.tick(1_000)
+  assert.equal((await made.verifier.verify(TOKEN)).claims.sub, 'alice')
+})
+
 test('any number of good tokens is asked about', async (t) => {
   const { verifier, asked } = setting(t)
   for (let index = 0; index < 1_000; index++) await verifier.verify(`${TOKEN}-${index}`)

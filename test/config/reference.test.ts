@@ -82,7 +82,7 @@ test('secrets are marked, so that no editor shows them', () => {
       '.admin.token',
       '.apis.signingSecret',
       '.apis.signingSecrets',
-    '.apis.decryptionKeys.key',
+      '.apis.decryptionKeys.key',
       '.apis.proofOfPossession.nonceSecret',
       '.apis.client.secret',
       '.apis.client.privateKey',

@@ -36,12 +36,18 @@ export interface AuthorizationServer {
   readonly issuer: string
   exchanges(): number
   token(user: string, scope?: string): Promise<string>
+  /** Takes an opaque token back (RFC 7009). */
+  revoke(token: string): Promise<void>
+  /** How often it was asked about a token. */
+  introspections(): number
   close(): Promise<void>
 }
 
 export interface AuthorizationServerOptions {
   /** Want a nonce in each proof (RFC 9449, section 8). Default false. */
   readonly nonces?: boolean
+  /** The storefront's tokens are opaque, and answers about them JSON or signed (RFC 9701). Default: they are JWTs. */
+  readonly opaque?: 'json' | 'signed' | undefined
   /** Serve over TLS, asking for certificates of this authority; the test login needs one too. Default: plain http. */
   readonly tls?: Pick<https.ServerOptions, 'cert' | 'key' | 'ca'>
   /** How the test logs in where the server cannot be trusted by default. */
@@ -56,7 +62,7 @@ export async function startAuthorizationServer(
   client: ClientMetadata = SECRET_CLIENT,
   options: AuthorizationServerOptions = {},
 ): Promise<AuthorizationServer> {
-  const { nonces = false, tls, post = postForm } = options
+  const { tls, post = postForm, opaque } = options
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true })
   const key: JWK = { ...(await exportJWK(privateKey)), kid: 'one', alg: algorithm, use: 'sig' }
   const { d: _d, p: _p, q: _q, dp: _dp, dq: _dq, qi: _qi, ...publicKey } = key
@@ -68,11 +74,12 @@ export async function startAuthorizationServer(
   await once(server, 'listening')
   const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
   let exchanges = 0
+  let introspections = 0
 
   const provider = quietly(
-    () => new Provider(issuer, configuration(key, algorithm, client, nonces)),
+    () => new Provider(issuer, configuration(key, algorithm, client, options)),
   )
-  provider.registerGrantType(TEST_LOGIN, (context) => login(context, provider), [
+  provider.registerGrantType(TEST_LOGIN, (context) => login(context, provider, opaque), [
     'user',
     'resource',
     'scope',
@@ -82,16 +89,23 @@ export async function startAuthorizationServer(
     async (context) => {
       exchanges++
       const { subject_token: subject = '' } = context.oidc.params
-      const { payload } = await jwtVerify(subject, keys, {
-        issuer,
-        audience: 'https://storefront.example',
-      }).catch(() => {
-        throw new errors.InvalidRequest('subject_token is not acceptable')
-      })
-      await exchange(context, provider, payload.sub ?? '')
+      const user = opaque
+        ? (await provider.AccessToken.find(subject))?.accountId
+        : (
+            await jwtVerify(subject, keys, {
+              issuer,
+              audience: 'https://storefront.example',
+            }).catch(() => undefined)
+          )?.payload.sub
+      if (user === undefined) throw new errors.InvalidRequest('subject_token is not acceptable')
+      await exchange(context, provider, user)
     },
     ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope'],
   )
+  provider.use(async (context, next) => {
+    if (context.path === '/token/introspection') introspections++
+    await next()
+  })
   server.on('request', provider.callback())
 
   return {
@@ -110,6 +124,10 @@ export async function startAuthorizationServer(
       if (token === undefined) throw new Error('the test login was refused')
       return token
     },
+    async revoke(token) {
+      await (await provider.AccessToken.find(token))?.destroy()
+    },
+    introspections: () => introspections,
     async close() {
       server.closeAllConnections()
       server.close()
@@ -128,7 +146,7 @@ function configuration(
   key: JWK,
   algorithm: string,
   client: ClientMetadata,
-  nonces: boolean,
+  { nonces = false, opaque }: AuthorizationServerOptions,
 ): object {
   return {
     jwks: { keys: [key] },
@@ -165,6 +183,8 @@ function configuration(
     ],
     features: {
       devInteractions: { enabled: false },
+      introspection: { enabled: opaque !== undefined },
+      jwtIntrospection: { enabled: opaque === 'signed' },
       dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => nonces },
       mTLS: {
         ...{ enabled: true, certificateBoundAccessTokens: true, tlsClientAuth: true },
@@ -176,22 +196,29 @@ function configuration(
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_context: unknown, identifier: string) =>
-          resourceServer(identifier),
+          resourceServer(identifier, opaque),
       },
     },
     extraTokenClaims: (_context: unknown, { extra }: { extra?: object }) => extra,
   }
 }
 
-function resourceServer(identifier: string): object {
+const STOREFRONT = 'https://storefront.example'
+
+function resourceServer(identifier: string, opaque: AuthorizationServerOptions['opaque']): object {
+  const accessTokenFormat = opaque && identifier === STOREFRONT ? 'opaque' : 'jwt'
   const scope = SCOPES[identifier]
   if (scope === undefined) throw new errors.InvalidTarget('no such resource server')
-  return { audience: identifier, scope, accessTokenTTL: 3_600, accessTokenFormat: 'jwt' }
+  return { audience: identifier, scope, accessTokenTTL: 3_600, accessTokenFormat }
 }
 
-async function login(context: Context, provider: Provider): Promise<void> {
+async function login(
+  context: Context,
+  provider: Provider,
+  opaque: AuthorizationServerOptions['opaque'],
+): Promise<void> {
   const { user = '', resource = '', scope = '' } = context.oidc.params
-  await issue(context, provider, { user, audience: resource, scope })
+  await issue(context, provider, { user, audience: resource, scope, opaque })
 }
 
 async function exchange(context: Context, provider: Provider, user: string): Promise<void> {
@@ -210,11 +237,12 @@ interface Issue {
   readonly audience: string
   readonly scope: string
   readonly extra?: Record<string, unknown>
+  readonly opaque?: AuthorizationServerOptions['opaque']
 }
 
 async function issue(context: Context, provider: Provider, asked: Issue): Promise<void> {
-  const { user, audience, scope, extra } = asked
-  const info = resourceServer(audience)
+  const { user, audience, scope, extra, opaque } = asked
+  const info = resourceServer(audience, opaque)
   const token = new provider.AccessToken({
     accountId: user,
     client: context.oidc.client,

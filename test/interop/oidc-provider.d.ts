@@ -9,6 +9,7 @@ declare module 'oidc-provider' {
       readonly client: Client
     }
     body: unknown
+    readonly path: string
     readonly req: IncomingMessage
   }
 
@@ -27,6 +28,9 @@ declare module 'oidc-provider' {
     resourceServer: ResourceServer
     readonly expiration: number
     readonly tokenType: string
+    readonly accountId: string | undefined
+    static find(value: string): Promise<AccessToken | undefined>
+    destroy(): Promise<void>
     setThumbprint(kind: 'jkt', thumbprint: string): void
     setThumbprint(kind: 'x5t', certificate: X509Certificate): void
     save(): Promise<string>
@@ -54,6 +58,7 @@ declare module 'oidc-provider' {
       handler: (context: Context) => Promise<void>,
       parameters: readonly string[],
     ): void
+    use(middleware: (context: Context, next: () => Promise<void>) => Promise<void>): void
     callback(): (request: IncomingMessage, response: ServerResponse) => void
   }
 }
