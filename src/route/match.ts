@@ -155,6 +155,8 @@ function placeOf(root: Place, path: string): Place {
   for (const segment of path.split('/')) {
     // Before the first slash, and after the last: `/orders/` is `/orders`.
     if (segment === '') continue
+    // Where names are trimmed, one of dots and spaces alone is none, and the next one stands in its place.
+    place.resembled.add('')
     if (segment.startsWith('{')) {
       place = place.parameter ??= newPlace()
       continue

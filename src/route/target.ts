@@ -67,7 +67,7 @@ const PATH_FAULTS: readonly Fault[] = [
   [/["<>^`{}]/, 'holds a character that must be percent-encoded'],
   [/\/\//, 'holds an empty segment'],
   // Servers that know path parameters drop `;` and what follows before they resolve dots; others, that read the path twice,
-  // end it at an encoded `?` or `#`, or trim it.
+  // end it at an encoded `?` or `#`, or trim names.
   [/\/\.{1,2}(?:[/;]|%(?:25)*(?:3b|3f|23|20)|$)/i, 'holds a dot segment'],
   [/\/;/, 'holds a segment of parameters alone'],
   [/%(?![0-9a-f]{2})/i, 'holds a malformed percent-encoding'],
