@@ -14,6 +14,7 @@ export function advice(config: Config): readonly Advice[] {
     ...aboutIssuers(config),
     ...aboutUnused(config),
     ...aboutKeys(config),
+    ...aboutPossession(config),
     ...aboutRoutes(config),
     ...aboutProxies(config),
   ]
@@ -67,6 +68,19 @@ function* aboutKeys({ apis, routes, server: { replicas } }: Config): Iterable<Ad
       message:
         `is not given: each of the ${replicas} replicas makes a key of its own, and none can use a token that another ` +
         'has',
+    }
+  }
+}
+
+function* aboutPossession({ apis, server: { tls, trustedProxies } }: Config): Iterable<Advice> {
+  if (tls?.clientCertificates === 'request' || trustedProxies.length > 0) return
+  for (const { name, proofOfPossession } of apis) {
+    if (proofOfPossession?.mechanism !== 'mtls') continue
+    yield {
+      path: `apis.${name}.proofOfPossession`,
+      message:
+        'nobody can show a certificate: give `server.tls` with `clientCertificates: request`, or the proxy in ' +
+        '`server.trustedProxies` that tells it. In an Express application behind its own TLS this does not matter',
     }
   }
 }
@@ -152,7 +166,7 @@ function* aboutProxies({ server: { trustedProxies } }: Config): Iterable<Advice>
     if (!network.endsWith('/0')) continue
     yield {
       path: `server.trustedProxies[${index}]`,
-      message: 'trusts everybody: any caller can name any client address',
+      message: 'trusts everybody: any caller can name any client address and any certificate',
     }
   }
 }

@@ -21,6 +21,8 @@ interface Setting {
 interface Given {
   /** YAML of the routes' `exchange`. */
   readonly exchange?: string
+  /** YAML of the API's `proofOfPossession`. */
+  readonly proofOfPossession?: string
   readonly tokenEndpoint?: string
 }
 
@@ -29,6 +31,8 @@ async function setting(t: TestContext, given: Given = {}): Promise<Setting> {
   t.after(() => tenant.close())
   const { exchange = `{ audience: "${ORDERS}", scopes: ["orders:read"] }`, tokenEndpoint } = given
   const endpoint = tokenEndpoint === undefined ? '' : `, tokenEndpoint: "${tokenEndpoint}"`
+  const asked = given.proofOfPossession
+  const possession = asked === undefined ? '' : `\n    proofOfPossession: ${asked}`
   const cwd = await folder(t, {
     'behalf.yaml': `issuers:
   tenant: { issuer: "${tenant.url}", profile: auth0${endpoint} }
@@ -36,7 +40,7 @@ apis:
   storefront:
     issuer: tenant
     audience: ${STOREFRONT}
-    client: { id: storefront-gateway, secret: ${CLIENT_SECRET} }
+    client: { id: storefront-gateway, secret: ${CLIENT_SECRET} }${possession}
 routes:
   - name: orders
     match: { path: /orders }
@@ -347,4 +351,16 @@ test('a configuration that cannot be served exchanges nothing: exit 78', async (
   const { cwd } = await setting(t, { exchange: '{}' })
   const ended = await behalf(['exchange', 'orders', '--token-file', 'token'], { cwd })
   assert.deepEqual([ended.code, ended.out], [78, ''])
+})
+
+test('where callers must prove possession, the command says that it cannot', async (t) => {
+  const given = await setting(t, { proofOfPossession: '{ mechanism: mtls }' })
+  const { code, out } = await given.exchange(await alice(given), '--format', 'json')
+  assert.equal(code, 1)
+  const { refusal, asked } = JSON.parse(out) as Shown
+  assert.equal(refusal?.['code'], 'invalid_token')
+  assert.match(String(refusal?.['detail']), /neither the key nor the certificate of the caller/)
+  assert.deepEqual(asked, [])
+  const optional = await setting(t, { proofOfPossession: '{ mechanism: mtls, required: false }' })
+  assert.equal((await optional.exchange(await alice(optional))).code, 0)
 })

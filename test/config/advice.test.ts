@@ -29,6 +29,13 @@ for (const [path, changes] of [
   ['apis.third', { 'apis.third': { issuer: 'other', audience: 'third' } }],
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['0.0.0.0/0'] }],
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['::/0'] }],
+  [
+    'apis.storefront.proofOfPossession',
+    {
+      'server.trustedProxies': [],
+      'apis.storefront.proofOfPossession': { mechanism: 'mtls' },
+    },
+  ],
   ['routes[0].authorize', { 'routes[0].authorize': undefined }],
   ['routes[0].exchange.scopes', { 'routes[0].exchange.scopes': [] }],
   [
@@ -174,3 +181,12 @@ for (const [authorize, ignored, isJudged] of [
 test('the advice of the configuration that all tests change is what it lacks', () => {
   assert.deepEqual(advised({}, valid()), ['routes[1].authorize', 'routes[1].exchange.scopes'])
 })
+
+for (const changes of [
+  { 'apis.storefront.proofOfPossession': { mechanism: 'mtls' } },
+  { 'apis.storefront.proofOfPossession': { mechanism: 'dpop' }, 'server.trustedProxies': [] },
+]) {
+  test(`${JSON.stringify(changes)} can be met`, () => {
+    assert.deepEqual(advised(changes), [])
+  })
+}
