@@ -220,3 +220,37 @@ test('an API that binds tokens to certificates says so in its metadata', async (
   const plain = metadataOf({ ...apis[0]!, proofOfPossession: undefined }, routes)
   assert.ok(!('tls_client_certificate_bound_access_tokens' in plain))
 })
+
+test('of several APIs each is told, until it is known for which of them the token is', async (t) => {
+  const [issuer, upstream] = await Promise.all([startIssuer(t), startUpstream(t)])
+  const whole = oneRoute({ issuer: issuer.url, upstream: upstream.origin }) as {
+    readonly apis: { readonly storefront: object }
+    readonly routes: readonly object[]
+  }
+  const { storefront } = whole.apis
+  const at = (name: string): object => ({
+    audience: `https://${name}.example`,
+    resource: `${ORIGIN}/${name}`,
+  })
+  const { origin } = await startGateway(t, {
+    ...whole,
+    server: { listen: '127.0.0.1:0', publicOrigin: ORIGIN },
+    apis: {
+      storefront: { ...storefront, ...at('storefront') },
+      backoffice: { ...storefront, ...at('backoffice') },
+    },
+    routes: [{ ...whole.routes[0], authenticate: { apis: ['storefront', 'backoffice'] } }],
+  })
+  const challenge = async (token?: string): Promise<string | null> => {
+    const init = token === undefined ? {} : bearer(token)
+    return (await fetch(`${origin}/orders`, init)).headers.get('www-authenticate')
+  }
+  const metadata = (name: string): string =>
+    `resource_metadata="${ORIGIN}/.well-known/oauth-protected-resource/${name}"`
+  const both = `Bearer ${metadata('storefront')}, Bearer ${metadata('backoffice')}`
+  assert.equal(await challenge(), both)
+  const known = await challenge(await issuer.token({ scope: 'openid' }))
+  assert.match(known!, /^Bearer error="insufficient_scope"/)
+  assert.ok(known!.endsWith(`, ${metadata('storefront')}`))
+  assert.ok(!known!.includes('backoffice'))
+})
