@@ -142,6 +142,8 @@ test('another user’s refresh token brings nothing, and does not cost its owner
   assert.notEqual(owner.successor, null)
   assert.deepEqual([own.status, own.body['sub']], [200, 'auth0|carol'])
   assert.equal(world.upstream.received.length, 2)
+  // Once it is known whose it is, nobody else has it sent.
+  assert.equal(world.refreshes(), 3)
 })
 
 test('a family that was revoked is an invalid token, and nobody is told of what is dead', async (t) => {

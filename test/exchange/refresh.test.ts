@@ -304,6 +304,31 @@ test('a subject that was refused is never served by a family again', async (t) =
   assert.deepEqual(all.asked(), ['exchange', 'refresh', 'exchange', 'exchange'])
 })
 
+test('a family that somebody has in hand while its subject is refused is not put back', async (t) => {
+  const all = await world(t)
+  const [before, renewing, refused, after] = await Promise.all(
+    ['a', 'b', 'c', 'd'].map(async () => all.issuer.token({ sid: 'one' })),
+  )
+  await call(all, before!)
+  const usual = all.issuer.answer
+  let finish = (): void => undefined
+  all.issuer.answer = async (form, response) => {
+    if (form.get('grant_type') === EXCHANGE)
+      return respond(response, { error: 'invalid_grant' }, 400)
+    await new Promise<void>((resolve) => (finish = resolve))
+    return usual(form, response)
+  }
+  const renewal = call(all, renewing!)
+  while (all.asked().length < 2) await sleep(5)
+  assert.equal((await call(all, refused!)).status, 401)
+  finish()
+  assert.equal((await renewal).status, 200)
+  all.issuer.answer = usual
+
+  assert.equal((await call(all, after!)).status, 200)
+  assert.deepEqual(all.asked(), ['exchange', 'refresh', 'exchange', 'exchange'])
+})
+
 test('a purge reaches the family, also one that is in somebody’s hands', async (t) => {
   const all = await world(t)
   const token = await all.issuer.token()
