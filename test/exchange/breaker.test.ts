@@ -4,7 +4,7 @@ import type { Permit } from '../../src/authorize/authorize.ts'
 import { type ErrorCode, GatewayError } from '../../src/errors.ts'
 import { createBreakers } from '../../src/exchange/breaker.ts'
 import type { Exchange } from '../../src/exchange/exchange.ts'
-import { ask, issuedToken } from '../support.ts'
+import { ask, issuedToken, permit } from '../support.ts'
 import { type Begun, byHand, call, holder, LEFT, settled } from './by-hand.ts'
 
 const NOW = 1_800_000_000_000
@@ -166,4 +166,22 @@ test('the first answer lets all the others go, and so does a second without one'
     assert.equal(begun.length, 20)
     context.mock.timers.reset()
   }
+})
+
+test('a target that cannot bind tokens is not closed to those that need none', async (context) => {
+  const { layers, begun } = broken(context)
+  const asking = (bound?: 'dpop'): Permit =>
+    permit({ route: { exchange: { audience: 'a', ...(bound && { bound }) } } })
+  call(layers, asking('dpop'))
+  await settled()
+  last(begun).fail(misconfigured())
+  await settled()
+  await assert.rejects(async () => layers(asking('dpop'), ask()), {
+    code: 'exchange_misconfigured',
+  })
+  const { answer } = call(layers, asking())
+  await settled()
+  assert.equal(begun.length, 2)
+  last(begun).answer()
+  assert.equal((await answer).scheme, 'Bearer')
 })
