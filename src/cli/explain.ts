@@ -13,13 +13,13 @@ import { readToken } from './token-file.ts'
 /** One request, without sending it: to find out why it is refused, or what would become of it. */
 export const command = defineCommand({
   summary:
-    'Walk the path of a request and say what decides at each step; nothing is exchanged, and no token is printed.',
+    'Say what decides about a request at each step; nothing is exchanged, no token is printed.',
   positionals: 'METHOD TARGET',
   flags: {
     'token-file': {
       type: 'string',
       value: 'FILE',
-      summary: 'the access token to present; - reads it from standard input; none: without one',
+      summary: 'the access token; - reads it from standard input; default none',
     },
     host: { type: 'string', value: 'HOST', summary: 'the Host header, for what depends on it' },
   },
