@@ -1,5 +1,5 @@
 import { binds } from './bindings.ts'
-import type { Config, Route } from './config.ts'
+import type { Config, Route, ProfileName } from './config.ts'
 import { asksForNothing, claimsJudged, isWeaker } from './conditions.ts'
 
 /** What can be served and may still not be meant. */
@@ -14,6 +14,7 @@ export function advice(config: Config): readonly Advice[] {
     ...aboutIssuers(config),
     ...aboutUnused(config),
     ...aboutKeys(config),
+    ...aboutIntrospection(config),
     ...aboutPossession(config),
     ...aboutRoutes(config),
     ...aboutProxies(config),
@@ -56,6 +57,20 @@ function* aboutUnused({ issuers, apis, routes }: Config): Iterable<Advice> {
   }
   for (const api of apis) {
     if (!usedApis.has(api)) yield { path: `apis.${api.name}`, message: 'no route uses it' }
+  }
+}
+
+/** By their published metadata. */
+const WITHOUT_INTROSPECTION: ReadonlySet<ProfileName> = new Set(['auth0', 'auth0-legacy', 'entra'])
+
+function* aboutIntrospection({ apis }: Config): Iterable<Advice> {
+  for (const { name, issuer, introspection } of apis) {
+    if (!introspection || issuer.introspectionEndpoint !== undefined) continue
+    if (!WITHOUT_INTROSPECTION.has(issuer.profile)) continue
+    yield {
+      path: `apis.${name}.introspection`,
+      message: `no issuer with the profile ${issuer.profile} answers questions about tokens: opaque ones will be 503`,
+    }
   }
 }
 

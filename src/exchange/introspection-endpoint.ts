@@ -62,7 +62,9 @@ export function createIntrospectionEndpoint(
         'content-type': 'application/x-www-form-urlencoded',
       })
       const server = { issuer: identifier, introspection_endpoint: url }
-      await authenticate(server, { client_id: clientId }, body, headers)
+      // Where it signs, it is done later than its type says.
+      const done: unknown = authenticate(server, { client_id: clientId }, body, headers)
+      await done
       const response = await over
         .fetch(url, { method: 'POST', headers: [...headers], body: body.toString() })
         .catch((cause: unknown) => unavailable(cause))

@@ -27,6 +27,7 @@ for (const [path, changes] of [
   ['issuers.tenant.dangerouslyAllowHttp', { 'issuers.tenant.dangerouslyAllowHttp': true }],
   ['issuers.third', { 'issuers.third': { issuer: 'https://third.example', profile: 'rfc8693' } }],
   ['apis.third', { 'apis.third': { issuer: 'other', audience: 'third' } }],
+  ['apis.storefront.introspection', { 'apis.storefront.introspection': true }],
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['0.0.0.0/0'] }],
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['::/0'] }],
   [
