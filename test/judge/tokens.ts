@@ -201,7 +201,9 @@ async function respelled(doors: readonly Door[], most: number, world: World): Pr
   const { ask, faults } = world
   const note = '\u00ff\u00fe?>'.repeat(Math.ceil(most / 40))
   const token = compact(signer.header, { ...claims(), note }, signer.sign)
-  const spellings = [...respellings(token)].filter((one) => ARRIVES.test(one)).slice(0, most)
+  const all = [...respellings(token)].filter((one) => ARRIVES.test(one))
+  // Those that differ in idle bits alone come last, and are the most like the token.
+  const spellings = all.reverse().slice(0, most)
   if (spellings.length < most) faults.add(`only ${spellings.length} spellings of one token`)
   const half = spellings.length >> 1
   const refuse = async (spelling: string): Promise<void> => {
