@@ -219,6 +219,15 @@ export interface ProxyConfig {
   readonly cookies: 'strip' | 'keep'
   /** Undefined: no header is changed beyond what Behalf does by itself. */
   readonly headers: HeaderRules | undefined
+  /** Undefined: a WebSocket is refused. */
+  readonly websocket: WebSocketConfig | undefined
+}
+
+export interface WebSocketConfig {
+  /** What becomes of a connection when the subject token or the issued one has expired. Default `close`. */
+  readonly expiry: 'close' | 'keep'
+  /** How long nothing may pass in either direction. Default 300 000. */
+  readonly idleMs: number
 }
 
 export interface WeightedUpstream {

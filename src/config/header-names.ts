@@ -21,6 +21,15 @@ export const FRAMING: readonly string[] = [
   'host',
 ]
 
+/** RFC 6455, section 11.3: what both ends of a WebSocket agree on before it opens. */
+export const HANDSHAKE: readonly string[] = [
+  'sec-websocket-key',
+  'sec-websocket-accept',
+  'sec-websocket-version',
+  'sec-websocket-protocol',
+  'sec-websocket-extensions',
+]
+
 /** Names that are ours to say. What the caller put there must never pass for the gateway's word. */
 export const OWNED: readonly string[] = [
   'authorization',
@@ -51,7 +60,7 @@ export function isOwned(plain: string): boolean {
   return OWNED.includes(plain) || OWNED_PREFIXES.some((prefix) => plain.startsWith(prefix))
 }
 
-const OF_THE_CONNECTION: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...FRAMING])
+const OF_THE_CONNECTION: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...FRAMING, ...HANDSHAKE])
 const OF_THE_REQUEST: ReadonlySet<string> = new Set(['forwarded', 'via'])
 const OF_THE_ANSWER: ReadonlySet<string> = new Set([
   'x-request-id',

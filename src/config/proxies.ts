@@ -25,13 +25,14 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
   checkStrip(input.strip, context)
   const tls = tlsOf(input.tls, upstreams ?? [], context)
   if (upstreams === undefined || faults.within(at)) return undefined
-  const { timeout, connectTimeout, retries, cookies, strip, prefix } = input
+  const { timeout, connectTimeout, retries, cookies, strip, prefix, websocket } = input
   return {
     ...{ upstreams, tls, retries, cookies, headers },
     strip: strip === '/' ? '' : (strip ?? ''),
     prefix: prefix === '/' ? '' : (prefix ?? ''),
     timeoutMs: timeout,
     connectTimeoutMs: Math.min(connectTimeout, timeout),
+    websocket: websocket && { expiry: websocket.expiry, idleMs: websocket.idle },
   }
 }
 

@@ -26,6 +26,27 @@ const tls = z
   .optional()
   .describe('How `https:` upstreams are known, and what they are shown. At least TLS 1.2.')
 
+const websocket = z
+  .strictObject({
+    expiry: z
+      .enum(['close', 'keep'])
+      .prefault('close')
+      .describe(
+        'What becomes of a connection when the subject token or the issued one has expired: `close` ends it with status ' +
+          '1008, `keep` leaves it to the upstream.',
+      ),
+    idle: duration()
+      .prefault('5m')
+      .describe(
+        'How long nothing may pass in either direction; pings count. After it the connection ends with status 1001.',
+      ),
+  })
+  .optional()
+  .describe(
+    'Takes WebSocket connections (RFC 6455), with the issued token in their handshake. Left out, they are refused; `{}` ' +
+      'takes them with what stands here.',
+  )
+
 export const proxy = z
   .strictObject({
     upstream: upstream()
@@ -82,5 +103,6 @@ export const proxy = z
       .prefault('strip')
       .describe("Whether the caller's cookies reach the upstream."),
     headers,
+    websocket,
   })
   .describe('Where the request goes with the issued token.')

@@ -1,10 +1,12 @@
+import type { Socket } from 'node:net'
 import { createCertificateOf } from '../authenticate/mtls.ts'
 import type { Config } from '../config/config.ts'
+import { createForwardAuth } from '../endpoints/forward-auth.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createSavings } from '../exchange/savings.ts'
-import { createGateway, proxyDoor, type Gateway } from '../gateway.ts'
+import { createGateway, proxyDoor, type Gateway, type Journey, type Stages } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createOutbound } from '../outbound.ts'
@@ -26,6 +28,8 @@ export interface ComposeOptions {
 /** The whole gateway, and what those who run it need to know about it. */
 export interface Composed {
   readonly gateway: Gateway
+  /** The door for proxies that forward by themselves; undefined where none is configured. */
+  readonly forwardAuth: Gateway | undefined
   /** What is not well, in words for an operator; empty when everything is. */
   ailments(): readonly string[]
   /**
@@ -35,6 +39,8 @@ export interface Composed {
    */
   purge(what: Purge): void
   readonly explain: Explain
+  /** Ends WebSockets well: those that are open, and those that open later. */
+  leave(): Promise<void>
   close(): Promise<void>
 }
 
@@ -68,19 +74,17 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     metrics,
   })
   const record = createRecord(log, metrics, savings)
+  metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () => proxy.webSockets())
   const peerOf = createPeerOf(config.server.trustedProxies)
   const certificateOf = createCertificateOf((socket) => peerOf(socket).trusted)
   const match = createMatch(config.routes)
+  const { authenticate } = authentication
   const path = createGateway(
-    {
-      match,
-      authenticate: authentication.authenticate,
-      exchange,
-      proxy,
-    },
+    { match, authenticate, exchange, proxy },
     { origins: config.server.publicOrigins, certificateOf, door: proxyDoor(mountPath), record },
   )
   const gateway = publishing(path, config, { record })
+  const forwardAuth = forwardAuthOf(config, { match, authenticate, exchange }, record)
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
   for (const [identifier, keys] of authentication.keySets()) {
     keys.current().catch((error: unknown) => {
@@ -90,6 +94,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
 
   return {
     gateway,
+    forwardAuth,
     ailments: () =>
       authentication
         .keySets()
@@ -99,11 +104,12 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     explain: createExplain({
       routes: config.routes,
       match,
-      authenticate: authentication.authenticate,
+      authenticate,
       tokenEndpointOf: (issuer, identifier, endpoint) =>
         authentication.metadataOf(issuer)(identifier, endpoint),
       origins: config.server.publicOrigins,
     }),
+    leave: () => proxy.leave(),
     close: async () => {
       await proxy.close()
       await sent.close()
@@ -119,4 +125,22 @@ function ownedHeaders({ routes }: Config): ReadonlySet<string> | undefined {
     exchange.grant === 'refresh-token' ? [exchange.refreshTokenHeader] : [],
   )
   return names.length === 0 ? undefined : new Set(names)
+}
+
+function forwardAuthOf(
+  { endpoints, server }: Config,
+  stages: Omit<Stages, 'proxy'>,
+  record: (journey: Journey) => void,
+): Gateway | undefined {
+  if (endpoints.forwardAuth === undefined) return undefined
+  const { original, trustedProxies } = endpoints.forwardAuth
+  const peerOf = createPeerOf(trustedProxies)
+  const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
+  return createForwardAuth(stages, {
+    origins: server.publicOrigins,
+    original,
+    isTrusted,
+    certificateOf: createCertificateOf(isTrusted),
+    record,
+  })
 }

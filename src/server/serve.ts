@@ -3,14 +3,15 @@ import type { Server, ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config, Listen, TlsConfig } from '../config/config.ts'
+import type { Config, Listen } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
 import type { Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
 import { compose } from './compose.ts'
-import { createApp, createServer } from './listener.ts'
+import { createApp, createServer, type ServerOptions } from './listener.ts'
+import { upgrading } from './upgrade.ts'
 
 /** A running gateway. */
 export interface Serving {
@@ -34,6 +35,7 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
     forwardAuth,
     ailments,
     explain,
+    leave,
     close: closeStages,
     ...composed
   } = compose(config, { log, metrics })
@@ -44,7 +46,7 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   }
   let draining = false
 
-  const traffic = serverOf(gateway, config.server.tls)
+  const traffic = serverOf(gateway, { tls: config.server.tls, upgrade: upgrading(gateway) })
   const asking = forwardAuth && serverOf(forwardAuth)
   /** What callers depend on, and is drained. */
   const doors = asking === undefined ? [traffic] : [traffic, asking]
@@ -102,6 +104,8 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
       }
     }
     await sleep(delayMs)
+    // Those whose ends do not answer hold us no longer than all the rest.
+    void leave()
     await Promise.race([
       Promise.all(doors.map(finished)),
       sleep(timeoutMs, undefined, { ref: false }),
@@ -112,11 +116,11 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   return { ...origins, metrics, drain, close }
 }
 
-function serverOf(gateway: Gateway, tls?: TlsConfig): Server {
+function serverOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {}): Server {
   const app = createApp()
   // It answers its own failures. Express would hang another promise on each one that it is given.
   app.use((request, response) => void gateway(request, response))
-  return createServer(app, gateway, tls)
+  return createServer(app, { ...options, unrouted: gateway })
 }
 
 async function listen(server: Server, { host, port }: Listen): Promise<void> {

@@ -1,0 +1,113 @@
+import type { Socket } from 'node:net'
+import type { ForwardAuthConfig } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import {
+  createGateway,
+  type Asked,
+  type Door,
+  type Gateway,
+  type GatewayOptions,
+  type MountedRequest,
+  type Stages,
+} from '../gateway.ts'
+import { canonicalTarget } from '../route/target.ts'
+import { assertHandable } from './handed.ts'
+
+export interface ForwardAuthOptions extends Omit<GatewayOptions, 'door'> {
+  readonly original: ForwardAuthConfig['original']
+  /** Whether the peer of a connection is a proxy that may ask. */
+  readonly isTrusted: (socket: Socket) => boolean
+}
+
+/** Everything below it is asked for. */
+const PREFIX = '/forward-auth'
+
+/**
+ * The door for proxies that ask which token a request goes on with, and forward it by themselves: nginx `auth_request`,
+ * Traefik ForwardAuth, Caddy `forward_auth`, Envoy's HTTP `ext_authz`. It is the same path as the proxy's own, for the
+ * request that the proxy was asked. The answer is 200 with `Authorization`, which the proxy puts in the place of the
+ * caller's; or a refusal with its challenge. Does NOT answer anybody but trusted proxies, since it hands issued tokens out.
+ */
+export function createForwardAuth(
+  { match, authenticate, exchange }: Omit<Stages, 'proxy'>,
+  options: ForwardAuthOptions,
+): Gateway {
+  const { original, isTrusted, ...others } = options
+  const read = original === 'headers' ? fromHeaders : fromPath
+  const door: Door = (request) => {
+    if (!isTrusted(request.socket)) {
+      throw new GatewayError('not_permitted', 'only trusted proxies may ask here')
+    }
+    return read(request)
+  }
+  return createGateway(
+    {
+      match(method, host, target) {
+        const route = match(method, host, target)
+        assertHandable(route)
+        return route
+      },
+      authenticate,
+      exchange,
+      proxy({ response, id }, _route, token) {
+        response.writeHead(200, {
+          authorization: `${token.scheme} ${token.value}`,
+          'cache-control': 'no-store',
+          'content-length': 0,
+          'x-request-id': id,
+        })
+        return new Promise((resolve) => response.end(() => resolve('answered')))
+      },
+    },
+    { ...others, door },
+  )
+}
+
+/** The three headers that Traefik sets, each exactly once; the path of the request itself says nothing. */
+function fromHeaders({ rawHeaders, url = '' }: MountedRequest): Asked {
+  if (url !== PREFIX && !url.startsWith(`${PREFIX}?`)) {
+    throw new GatewayError('invalid_request_target', `what is asked for here is ${PREFIX}`)
+  }
+  const method = told(rawHeaders, 'x-forwarded-method')
+  const host = told(rawHeaders, 'x-forwarded-host')
+  if (!METHOD.test(method)) refuse('X-Forwarded-Method is no method')
+  if (!HOST.test(host)) refuse('X-Forwarded-Host is no host')
+  return asked(method, host, told(rawHeaders, 'x-forwarded-uri'))
+}
+
+/** What stands behind the prefix, with the method and the Host of the request itself, as Envoy sends it. */
+function fromPath({ url = '', method = '', headers: { host } }: MountedRequest): Asked {
+  if (!url.startsWith(`${PREFIX}/`)) {
+    throw new GatewayError('invalid_request_target', `what is asked for here is below ${PREFIX}/`)
+  }
+  return asked(method, host, url.slice(PREFIX.length))
+}
+
+function asked(method: string, host: string | undefined, uri: string): Asked {
+  // Here nobody sends an absolute form: what does not begin with a slash is somebody's guess.
+  if (!uri.startsWith('/')) {
+    throw new GatewayError('invalid_request_target', 'the original target must begin with a slash')
+  }
+  const target = canonicalTarget(uri, { host })
+  return { method, host, target, inner: target }
+}
+
+// RFC 9110, section 9.1, in the case that servers agree about.
+const METHOD = /^[A-Z][A-Z-]{0,31}$/
+// RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
+const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
+
+function told(rawHeaders: readonly string[], name: string): string {
+  let found: string | undefined
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]!.toLowerCase() !== name) continue
+    if (found !== undefined) refuse(`${name} is told more than once`)
+    found = rawHeaders[index + 1]!
+  }
+  return found ?? refuse(`${name} is not told`)
+}
+
+/** Design: never a fall-through to what the request itself says. A proxy that is not set up is not one to trust. */
+function refuse(detail: string): never {
+  throw new GatewayError('not_permitted', detail)
+}
