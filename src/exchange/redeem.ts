@@ -75,7 +75,7 @@ export function redeeming(exchange: Exchange, successions: Successions): Exchang
 
   async function redeem(permit: Permit, ask: Ask): Promise<IssuedToken> {
     const { refreshToken, line } = redeemedBy(permit)
-    line.users++
+    successions.retain(line)
     let inner: Ask | undefined
     const redeemOnce = async (token: string): Promise<IssuedToken> => {
       const own = (inner = {

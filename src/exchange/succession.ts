@@ -34,9 +34,14 @@ export class Successions {
   hold(permit: Permit, refreshToken: string): Line {
     const id = idOf(permit, refreshToken)
     const line = this.#held.get(id) ?? this.#find(id) ?? new Line(id)
-    if (line.users++ === 0) for (const one of line.ids) this.#held.set(one, line)
+    this.retain(line)
     if (id === line.ids.at(-1)) this.#shorten(line)
     return line
+  }
+
+  /** For one more who has to let it go. */
+  retain(line: Line): void {
+    if (line.users++ === 0) for (const id of line.ids) this.#held.set(id, line)
   }
 
   release(line: Line): void {

@@ -205,7 +205,12 @@ test('twenty tokens of one context at once: one of them takes the family, the ot
   const tokens = await Promise.all(
     Array.from({ length: 20 }, () => all.issuer.token({ sid: 'one' })),
   )
-  all.slowMs = 50
+  const usual = all.issuer.answer
+  all.issuer.answer = async (form, response) => {
+    // Nobody is answered before all have asked.
+    while (all.asked().length < 21) await sleep(5)
+    return usual(form, response)
+  }
 
   const answers = await Promise.all(tokens.map((token) => call(all, token)))
 
@@ -254,13 +259,13 @@ for (const [what, status] of [
 }
 
 test('a refresh whose answer does not come costs one new exchange in time, and is never sent again', async (t) => {
-  const all = await world(t, { exchange: { renew: 'refresh-token', timeout: '600ms' } })
+  const all = await world(t, { exchange: { renew: 'refresh-token', timeout: '3s' } })
   const token = await all.issuer.token()
   await call(all, token)
   all.pass(LIFE)
   const usual = all.issuer.answer
   all.issuer.answer = async (form, response) => {
-    if (form.get('grant_type') === 'refresh_token') await sleep(2_000)
+    if (form.get('grant_type') === 'refresh_token') await sleep(20_000, undefined, { ref: false })
     return usual(form, response)
   }
 
@@ -344,7 +349,7 @@ test('a purge reaches the family, also one that is in somebody’s hands', async
   assert.deepEqual(all.asked(), ['exchange', 'exchange'])
 
   all.pass(LIFE)
-  all.slowMs = 200
+  all.slowMs = 500
   const renewing = call(all, token)
   while (all.asked().length < 3) await sleep(5)
   assert.ok((await purge()).ok)
@@ -359,15 +364,16 @@ test('a caller that leaves while its refresh is on its way costs no family', asy
   const token = await all.issuer.token()
   await call(all, token)
   all.pass(LIFE)
-  all.slowMs = 200
+  all.slowMs = 500
   const controller = new AbortController()
   const gone = call(all, token, { signal: controller.signal })
   gone.catch(() => undefined)
   while (all.asked().length < 2) await sleep(5)
   controller.abort()
   await assert.rejects(gone)
-  await sleep(250)
+  while (all.issued.length < 2) await sleep(5)
   all.slowMs = 0
+  await sleep(100)
 
   all.pass(LIFE)
   const answer = await call(all, token)
