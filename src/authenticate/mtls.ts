@@ -72,8 +72,9 @@ function ofEnvoy(value: string): string | undefined {
     if (name === 'hash') hexadecimal = once(hexadecimal, text)
     else if (name === 'cert') certificate = once(certificate, text)
   }
-  const byHash = hexadecimal === undefined ? undefined : ofHash(hexadecimal)
-  const byCertificate = certificate === undefined ? undefined : ofPem(certificate)
+  // What is there and empty tells that none was shown: nginx leaves out no header.
+  const byHash = hexadecimal ? ofHash(hexadecimal) : undefined
+  const byCertificate = certificate ? ofPem(certificate) : undefined
   if (byHash !== undefined && byCertificate !== undefined && byHash !== byCertificate) {
     refuse('the X-Forwarded-Client-Cert header names two certificates')
   }

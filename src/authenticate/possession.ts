@@ -43,6 +43,8 @@ function thumbprint(value: unknown, member: string): string | undefined {
   return value
 }
 
+const NOTHING: Confirmation = { key: undefined, certificate: undefined }
+
 /** A verified token, as far as possession goes. */
 interface Verified {
   readonly api: Api
@@ -80,11 +82,7 @@ export function createPossession(checks: ReadonlyMap<Api, CheckProof>) {
     const isBearer = presented.scheme === 'Bearer'
     if (confirmation === undefined && api.proofOfPossession === undefined && isBearer) return token
     assertBoundAsAsked(token)
-    if (confirmation === undefined) {
-      if (isBearer) return token
-      rejectToken('the access token is bound to no key: its scheme is Bearer')
-    }
-    const { key, certificate } = confirmation
+    const { key, certificate } = confirmation ?? NOTHING
     if (certificate !== undefined && presented.certificate() !== certificate) {
       rejectToken('the access token is bound to a certificate that the caller did not show')
     }
@@ -96,8 +94,7 @@ export function createPossession(checks: ReadonlyMap<Api, CheckProof>) {
       rejectToken('the access token is bound to a key: it needs the scheme DPoP and a proof')
     }
     const check = checks.get(api)
-    if (check === undefined)
-      rejectToken('the access token is bound to a key, and its API takes no proofs')
+    if (check === undefined) rejectToken('the API of the access token takes no proofs')
     const { proof, method, origins, target } = presented
     return check({
       proof,

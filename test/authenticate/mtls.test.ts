@@ -86,6 +86,9 @@ for (const [name, headers] of [
 }
 
 test('Envoy’s parts may name no certificate', () => {
+  for (const none of ['Cert=""', 'Hash=', 'Hash="";Cert=""']) {
+    assert.equal(told('X-Forwarded-Client-Cert', none), undefined)
+  }
   assert.equal(
     told('X-Forwarded-Client-Cert', 'By=spiffe://mesh/gateway;URI=spiffe://a'),
     undefined,
