@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test, type TestContext } from 'node:test'
+import { createRead } from '../../src/authenticate/introspected.ts'
 import { createKeys } from '../../src/authenticate/keys.ts'
 import { createMetadata } from '../../src/authenticate/metadata.ts'
 import { GatewayError, type ErrorCode } from '../../src/errors.ts'
@@ -108,6 +109,22 @@ const PLACES: readonly Place[] = [
         const metadata = createMetadata(issuer({ identifiers: [identifier] }), outbound)
         assert.equal(await metadata(identifier, 'jwksUri'), url)
       }
+    },
+  },
+  {
+    what: 'what an issuer says of a token',
+    codes: ['exchange_unavailable'],
+    frame: ['{"active":true,"file":', '}'],
+    readsTokens: false,
+    async reader() {
+      const read = createRead({
+        identifier: IDENTIFIER,
+        recipients: [],
+        keys: () => assert.fail('no answer is signed'),
+        algorithms: [],
+        clockToleranceMs: 0,
+      })
+      return (text) => read({ mediaType: 'application/json', text: text.toString('utf8') })
     },
   },
   {
