@@ -78,7 +78,7 @@ test(
     const pair = createAuthority().issue('gateway')
     const identity = new ClientIdentity(pair)
     assert.deepEqual(JSON.parse(JSON.stringify(identity)), { thumbprint: identity.thumbprint })
-    assert.deepEqual(Object.keys({ ...identity }), ['thumbprint'])
+    assert.deepEqual(Object.keys(Object.assign({}, identity)), ['thumbprint'])
     assert.deepEqual([identity.certificate, identity.key], [pair.certificate, pair.key])
   },
 )
