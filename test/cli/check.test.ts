@@ -56,7 +56,7 @@ test('check tells the same as JSON', async (t) => {
           key: 'token',
           maxAge: '1h',
         },
-        upstream: 'http://127.0.0.1:9001',
+        upstreams: [{ url: 'http://127.0.0.1:9001', weight: 1 }],
       },
     ],
   })
