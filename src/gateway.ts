@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import helmet from 'helmet'
 import type { Authenticate, SubjectToken } from './authenticate/authenticate.ts'
-import { credentials, type Presented } from './authenticate/bearer.ts'
+import { credentials, type Credentials, type Presented } from './authenticate/bearer.ts'
 import { broughtRefreshToken } from './authenticate/brought.ts'
 import type { CertificateOf } from './authenticate/mtls.ts'
 import { authorize } from './authorize/authorize.ts'
@@ -31,6 +31,8 @@ export interface GatewayOptions {
   readonly certificateOf: CertificateOf
   /** How a request says what it asks for. */
   readonly door: Door
+  /** How a failure reads at this door. Default: `application/problem+json`. */
+  readonly render?: typeof errorAnswer
   /** Told of every request when it has ended, whatever became of it. */
   readonly record: (journey: Journey) => void
 }
@@ -43,6 +45,8 @@ export interface Asked {
   readonly target: Target
   /** What is matched and forwarded. */
   readonly inner: Target
+  /** Where they do not stand in the request's own headers. */
+  readonly credentials?: Credentials
 }
 
 /**
@@ -64,7 +68,7 @@ export type MountedRequest = IncomingMessage & {
 /** The path of a request. Each step needs what the one above it returned, so that none can be skipped. */
 export function createGateway(stages: Stages, options: GatewayOptions): Gateway {
   const { match, authenticate, exchange, proxy } = stages
-  const { door, record } = options
+  const { door, record, render = errorAnswer } = options
 
   return async function behalf(request, response) {
     const journey = new Journey(request, response)
@@ -90,7 +94,7 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       throw new GatewayError('upstream_rejected_token', 'the upstream refused the issued token')
     } catch (error) {
       journey.failure = blamed(error, journey)
-      respondWithError(journey, journey.failure)
+      respondWithError(journey, journey.failure, render)
     } finally {
       record(journey)
     }
@@ -109,10 +113,10 @@ function isReplayable({ method, headers }: IncomingMessage): boolean {
 
 function present(
   request: IncomingMessage,
-  { method, target }: Asked,
+  { method, target, credentials: given }: Asked,
   { origins, certificateOf }: GatewayOptions,
 ): Presented {
-  const { scheme, token, proof } = credentials(request.rawHeaders, target.query)
+  const { scheme, token, proof } = given ?? credentials(request.rawHeaders, target.query)
   return {
     method,
     origins,
@@ -170,6 +174,7 @@ export class Journey implements Ask, Passage {
   instead: IssuedToken | undefined
   succession: Succession | undefined
   challenge: GatewayError | undefined
+  asksForMore: Ask['asksForMore']
   failure: unknown
   #controller: AbortController | undefined
 
@@ -209,9 +214,11 @@ export class Journey implements Ask, Passage {
 }
 
 /** An upstream that said what the user can do about it refused more than our token. */
-function blamed(error: unknown, { challenge }: Journey): unknown {
+function blamed(error: unknown, { challenge, asksForMore }: Journey): unknown {
   const rejected = error instanceof GatewayError && error.code === 'upstream_rejected_token'
-  return rejected && challenge !== undefined ? challenge : error
+  if (!rejected || challenge === undefined) return error
+  asksForMore?.(challenge)
+  return challenge
 }
 
 const NOWHERE: Target = { path: '', query: '' }
@@ -228,7 +235,7 @@ export function nextRequestId(): string {
 const hardened = helmet()
 
 /** The one place where a failure becomes an answer. */
-function respondWithError(journey: Journey, error: unknown): void {
+function respondWithError(journey: Journey, error: unknown, render: typeof errorAnswer): void {
   const { request, response, id } = journey
   if (error instanceof CallerGone || response.destroyed) return
   if (response.headersSent) {
@@ -236,7 +243,7 @@ function respondWithError(journey: Journey, error: unknown): void {
     response.destroy()
     return
   }
-  const { status, headers, body } = errorAnswer(asGatewayError(error), id, protectionsOf(journey))
+  const { status, headers, body } = render(asGatewayError(error), id, protectionsOf(journey))
   hardened(request, response, () => undefined)
   if (request.headers.expect !== undefined) {
     // Whether a body follows now is up to the caller (RFC 9110, section 10.1.1): nothing may be read after it.

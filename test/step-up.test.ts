@@ -22,6 +22,8 @@ interface Setting {
   readonly issuer: TestIssuer
   readonly upstream: Upstream
   ask(init?: RequestInit): Promise<Response>
+  /** With another token of the same context. */
+  again(init?: RequestInit): Promise<Response>
 }
 
 /** An upstream that answers with each of these challenges in turn, and then 200. */
@@ -44,7 +46,8 @@ async function against(
   const own = bearer(await issuer.token())
   const ask = async (init: RequestInit = {}): Promise<Response> =>
     fetch(`${gateway.origin}/orders`, { ...own, ...init })
-  return { gateway, issuer, upstream, ask }
+  const again = async (init: RequestInit = {}) => ask({ ...bearer(await issuer.token()), ...init })
+  return { gateway, issuer, upstream, ask, again }
 }
 
 async function problem(response: Response): Promise<readonly [number, string, string]> {
@@ -118,6 +121,21 @@ for (const [what, init, exchanges] of [
     assert.equal(issuer.exchanges.length, exchanges)
   })
 }
+
+test('a token that the upstream asks claims for is not served to the token that satisfies them', async (t) => {
+  const wants = [401, WANTS_CLAIMS] as const
+  const exchange = { audience: 'https://orders.internal', scopes: ['orders:read'], key: 'context' }
+  const { ask, again, issuer, upstream } = await against(t, [wants, wants], exchange)
+  assert.equal((await ask()).status, 401)
+  // The same one is answered as before, and costs nothing.
+  assert.equal((await ask()).status, 401)
+  assert.deepEqual([issuer.exchanges.length, upstream.received.length], [2, 2])
+  // Another one says the same but for its times, as one does that satisfies a challenge of continuous access evaluation.
+  assert.equal((await again({ method: 'POST', body: 'x' })).status, 200)
+  assert.equal(issuer.exchanges.length, 3)
+  const [, second, third] = upstream.received.map(({ headers }) => headers.authorization)
+  assert.notEqual(second, third)
+})
 
 test('claims that cannot be carried are a token that was refused, as before', async (t) => {
   const wants = [401, WANTS_CLAIMS.replace(CARRIED, 'bm8=')] as const

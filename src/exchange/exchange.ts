@@ -4,6 +4,7 @@ import { CLIENT_CREDENTIALS_GRANT, clientCredentialsForm } from './grants/client
 import { JWT_BEARER_GRANT, jwtBearerForm } from './grants/jwt-bearer.ts'
 import { REFRESH_TOKEN_GRANT, refreshTokenForm } from './grants/refresh-token.ts'
 import { TOKEN_EXCHANGE_GRANT, tokenExchangeForm } from './grants/token-exchange.ts'
+import type { GatewayError } from '../errors.ts'
 import { checkIssued, type IssuedToken } from './issued.ts'
 import { withParameters } from './parameters.ts'
 import { REFRESH_PATIENCE_MS } from './patience.ts'
@@ -21,6 +22,11 @@ export interface Ask {
   readonly deadline: number
   /** Do not answer with this token: the upstream refused it. */
   readonly instead?: IssuedToken | undefined
+  /**
+   * Set where a token was asked for in the place of another: to be called where the upstream asks the user for more than any
+   * token that the subject token brings.
+   */
+  asksForMore?: ((refusal: GatewayError) => void) | undefined
   /** Nobody waits for it, or it is a second one for the same request: those who wait go first. */
   readonly background?: boolean | undefined
   outcome: ExchangeOutcome | undefined

@@ -32,15 +32,17 @@ export function refusing(exchange: Exchange, refusals: Store<GatewayError>): Exc
     try {
       return await exchange(permit, ask)
     } catch (error) {
-      if (error instanceof GatewayError && DECISIONS.has(error.code)) remember(permit, error)
+      const isDecision = error instanceof GatewayError && DECISIONS.has(error.code)
+      if (isDecision) remember(refusals, permit, error)
       throw error
     }
   }
+}
 
-  function remember(permit: Permit, error: GatewayError): void {
-    // Without its cause, which may hold a whole answer of the issuer's: it was logged when it happened.
-    const refusal = Object.assign(new GatewayError(error.code, error.message), error)
-    const weight = error.message.length + (error.stepUp?.claims?.length ?? 0)
-    refusals.set(refusalKey(permit), refusal, REMEMBERED_FOR_MS, weight)
-  }
+/** For 5 s, of this very token. */
+export function remember(refusals: Store<GatewayError>, permit: Permit, error: GatewayError): void {
+  // Without its cause, which may hold a whole answer of the issuer's: it was logged when it happened.
+  const refusal = Object.assign(new GatewayError(error.code, error.message), error)
+  const weight = error.message.length + (error.stepUp?.claims?.length ?? 0)
+  refusals.set(refusalKey(permit), refusal, REMEMBERED_FOR_MS, weight)
 }

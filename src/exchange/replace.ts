@@ -5,6 +5,7 @@ import type { Store } from '../store/memory.ts'
 import type { Exchange } from './exchange.ts'
 import type { IssuedToken } from './issued.ts'
 import { exchangeKey } from './key.ts'
+import { remember } from './refusals.ts'
 
 /** The exchange in the place of a token that an upstream refused. */
 export interface Replaced {
@@ -21,6 +22,8 @@ export interface ReplaceOptions {
   /** Where issued tokens are kept. */
   readonly store: { delete(key: string): void }
   readonly replaced: Store<Replaced>
+  /** Where it is remembered which tokens need not be exchanged. */
+  readonly refusals: Store<GatewayError>
   /** Exchanges per second; undefined where there is no budget. */
   readonly rateOf: (permit: Permit) => number | undefined
 }
@@ -33,16 +36,28 @@ export interface ReplaceOptions {
  * @throws {GatewayError} `upstream_rejected_token`
  */
 export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange {
-  const { store, replaced, rateOf } = options
+  const { store, replaced, refusals, rateOf } = options
   const nextAt = new WeakMap<Route, number>()
+  const nextForgottenAt = new WeakMap<Route, number>()
+
+  /** Whether it is within the route's share, of which it then is a part. */
+  function mayNow(next: WeakMap<Route, number>, permit: Permit, now: number): boolean {
+    const rate = rateOf(permit)
+    if (rate === undefined) return true
+    if (now < (next.get(permit.route) ?? 0)) return false
+    next.set(permit.route, now + 1_000 / (rate * SHARE))
+    return true
+  }
+
+  /** What is kept is no good to any token of its key; another token may bring another one, and this one cannot. */
+  function forget(permit: Permit, key: string, refusal: GatewayError): void {
+    remember(refusals, permit, refusal)
+    if (mayNow(nextForgottenAt, permit, Date.now())) store.delete(key)
+  }
 
   function again(permit: Permit, key: string, refused: string): Promise<IssuedToken> {
     const now = Date.now()
-    const rate = rateOf(permit)
-    if (rate !== undefined) {
-      if (now < (nextAt.get(permit.route) ?? 0)) throw rejected()
-      nextAt.set(permit.route, now + 1_000 / (rate * SHARE))
-    }
+    if (!mayNow(nextAt, permit, now)) throw rejected()
     store.delete(key)
     const deadline = now + permit.route.exchange.timeoutMs
     // It belongs to all who were refused: nobody's leaving ends it.
@@ -59,6 +74,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     ask.signal.throwIfAborted()
     const refused = ask.instead.value
     const key = exchangeKey(permit)
+    ask.asksForMore = (refusal) => forget(permit, key, refusal)
     const before = replaced.get(key)
     if (before !== undefined && before.refused !== refused) throw rejected()
     ask.outcome = before === undefined ? 'miss' : 'joined'

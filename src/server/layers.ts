@@ -72,7 +72,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   const shared = joined(breakers.guarded(remembered), purges)
   // Outside it, what is answered at once and for this very token.
   const answered = unrefused(shared, refusals)
-  const again = replacing(answered, { store: issued, replaced, rateOf })
+  const again = replacing(answered, { store: issued, replaced, refusals, rateOf })
   const answers = refreshed.outer(cached(again, issued, purges))
   return { exchange: unexchanged(answers), purge: purges.purge }
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { authorize, type Permit } from '../../src/authorize/authorize.ts'
 import type { Client } from '../../src/config/config.ts'
+import type { GatewayError } from '../../src/errors.ts'
 import { thumbprintOf } from '../../src/exchange/binding.ts'
 import { cached, type Kept, kept } from '../../src/exchange/cache.ts'
 import { dpopKeyOf } from '../../src/exchange/dpop.ts'
@@ -104,7 +105,13 @@ async function layers(context: TestContext): Promise<Layers> {
     store,
     purges,
   )
-  const again = replacing(joined(issuer, purges), { store, replaced, rateOf: () => undefined })
+  const refusals = createMemoryStore<GatewayError>({ maxEntries: 10, maxBytes: 100_000 })
+  const again = replacing(joined(issuer, purges), {
+    store,
+    replaced,
+    refusals,
+    rateOf: () => undefined,
+  })
   const all = cached(again, store, purges)
   return {
     client,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { Permit } from '../../src/authorize/authorize.ts'
+import type { GatewayError } from '../../src/errors.ts'
 import { cached, kept, type Kept as Entry } from '../../src/exchange/cache.ts'
 import type { Exchange } from '../../src/exchange/exchange.ts'
 import type { IssuedToken } from '../../src/exchange/issued.ts'
@@ -41,7 +42,8 @@ function cache(
 
 function around(exchange: Exchange, store: Store<Entry>, purges = createPurges()): Exchange {
   const replaced = createMemoryStore<Replaced>({ maxEntries: 10, maxBytes: 100_000 })
-  const again = replacing(exchange, { store, replaced, rateOf: () => undefined })
+  const refusals = createMemoryStore<GatewayError>({ maxEntries: 10, maxBytes: 100_000 })
+  const again = replacing(exchange, { store, replaced, refusals, rateOf: () => undefined })
   return cached(again, store, purges)
 }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { authorize, type Permit } from '../../src/authorize/authorize.ts'
-import type { GatewayError } from '../../src/errors.ts'
+import { GatewayError } from '../../src/errors.ts'
 import type { Ask, Exchange } from '../../src/exchange/exchange.ts'
+import { refusalKey } from '../../src/exchange/key.ts'
 import { type Replaced, replacing } from '../../src/exchange/replace.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { ask, issuedToken, route, subject } from '../support.ts'
@@ -21,7 +22,9 @@ function replacer(context: TestContext, rate?: number) {
   }
   const replaced = createMemoryStore<Replaced>({ maxEntries: 100, maxBytes: 1_000_000 })
   const store = { delete: (key: string) => void dropped.push(key) }
-  return { exchange: replacing(exchange, { store, replaced, rateOf: () => rate }), asked, dropped }
+  const refusals = createMemoryStore<GatewayError>({ maxEntries: 100, maxBytes: 1_000_000 })
+  const options = { store, replaced, refusals, rateOf: () => rate }
+  return { exchange: replacing(exchange, options), asked, dropped, refusals }
 }
 
 test('a refused token is dropped and exchanged once more, behind those who wait', async (context) => {
@@ -81,4 +84,24 @@ test('without a token in the way nothing is replaced', async (context) => {
   await exchange(holder('alice'), ask())
   assert.equal(asked[0]!.background, undefined)
   assert.equal(dropped.length, 0)
+})
+
+test('where the upstream asks the user for more, what is kept goes, within the share of the budget', async (context) => {
+  const { exchange, dropped, refusals } = replacer(context, 1)
+  const refusal = new GatewayError('insufficient_user_authentication', 'no')
+  const [one, other] = [holder('alice'), holder('bob')]
+  const own = ask({ instead: OLD })
+  await exchange(one, own)
+  own.asksForMore?.(refusal)
+  assert.equal(dropped.length, 2)
+  assert.equal(refusals.get(refusalKey(one))?.code, refusal.code)
+  // At one exchange a second its share is one in a hundred seconds.
+  const late = ask({ instead: OLD })
+  await assert.rejects(async () => exchange(other, late))
+  late.asksForMore?.(refusal)
+  assert.equal(dropped.length, 2)
+  assert.equal(refusals.get(refusalKey(other))?.code, refusal.code)
+  context.mock.timers.tick(100_000)
+  late.asksForMore?.(refusal)
+  assert.equal(dropped.length, 3)
 })
