@@ -61,6 +61,7 @@ async function explain({ apis, routes, server }: Config, question: Question): Pr
     return await ask(question)
   } finally {
     await authentication.close()
+    await authentication.close()
     await outbound.close()
   }
 }

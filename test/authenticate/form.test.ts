@@ -42,6 +42,13 @@ test('an opaque token is refused where no issuer is asked', () => {
   assert.throws(() => select('a'.repeat(16), [api({})]), { ...REFUSED, message: /opaque/ })
 })
 
+test('a signed token is not looked at any further where it must be encrypted', () => {
+  const jwt = 'eyJhbGciOiJSUzI1NiJ9.e30.AA'
+  const closed = api({ decryptionKeys: [] })
+  assert.throws(() => select(jwt, [closed]), { ...REFUSED, message: /not encrypted/ })
+  assert.equal(select(jwt, [closed, asking]), asking)
+})
+
 test('a broken JWT is refused, and its issuer not asked about it', () => {
   for (const token of ['eyJhbGciOiJSUzI1NiJ9.e30.AB', 'eyJhbGciOiJSUzI1NiJ9.e30=.AA']) {
     assert.throws(() => select(token, [asking]), REFUSED)

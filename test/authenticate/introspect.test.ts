@@ -57,6 +57,8 @@ test('what the issuer says of a token is what its claims say', async (t) => {
 
 for (const [what, members] of [
   ['active is false', { active: false }],
+  ['active is text', { active: 'true' }],
+  ['no active', { active: undefined }],
   ['another iss', { iss: 'https://other.example/' }],
   ['an iss that is no string', { iss: [ISSUER] }],
   ['another aud', { aud: 'another' }],

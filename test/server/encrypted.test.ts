@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { CompactEncrypt, type CompactJWEHeaderParameters } from 'jose'
+import { holder, ORIGIN } from '../authenticate/proofs.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import {
   assertHeadersAllowed,
@@ -154,6 +155,14 @@ test('the signed token within is judged as any other: by its audience, and at ea
   assert.deepEqual(await ask(token), REFUSED)
 })
 
+test('what a token that is encrypted twice is refused for is told', async (t) => {
+  const { issuer, gateway } = await setting(t)
+  const token = await encrypt(await encrypt(await issuer.token()))
+  const answer = await fetch(`${gateway.origin}/orders`, bearer(token))
+  const { detail } = (await answer.json()) as { readonly detail?: unknown }
+  assert.equal(detail, 'what was encrypted is not a signed token')
+})
+
 test('another spelling of an encrypted token is refused', async (t) => {
   const { issuer, ask } = await setting(t)
   const token = await encrypt(await issuer.token())
@@ -223,4 +232,27 @@ test('of two APIs on a route, a token in the clear is for the one whose tokens a
   assert.equal(await ask(await encrypt(closed)), 200)
   assert.equal(await ask(open), 200)
   assert.equal(await ask(await encrypt(open)), 401)
+})
+
+test('a proof is for the token as it was presented (RFC 9449, section 4.2)', async (t) => {
+  const [issuer, upstream] = [await startIssuer(t), await startUpstream(t)]
+  const api = { decryptionKeys: [own.pem], proofOfPossession: { mechanism: 'dpop' } }
+  const gateway = await startGateway(t, {
+    ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, api }),
+    server: {
+      ...{ listen: '127.0.0.1:0', publicOrigin: ORIGIN },
+      drain: { delay: '0ms', timeout: '1s' },
+    },
+  })
+  const caller = await holder()
+  const inner = await issuer.token({ cnf: { jkt: caller.jkt } })
+  const token = await encrypt(inner)
+  const statusWith = async (proof: string): Promise<number> => {
+    const headers = { authorization: `DPoP ${token}`, dpop: proof }
+    return (await fetch(`${gateway.origin}/orders`, { headers })).status
+  }
+  for (let round = 0; round < 2; round++) {
+    assert.equal(await statusWith(await caller.proof(token)), 200)
+    assert.equal(await statusWith(await caller.proof(inner)), 401)
+  }
 })
