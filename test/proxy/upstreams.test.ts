@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import http from 'node:http'
 import https from 'node:https'
-import net, { type AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -77,7 +77,7 @@ test('without retries, and without others, who cannot be reached is unavailable'
   assert.equal(await statusOf(t, alone), 502)
   const never = await proxyTo(t, { ...several(NOTHING_HERE, upstream.url), retries: 0 })
   const statuses = [await statusOf(t, never), await statusOf(t, never)]
-  assert.deepEqual(statuses.toSorted(), [200, 502])
+  assert.deepEqual(statuses, [502, 200])
 })
 
 for (const status of [502, 503, 504]) {
@@ -162,7 +162,7 @@ test('when all pause, all are tried', async (t) => {
 /** Ends a kept connection as soon as the next request arrives on it: what a race with its idle timeout looks like. */
 async function startForgetful(t: TestContext, reset: boolean): Promise<RawUpstream> {
   const upstream = await startRawUpstream(t)
-  const used = new WeakSet<net.Socket>()
+  const used = new WeakSet<Socket>()
   upstream.answer = (socket) => {
     if (!used.has(socket)) {
       used.add(socket)
