@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { cached, kept, type Kept } from '../../../src/exchange/cache.ts'
+import type { Exchange } from '../../../src/exchange/exchange.ts'
 import { bringing } from '../../../src/exchange/redeem.ts'
 import { jwtBearerForm } from '../../../src/exchange/grants/jwt-bearer.ts'
 import { refreshTokenForm } from '../../../src/exchange/grants/refresh-token.ts'
@@ -9,6 +11,7 @@ import { exchangeKey, familyKey, refusalKey } from '../../../src/exchange/key.ts
 import { PROFILES } from '../../../src/exchange/profiles.ts'
 import { createPurges } from '../../../src/exchange/purge.ts'
 import { Successions } from '../../../src/exchange/succession.ts'
+import { createMemoryStore } from '../../../src/store/memory.ts'
 import { api, ask, IDENTIFIER, issuedToken, permit, unsignedJwt } from '../../support.ts'
 
 const RENEWED = { renew: 'refresh-token', scopes: ['orders:read'] }
@@ -173,3 +176,28 @@ test('a session that a route ignores in keys still tells families apart', () => 
     )
   assert.notEqual(of('one'), of('two'))
 })
+
+for (const [what, of, outcome] of [
+  ['is not renewed ahead of time: nobody would be told of its successor', redeems, 'hit'],
+  ['of an exchange is', permit, 'renewed'],
+] as const) {
+  test(`a token that a caller’s refresh token brought ${what}`, async (t) => {
+    const now = Date.parse('2026-11-21T12:00:00Z')
+    t.mock.timers.enable({ apis: ['Date'], now })
+    const purges = createPurges()
+    const bounds = { maxEntries: 10, maxBytes: 100_000 }
+    const store = createMemoryStore<Kept>(bounds)
+    const life = 600_000
+    const issue: Exchange = async () => issuedToken({ expiresAt: Date.now() + life })
+    const inner = cached(kept(issue, store, purges), store, purges)
+    const outer = bringing(inner, new Successions(bounds, purges))
+    const given = of()
+    await outer(given, ask({ refreshToken: 'first' }))
+    t.mock.timers.tick(life * 0.87)
+
+    const own = ask({ refreshToken: 'first' })
+    await outer(given, own)
+
+    assert.equal(own.outcome, outcome)
+  })
+}
