@@ -60,6 +60,15 @@ export interface AdminConfig {
 /** The doors beside the proxy; each is there where it is configured. */
 export interface EndpointsConfig {
   readonly forwardAuth: ForwardAuthConfig | undefined
+  readonly token: TokenEndpointConfig | undefined
+}
+
+export interface TokenEndpointConfig {
+  readonly listen: Listen
+  /** Whose tokens are handed out; at least one. All APIs of one have the same client. */
+  readonly routes: readonly Route[]
+  /** Whether callers authenticate as the client of the route's API, by its secret. Default `required`. */
+  readonly clients: 'required' | 'none'
 }
 
 export interface ForwardAuthConfig {

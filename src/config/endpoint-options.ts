@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { listenAddress, network } from './values.ts'
+import { listenAddress, network, text } from './values.ts'
 
 /* The part of the shape that is about the other doors to the path; how they go together is judged in `endpoints.ts`. */
 
@@ -30,7 +30,27 @@ const forwardAuth = z
     'For proxies that forward by themselves, and ask here which token a request goes on with.',
   )
 
+const token = z
+  .strictObject({
+    listen: listenAddress()
+      .prefault('127.0.0.1:8083')
+      .describe('Where services ask: address and port, with `POST /token`.'),
+    routes: z
+      .array(text())
+      .min(1)
+      .describe('The routes whose tokens are handed out, by name. No other can be asked for.'),
+    clients: z
+      .enum(['required', 'none'])
+      .prefault('required')
+      .describe(
+        "Whether who asks must authenticate as the client of the route's API, by its secret. `none` is for loopback only. " +
+          'Danger: then every process of this machine that has a token can exchange it.',
+      ),
+  })
+  .optional()
+  .describe('For services that only want the issued token: a token endpoint (RFC 8693).')
+
 export const endpoints = z
-  .strictObject({ forwardAuth })
+  .strictObject({ forwardAuth, token })
   .prefault({})
   .describe('Other doors to the same routes, each with a listener of its own.')

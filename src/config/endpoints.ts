@@ -1,12 +1,62 @@
 import type { z } from 'zod'
-import type { EndpointsConfig, Listen } from './config.ts'
+import type { EndpointsConfig, Listen, Route, TokenEndpointConfig } from './config.ts'
 import type { endpoints } from './endpoint-options.ts'
 import type { Faults, Path } from './faults.ts'
+import { isLoopback } from './issuers.ts'
+import { unknownName } from './parts.ts'
 
 type EndpointsInput = z.output<typeof endpoints>
 
-export function resolveEndpoints(input: EndpointsInput): EndpointsConfig {
-  return { forwardAuth: input.forwardAuth }
+/** What is configured of the doors; their faults are added. */
+export function resolveEndpoints(
+  input: EndpointsInput,
+  routes: readonly Route[],
+  faults: Faults,
+): EndpointsConfig {
+  const { forwardAuth, token } = input
+  return { forwardAuth, token: token && resolveToken(token, routes, faults) }
+}
+
+function resolveToken(
+  { listen, routes: names, clients }: NonNullable<EndpointsInput['token']>,
+  routes: readonly Route[],
+  faults: Faults,
+): TokenEndpointConfig {
+  const at = ['endpoints', 'token']
+  const byName = new Map(routes.map((route) => [route.name, route]))
+  if (clients === 'none' && !isLoopback(listen.host)) {
+    faults.add([...at, 'clients'], '`none` is for loopback: anybody could exchange tokens here')
+  }
+  const listed: Route[] = []
+  for (const [index, name] of names.entries()) {
+    const route = byName.get(name)
+    const path = [...at, 'routes', index]
+    const fault =
+      route === undefined
+        ? unknownName('route', name, byName.keys())
+        : listed.includes(route)
+          ? `repeats \`${name}\``
+          : (unhandable(route) ?? (clients === 'none' ? undefined : clientless(route)))
+    if (fault !== undefined) faults.add(path, fault)
+    else listed.push(route!)
+  }
+  return { listen, routes: listed, clients }
+}
+
+function unhandable({ exchange }: Route): string | undefined {
+  if (exchange.bound !== undefined) return 'has tokens that are bound: who gets one cannot use it'
+  if (exchange.grant === 'none') return 'has no token to hand out'
+  if (exchange.grant === 'refresh-token') return 'redeems refresh tokens, which are not taken here'
+  return undefined
+}
+
+function clientless({ authenticate: { apis } }: Route): string | undefined {
+  if (new Set(apis.map(({ client }) => client?.id)).size > 1) {
+    return 'takes tokens of several clients: which of them may ask could not be told'
+  }
+  return apis.every(({ client }) => client !== undefined && 'secret' in client)
+    ? undefined
+    : 'needs an API whose client has a secret, by which who asks is known; or `clients: none`'
 }
 
 /** A listener, by where it is configured. */

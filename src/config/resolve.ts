@@ -34,6 +34,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
       { at: ['server', 'listen'], listen: listeners.server?.listen },
       { at: ['admin', 'listen'], listen: listeners.admin?.listen },
       { at: ['endpoints', 'forwardAuth', 'listen'], listen: doors?.forwardAuth?.listen },
+      { at: ['endpoints', 'token', 'listen'], listen: doors?.token?.listen },
     ],
     faults,
   )
@@ -52,6 +53,9 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   checkPossession({ apis: mapping(root['apis']), server: listeners.server }, faults)
   const tlsInput = listeners.server?.tls
   const tls = tlsInput && resolveTls(tlsInput, { at: ['server', 'tls'], faults, folder })
+  // Of a route that is faulty itself nobody knows whether it could be listed.
+  const settled = doors && !faults.within(['routes']) ? doors : undefined
+  const resolvedDoors = settled && resolveEndpoints(settled, routes, faults)
   const caching = part(cache, root['cache'])
   faults.throwIfAny()
   const { trustedProxies, replicas, drain, listen } = listeners.server!
@@ -68,7 +72,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
     issuers: present(issuers),
     apis: present(apis),
     routes,
-    endpoints: resolveEndpoints(doors!),
+    endpoints: resolvedDoors!,
     cache: caching!,
   }
 }

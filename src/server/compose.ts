@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
+import type { Express } from 'express'
 import { createCertificateOf } from '../authenticate/mtls.ts'
 import type { Config } from '../config/config.ts'
 import { createForwardAuth } from '../endpoints/forward-auth.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
+import { addTokenEndpoint } from '../endpoints/token.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createSavings } from '../exchange/savings.ts'
@@ -30,6 +32,8 @@ export interface Composed {
   readonly gateway: Gateway
   /** The door for proxies that forward by themselves; undefined where none is configured. */
   readonly forwardAuth: Gateway | undefined
+  /** Adds the door for services that only want the issued token; undefined where none is configured. */
+  readonly addTokenEndpoint: ((app: Express) => void) | undefined
   /** What is not well, in words for an operator; empty when everything is. */
   ailments(): readonly string[]
   /**
@@ -95,6 +99,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   return {
     gateway,
     forwardAuth,
+    addTokenEndpoint: tokenEndpointOf(config, { authenticate, exchange }, record),
     ailments: () =>
       authentication
         .keySets()
@@ -143,4 +148,20 @@ function forwardAuthOf(
     certificateOf: createCertificateOf(isTrusted),
     record,
   })
+}
+
+function tokenEndpointOf(
+  { endpoints: { token: endpoint }, server }: Config,
+  stages: Pick<Stages, 'authenticate' | 'exchange'>,
+  record: (journey: Journey) => void,
+): Composed['addTokenEndpoint'] {
+  if (endpoint === undefined) return undefined
+  const certificateOf = createCertificateOf(() => false)
+  return (app) =>
+    addTokenEndpoint(app, stages, {
+      endpoint,
+      origins: server.publicOrigins,
+      certificateOf,
+      record,
+    })
 }

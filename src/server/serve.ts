@@ -3,6 +3,7 @@ import type { Server, ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Express } from 'express'
 import type { Config, Listen } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
 import type { Gateway } from '../gateway.ts'
@@ -20,6 +21,8 @@ export interface Serving {
   readonly adminOrigin: string
   /** Where proxies ask for tokens; undefined where that door is not configured. */
   readonly forwardAuthOrigin: string | undefined
+  /** Where services ask for tokens; undefined where that door is not configured. */
+  readonly tokenOrigin: string | undefined
   readonly metrics: Metrics
   /** Ends it well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
   drain(): Promise<void>
@@ -33,6 +36,7 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   const {
     gateway,
     forwardAuth,
+    addTokenEndpoint,
     ailments,
     explain,
     leave,
@@ -48,8 +52,9 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
 
   const traffic = serverOf(gateway, { tls: config.server.tls, upgrade: upgrading(gateway) })
   const asking = forwardAuth && serverOf(forwardAuth)
+  const issuing = addTokenEndpoint && tokenServerOf(addTokenEndpoint)
   /** What callers depend on, and is drained. */
-  const doors = asking === undefined ? [traffic] : [traffic, asking]
+  const doors = [traffic, asking, issuing].filter((server) => server !== undefined)
   const admin = createServer(
     createAdmin({
       metrics,
@@ -63,6 +68,7 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   try {
     await listen(traffic, config.server.listen)
     if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
+    if (issuing) await listen(issuing, config.endpoints.token!.listen)
     await listen(admin, config.admin.listen)
   } catch (error) {
     for (const door of doors) door.close()
@@ -73,9 +79,15 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
     origin: originOf(traffic),
     adminOrigin: originOf(admin),
     forwardAuthOrigin: asking && originOf(asking),
+    tokenOrigin: issuing && originOf(issuing),
   }
   log.logger.info(
-    { origin: origins.origin, forward_auth: origins.forwardAuthOrigin, admin: origins.adminOrigin },
+    {
+      origin: origins.origin,
+      forward_auth: origins.forwardAuthOrigin,
+      token: origins.tokenOrigin,
+      admin: origins.adminOrigin,
+    },
     'listening',
   )
 
@@ -121,6 +133,12 @@ function serverOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {
   // It answers its own failures. Express would hang another promise on each one that it is given.
   app.use((request, response) => void gateway(request, response))
   return createServer(app, { ...options, unrouted: gateway })
+}
+
+function tokenServerOf(addTokenEndpoint: (app: Express) => void): Server {
+  const app = createApp()
+  addTokenEndpoint(app)
+  return createServer(app)
 }
 
 async function listen(server: Server, { host, port }: Listen): Promise<void> {

@@ -1,0 +1,204 @@
+import express, { type ErrorRequestHandler, type Express } from 'express'
+import type { Credentials } from '../authenticate/bearer.ts'
+import type { Client, Route, TokenEndpointConfig } from '../config/config.ts'
+import { type ErrorAnswer, type ErrorCode, errorAnswer, GatewayError } from '../errors.ts'
+import type { IssuedToken } from '../exchange/issued.ts'
+import {
+  createGateway,
+  type Door,
+  type GatewayOptions,
+  type Journey,
+  type MountedRequest,
+  nextRequestId,
+  type Stages,
+} from '../gateway.ts'
+import { assertHandable } from './handed.ts'
+import { authenticateClient } from './token-client.ts'
+import { readForm, refuse, TokenRefusal, type TokenForm } from './token-form.ts'
+
+export interface TokenEndpointOptions extends Omit<GatewayOptions, 'door' | 'render'> {
+  readonly endpoint: TokenEndpointConfig
+}
+
+const PATH = '/token'
+const LARGEST_FORM = '64kb'
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
+const TOKEN_TYPES = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
+
+/**
+ * The door for services that only want the issued token: a token endpoint (RFC 8693, section 2), on the same path as every
+ * other request, with its cache and its budget. `audience` and `resource` select one of the routes that are listed, or
+ * `route` names it. Callers authenticate as the client of the route's API (RFC 6749, section 2.3.1). Does NOT take actor
+ * tokens, nor give a scope that the route does not ask for, nor hand out tokens that are bound.
+ */
+export function addTokenEndpoint(
+  app: Express,
+  { authenticate, exchange }: Omit<Stages, 'proxy' | 'match'>,
+  { endpoint, ...options }: TokenEndpointOptions,
+): void {
+  const routes = new Map(endpoint.routes.map((route) => [route.name, route]))
+  const door: Door = (request) => {
+    const form = readForm(bodyOf(request))
+    const clients =
+      endpoint.clients === 'none' ? undefined : authenticateClient(request, form, endpoint.routes)
+    const route = selected(form, endpoint.routes)
+    if (clients !== undefined && !isOf(route, clients)) {
+      refuse('unauthorized_client', 'the route is for tokens of another client')
+    }
+    assertScopes(form, route)
+    return {
+      method: 'POST',
+      host: request.headers.host,
+      // Proofs are made for this address, whatever route they are about.
+      target: { path: PATH, query: '' },
+      inner: { path: route.name, query: '' },
+      credentials: presentedBy(request, form),
+    }
+  }
+  const gateway = createGateway(
+    {
+      match(_method, _host, { path }) {
+        const route = routes.get(path)
+        if (route === undefined) throw new TypeError(`no route is named ${path}`)
+        assertHandable(route)
+        return route
+      },
+      authenticate,
+      exchange,
+      proxy: (journey, _route, token) => answer(journey as Journey, token),
+    },
+    { ...options, door, render },
+  )
+  const parse = express.text({ limit: LARGEST_FORM, type: 'application/x-www-form-urlencoded' })
+  app.post(PATH, parse, (request, response) => void gateway(request, response))
+  app.use((_request, response) => void response.status(404).end())
+  app.use(unread)
+}
+
+function bodyOf(request: MountedRequest & { readonly body?: unknown }): string {
+  const { body } = request
+  return typeof body === 'string'
+    ? body
+    : refuse('invalid_request', 'the body must be application/x-www-form-urlencoded')
+}
+
+/** RFC 8693, section 2.1, as far as what is asked for is not the route's to say. */
+function presentedBy({ headers }: MountedRequest, form: TokenForm): Credentials {
+  if (form.required('grant_type') !== TOKEN_EXCHANGE) {
+    refuse('unsupported_grant_type', `the only grant here is ${TOKEN_EXCHANGE}`)
+  }
+  if (!TOKEN_TYPES.includes(form.required('subject_token_type'))) {
+    refuse('invalid_request', 'the subject token must be an access token')
+  }
+  if (!TOKEN_TYPES.includes(form.get('requested_token_type') ?? ACCESS_TOKEN)) {
+    refuse('invalid_request', 'only access tokens are issued here')
+  }
+  if (form.get('actor_token') !== undefined || form.get('actor_token_type') !== undefined) {
+    refuse('invalid_request', 'actor tokens are not taken: the gateway acts for itself')
+  }
+  const token = form.required('subject_token')
+  // Node joins several lines by commas, which no proof holds.
+  const { dpop } = headers
+  const proof = Array.isArray(dpop) ? dpop.join(', ') : dpop
+  return { scheme: proof === undefined ? 'Bearer' : 'DPoP', token, proof }
+}
+
+/** RFC 8707, section 2: what names no target, or more than one, is `invalid_target`. */
+function selected(form: TokenForm, routes: readonly Route[]): Route {
+  const name = form.get('route')
+  const audience = form.all('audience')
+  const resource = form.all('resource')
+  const found = routes.filter(
+    ({ name: own, exchange }) =>
+      (name === undefined || name === own) &&
+      (audience.length === 0 || isSame(audience, exchange.audience)) &&
+      (resource.length === 0 || isSame(resource, exchange.resource)),
+  )
+  const [route] = found
+  if (route === undefined) refuse('invalid_target', 'no route is for this target')
+  if (found.length > 1) {
+    refuse('invalid_target', 'several routes are for this target: name one by `route`')
+  }
+  return route
+}
+
+function isSame(asked: readonly string[], configured: string | readonly string[] = []): boolean {
+  const own = new Set([configured].flat())
+  return asked.length === own.size && asked.every((one) => own.has(one))
+}
+
+function assertScopes(form: TokenForm, { exchange }: Route): void {
+  const asked = form.get('scope')?.split(' ') ?? []
+  if (!asked.every((scope) => exchange.scopes.includes(scope))) {
+    refuse('invalid_scope', "these scopes are not within the route's")
+  }
+}
+
+/** Whichever of the route's APIs the subject token will turn out to be for. */
+function isOf({ authenticate: { apis } }: Route, clients: readonly Client[]): boolean {
+  return apis.every(({ client }) => client !== undefined && clients.includes(client))
+}
+
+/** RFC 8693, section 2.2.1. */
+function answer({ response, id }: Journey, token: IssuedToken): Promise<'answered'> {
+  const left = Math.floor((token.expiresAt - Date.now()) / 1_000)
+  const body = JSON.stringify({
+    access_token: token.value,
+    issued_token_type: ACCESS_TOKEN,
+    token_type: token.scheme,
+    ...(left > 0 && { expires_in: left }),
+    ...(token.scopes.length > 0 && { scope: token.scopes.join(' ') }),
+  })
+  response.writeHead(200, {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': id,
+  })
+  return new Promise((resolve) => response.end(body, () => resolve('answered')))
+}
+
+/**
+ * RFC 6749, section 5.2. Of a subject token that is no good, or not good enough, RFC 8693 says `invalid_request` (section
+ * 2.2.2); `code` tells more than that.
+ */
+function render(error: GatewayError, id: string): ErrorAnswer {
+  const { status, headers } = errorAnswer(error, id)
+  const { 'www-authenticate': _, ...others } = headers
+  const refused = error instanceof TokenRefusal
+  const name = refused
+    ? error.error
+    : (NAMES[error.code] ?? (status >= 500 ? 'server_error' : 'invalid_request'))
+  const body = { error: name, error_description: error.message, code: error.code, request_id: id }
+  const unauthenticated = name === 'invalid_client'
+  return {
+    status: unauthenticated ? 401 : status < 500 && status !== 413 ? 400 : status,
+    headers: {
+      ...others,
+      'content-type': 'application/json',
+      ...(unauthenticated && { 'www-authenticate': 'Basic realm="behalf"' }),
+    },
+    body: `${JSON.stringify(body)}\n`,
+  }
+}
+
+const NAMES: Partial<Record<ErrorCode, string>> = {
+  invalid_dpop_proof: 'invalid_dpop_proof',
+  use_dpop_nonce: 'use_dpop_nonce',
+  keys_unavailable: 'temporarily_unavailable',
+  exchange_unavailable: 'temporarily_unavailable',
+  replay_store_unavailable: 'temporarily_unavailable',
+  overloaded: 'temporarily_unavailable',
+}
+
+/** What the parser throws: a form that is too large, or no text. */
+const unread: ErrorRequestHandler = (cause, _request, response, _next) => {
+  const tooLarge = (cause as { readonly status?: unknown }).status === 413
+  const refusal = new GatewayError(
+    tooLarge ? 'content_too_large' : 'invalid_request',
+    'the form cannot be read',
+  )
+  const { status, headers, body } = render(refusal, nextRequestId())
+  response.status(status).set(headers).send(body)
+}
