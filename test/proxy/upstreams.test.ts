@@ -219,6 +219,27 @@ test('a retried request keeps its token, and its proof is a new one', async (t) 
   assert.match(second, /^dpop: proof-2\r$/im)
 })
 
+test('a connection is used for a minute at most, so that a name that moves is found', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  const upstream = await startRawUpstream(t)
+  const sockets = new Set<Socket>()
+  upstream.answer = (socket) => {
+    sockets.add(socket)
+    socket.write(OK)
+  }
+  const proxy = await proxyTo(t, several(upstream.origin))
+  for (const [passing, count] of [
+    [0, 1],
+    [59_000, 1],
+    [2_000, 2],
+    [1_000, 2],
+  ] as const) {
+    t.mock.timers.tick(passing)
+    assert.equal(await statusOf(t, proxy), 200)
+    assert.equal(sockets.size, count)
+  }
+})
+
 test('an upstream behind a unix socket', async (t) => {
   const path = join(tmpdir(), `behalf-${process.pid}.sock`)
   const server = http.createServer((request, response) => response.end(request.url))
