@@ -1,8 +1,10 @@
 /* The whole path with callers that prove who they are: over TLS with real certificates, and with an independent client. */
 import assert from 'node:assert/strict'
 import { hash, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import https from 'node:https'
 import { before, test, type TestContext } from 'node:test'
+import { connect } from 'node:tls'
 import express from 'express'
 import { calculateJwkThumbprint, exportJWK } from 'jose'
 import * as client from 'openid-client'
@@ -110,6 +112,22 @@ test(
     assert.equal(upstream.received[0]?.headers['x-forwarded-proto'], 'https')
     assertHeadersAllowed(upstream)
     assertTokensContained(gateway, upstream, token)
+  },
+)
+
+test(
+  'a gateway on TLS is asked for its health without, and drains like any other',
+  unless,
+  async (t) => {
+    const { gateway } = await world(t, { mechanism: 'mtls' }, { tls: tls() })
+    assert.match(gateway.adminOrigin, /^http:/)
+    assert.equal((await fetch(`${gateway.adminOrigin}/livez`)).status, 200)
+    assert.equal((await asked(gateway.origin, {})).body.code, 'missing_token')
+    const { hostname, port } = new URL(gateway.origin)
+    const open = connect({ host: hostname, port: Number(port), ca: authority.certificate })
+    await once(open, 'secureConnect')
+    await Promise.all([once(open.resume(), 'close'), gateway.drain()])
+    await assert.rejects(asked(gateway.origin, {}))
   },
 )
 

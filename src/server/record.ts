@@ -92,10 +92,17 @@ export function createRecord(
   }
 }
 
+/** Anybody can cause them. */
+const OF_CALLERS: ReadonlySet<ErrorCode> = new Set([
+  'invalid_token',
+  'invalid_request',
+  'invalid_dpop_proof',
+])
+
 /** What somebody has to mend is an error; what passes, or is the caller's own, is not. */
 function levelOf(code: ErrorCode): 'error' | 'warn' | 'info' {
   if (code === 'internal_error' || code === 'exchange_misconfigured') return 'error'
-  return code === 'invalid_token' || code === 'invalid_request' ? 'info' : 'warn'
+  return OF_CALLERS.has(code) ? 'info' : 'warn'
 }
 
 /** Assembled by hand: an object for a logger to walk costs a quarter of what proxying the request does. */

@@ -107,6 +107,13 @@ for (const cnf of [
   })
 }
 
+test('what is no thumbprint is met by nothing, whatever is shown', async (t) => {
+  for (const shown of ['x', `${CERTIFICATE}=`]) {
+    const cnf = { 'x5t#S256': shown }
+    await assert.rejects(api(t).bearer({ cnf }, { certificate: () => shown }), INVALID)
+  }
+})
+
 test('a token that is bound to a key is refused as Bearer, with its proof beside it too (RFC 9449, section 7.2)', async (t) => {
   for (const required of [true, false]) {
     const { bearer, proven } = api(t, dpop({ required }))

@@ -18,8 +18,8 @@ test('what is used is known until its end, and not after', (t) => {
 test('a full store refuses what is new rather than forget what was used', (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: NOW })
   const { isFirst } = createMemoryReplayStore({ maxEntries: 2 })
-  isFirst('one', NOW + 10_000)
-  isFirst('two', NOW + 20_000)
+  assert.equal(isFirst('one', NOW + 10_000), true)
+  assert.equal(isFirst('two', NOW + 20_000), true)
   const full = { code: 'replay_store_unavailable', status: 503, retryAfter: 1 }
   assert.throws(() => isFirst('three', NOW + 10_000), full)
   assert.equal(isFirst('one', NOW + 10_000), false)
@@ -31,8 +31,8 @@ test('a full store refuses what is new rather than forget what was used', (t) =>
 test('a full store finds room behind what lives longer', (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: NOW })
   const { isFirst } = createMemoryReplayStore({ maxEntries: 2 })
-  isFirst('long', NOW + 600_000)
-  isFirst('short', NOW + 1_000)
+  assert.equal(isFirst('long', NOW + 600_000), true)
+  assert.equal(isFirst('short', NOW + 1_000), true)
   t.mock.timers.tick(1_000)
   assert.equal(isFirst('next', NOW + 10_000), true)
   assert.equal(isFirst('long', NOW + 600_000), false)
