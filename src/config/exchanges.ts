@@ -186,7 +186,7 @@ function commonOf(input: ExchangeInput) {
     expectAudience: input.expectAudience,
     extraScopes: input.extraScopes,
     bound: input.bound,
-    renew: input.renew,
+    ...(input.renew && { renew: input.renew }),
     maxAgeMs: input.maxAge,
     defaultLifetimeMs: input.defaultLifetime,
     timeoutMs: input.timeout,

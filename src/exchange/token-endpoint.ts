@@ -84,7 +84,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
         issuedTokenType: answer['issued_token_type'],
         expiresIn: answer[LIFETIME],
         scope: answer.scope,
-        refreshToken: refreshTokenOf(answer.refresh_token),
+        ...broughtBy(answer.refresh_token),
         ...(key && { key }),
         ...(proof.identity && { identity: proof.identity }),
       }
@@ -96,9 +96,9 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
 const REFRESH_TOKEN = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
 const LONGEST_REFRESH_TOKEN = 8_192
 
-function refreshTokenOf(given: string | undefined): string | undefined {
-  const isOne = given !== undefined && given.length <= LONGEST_REFRESH_TOKEN
-  return isOne && REFRESH_TOKEN.test(given) ? given : undefined
+function broughtBy(refreshToken: string | undefined): Pick<TokenAnswer, 'refreshToken'> {
+  const isOne = refreshToken !== undefined && refreshToken.length <= LONGEST_REFRESH_TOKEN
+  return isOne && REFRESH_TOKEN.test(refreshToken) ? { refreshToken } : {}
 }
 
 type CustomFetch = (target: string, init: CustomFetchOptions) => Promise<Response>

@@ -88,6 +88,10 @@ test('secrets are marked, so that no editor shows them', () => {
       '.apis.client.privateKey',
       '.apis.client.key',
       '.apis.client.dpopKey',
+      '.routes.exchange.client.secret',
+      '.routes.exchange.client.privateKey',
+      '.routes.exchange.client.key',
+      '.routes.exchange.client.dpopKey',
       '.routes.proxy.tls.key',
     ],
   )
