@@ -219,6 +219,35 @@ test('a retried request keeps its token, and its proof is a new one', async (t) 
   assert.match(second, /^dpop: proof-2\r$/im)
 })
 
+test('an upstream that wants its own nonce is asked again itself, not the other', async (t) => {
+  const upstreams = await Promise.all(
+    ['one', 'other'].map(async (nonce) => {
+      const upstream = await startRawUpstream(t)
+      const challenge = `www-authenticate: DPoP error="use_dpop_nonce"\r\ndpop-nonce: ${nonce}`
+      upstream.answer = (socket, head) => {
+        const isGood = head.includes(`dpop: proof of ${nonce}\r\n`)
+        const refusal = `HTTP/1.1 401 U\r\n${challenge}\r\ncontent-length: 0\r\n\r\n`
+        socket.write(isGood ? OK : refusal)
+      }
+      return upstream
+    }),
+  )
+  const proving = {
+    ...token(),
+    scheme: 'DPoP' as const,
+    prove: (_method: string, _url: string, nonce?: string) => `proof of ${nonce}`,
+  }
+  const proxy = await startProxy(t, NOTHING_HERE, {
+    proxy: several(...upstreams.map(({ origin }) => origin)),
+    token: proving,
+  })
+  for (let count = 0; count < 6; count++) assert.equal(await statusOf(t, proxy), 200)
+  assert.deepEqual(
+    upstreams.map(({ heads }) => heads.length),
+    [4, 4],
+  )
+})
+
 test('a connection is used for a minute at most, so that a name that moves is found', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
   const upstream = await startRawUpstream(t)
