@@ -17,8 +17,23 @@ export function advice(config: Config): readonly Advice[] {
     ...aboutIntrospection(config),
     ...aboutPossession(config),
     ...aboutRoutes(config),
+    ...aboutSuccessions(config),
     ...aboutProxies(config),
   ]
+}
+
+/** What replaced a caller's refresh token is known to one process. */
+function* aboutSuccessions({ routes, server }: Config): Iterable<Advice> {
+  if (server.replicas === 1) return
+  for (const [index, { exchange }] of routes.entries()) {
+    if (exchange.grant !== 'refresh-token' || !exchange.returnRefreshToken) continue
+    yield {
+      path: `routes[${index}].exchange.refreshTokenHeader`,
+      message:
+        'requests of one caller that meet several replicas send a rotated token twice: allow a few seconds of overlap ' +
+        'at the issuer',
+    }
+  }
 }
 
 function* aboutIssuers({ issuers }: Config): Iterable<Advice> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { advice } from '../../src/config/advice.ts'
 import { readConfig } from '../../src/config/load.ts'
 import { changed, faultsOf, told } from './given.ts'
 
@@ -182,4 +183,15 @@ test('no parameter replaces the refresh token, or leaves it out', () => {
       ['routes[0].exchange.parameters.refresh_token'],
     )
   }
+})
+
+test('several replicas that redeem are worth a word', () => {
+  const advised = (input: object): readonly string[] =>
+    advice(readConfig(input, { environment: {} })).map(({ path }) => path)
+  const path = 'routes[0].exchange.refreshTokenHeader'
+  const still = { refreshTokenRotation: false, returnRefreshToken: undefined }
+
+  assert.ok(advised(changed({ 'server.replicas': 2 }, redeeming())).includes(path))
+  assert.ok(!advised(redeeming()).includes(path))
+  assert.ok(!advised(changed({ 'server.replicas': 2 }, redeeming(still))).includes(path))
 })
