@@ -43,6 +43,18 @@ for (const [aud, isTaken] of [
   })
 }
 
+test('a token that is bound to its caller is not passed through, and may be exchanged', () => {
+  const exchange = { grant: 'passthrough', because: 'it is ours' }
+  for (const confirmation of [
+    { key: 'thumbprint', certificate: undefined },
+    { key: undefined, certificate: 'thumbprint' },
+  ]) {
+    const bound = permit({ subject: { confirmation }, route: { exchange } })
+    assert.throws(() => counted().exchange(bound, ask()), { code: 'not_permitted' })
+    assert.equal(counted().exchange(permit({ subject: { confirmation } }), ask()), EXCHANGED)
+  }
+})
+
 test('none sends no credentials', () => {
   const { exchange, calls } = counted()
   const token = exchange(permit({ route: { exchange: { grant: 'none' } } }), ask())
