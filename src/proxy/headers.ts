@@ -37,7 +37,17 @@ export function requestHead(
   // RFC 9110, section 7.6.3: a line of its own stands at the end of the caller's list.
   const via = request.httpVersionMinor === 0 ? '1.0 behalf' : '1.1 behalf'
   headers.push('via', via, 'x-request-id', id)
-  forwarding(headers, peer, host, peer.trusted ? told : undefined)
+  forwarding(headers, peer, host, peer.trusted && told !== undefined ? byName(told) : undefined)
   if (contentLength !== undefined) headers.push('content-length', contentLength)
   return headers
+}
+
+function byName(told: readonly string[]): ReadonlyMap<string, string> {
+  const values = new Map<string, string>()
+  for (let index = 0; index < told.length; index += 2) {
+    const name = told[index]!.toLowerCase()
+    const before = values.get(name)
+    values.set(name, before === undefined ? told[index + 1]! : `${before}, ${told[index + 1]!}`)
+  }
+  return values
 }

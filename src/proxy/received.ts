@@ -19,8 +19,8 @@ export interface Received {
   /** Names and values in turn. */
   readonly headers: readonly string[]
   readonly host: string | undefined
-  /** What it says about those before it, by names in lower case. Counts only where the peer is trusted. */
-  readonly told: ReadonlyMap<string, string> | undefined
+  /** What it says about those before it: names and values in turn. Counts only where the peer is trusted. */
+  readonly told: readonly string[] | undefined
   /** Of a body that follows, where it is known before its end. */
   readonly contentLength: string | undefined
   readonly hasBody: boolean
@@ -55,7 +55,7 @@ export function received(request: IncomingMessage, route: Route): Received {
   let transferEncoding: string | undefined
   let expect: string | undefined
   let names: Set<string> | undefined
-  let told: Map<string, string> | undefined
+  let told: string[] | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!
     const value = rawHeaders[index + 1]!
@@ -69,23 +69,22 @@ export function received(request: IncomingMessage, route: Route): Received {
     } else if (fate === EXPECT) expect = once('Expect', expect, value)
     else if (fate === COOKIE) {
       if (keepsCookies) headers.push(name, value)
-    } else if (fate === FORWARDING) told = tell(name.toLowerCase(), value, told)
+    } else if (fate === FORWARDING) (told ??= []).push(name, value)
   }
   if (names !== undefined) removeListed(headers, names)
   if (host !== undefined && !isHost(host)) {
     throw new GatewayError('invalid_request', 'the Host is not a host')
   }
-  return { headers, host, told, ...framingOf(request, contentLength, transferEncoding, expect) }
+  const framing = framingOf(request, contentLength, transferEncoding, expect)
+  // Named one by one: a spread costs more than all of the checks.
+  const { hasBody, awaitsContinue } = framing
+  contentLength = framing.contentLength
+  return { headers, host, told, contentLength, hasBody, awaitsContinue }
 }
 
 function once(name: string, before: string | undefined, value: string): string {
   if (before !== undefined) throw new GatewayError('invalid_request', `there is a second ${name}`)
   return value
-}
-
-function tell(name: string, value: string, told = new Map<string, string>()): Map<string, string> {
-  const before = told.get(name)
-  return told.set(name, before === undefined ? value : `${before}, ${value}`)
 }
 
 // RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
