@@ -11,7 +11,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Route } from '../../src/config/config.ts'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import { OK, startRawUpstream, type RawUpstream } from '../attack/wire.ts'
-import { ask, startProxy, startRecorder, token, type Started } from './upstream.ts'
+import { ask, dial, startProxy, startRecorder, token, type Started } from './upstream.ts'
 
 type ProxyPart = Partial<Route['proxy']>
 
@@ -217,6 +217,33 @@ test('a retried request keeps its token, and its proof is a new one', async (t) 
   assert.match(first, /^authorization: DPoP issued\r$/im)
   assert.match(first, /^dpop: proof-1\r$/im)
   assert.match(second, /^dpop: proof-2\r$/im)
+})
+
+test('a caller that goes away within the second attempt takes it along', async (t) => {
+  const bad = await startStatus(t, 503)
+  const silent = await startRawUpstream(t)
+  const asked = new Promise<Socket>((resolve) => (silent.answer = resolve))
+  const proxy = await proxyTo(t, several(bad.origin, silent.origin))
+  const wire = await dial(t, proxy.port)
+  wire.socket.write('GET /orders HTTP/1.1\r\nHost: h\r\n\r\n')
+  const closed = once(await asked, 'close')
+  wire.socket.destroy()
+  await closed
+  await proxy.settled(1)
+  assert.deepEqual(proxy.outcomes, ['gone'])
+})
+
+test('100 is sent once, when somebody wants the body', async (t) => {
+  const upstream = await startRecorder(t)
+  const proxy = await proxyTo(t, several(NOTHING_HERE, upstream.url))
+  const wire = await dial(t, proxy.port)
+  wire.socket.write(
+    'POST /orders HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n',
+  )
+  await wire.until(/^HTTP\/1\.1 100 Continue\r\n\r\n$/)
+  wire.socket.write('body')
+  await wire.until(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /)
+  assert.equal(upstream.requests[0]?.body, 'body')
 })
 
 test('an upstream that wants its own nonce is asked again itself, not the other', async (t) => {
