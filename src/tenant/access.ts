@@ -1,5 +1,9 @@
 import { Refusal } from './refusal.ts'
-import type { Client, ClientGrant, ResourceServer, State, User } from './state.ts'
+import type { Client } from './client.ts'
+import { grantedScopes, type ClientGrant } from './client-grant.ts'
+import type { ResourceServer } from './resource-server.ts'
+import type { State } from './state.ts'
+import type { User } from './user.ts'
 
 /** What a subject may be given at an API, and what of it was asked for. */
 export interface Access {
@@ -8,8 +12,8 @@ export interface Access {
 }
 
 /** @throws {Refusal} `access_denied` */
-export function knownAudience({ resourceServers }: State, audience: string): ResourceServer {
-  const server = resourceServers.get(audience)
+export function knownAudience(state: State, audience: string): ResourceServer {
+  const server = state.resourceServer(audience)
   if (server !== undefined) return server
   throw new Refusal('access_denied', `Service not enabled within domain: ${audience}`)
 }
@@ -56,10 +60,11 @@ export function userAccess(
       .filter(({ resource_server_identifier: audience }) => audience === server.identifier)
       .map(({ permission_name: name }) => name),
   )
+  const granted = grant && grantedScopes(grant, server)
   const allowed = server.scopes
     .map(({ value }) => value)
     .filter((value) => !server.enforce_policies || held.has(value))
-    .filter((value) => grant === undefined || grant.scope.includes(value))
+    .filter((value) => granted?.includes(value) ?? true)
   return {
     scopes: requested === undefined ? allowed : requested.filter((one) => allowed.includes(one)),
     permissions: allowed.filter((value) => held.has(value)),

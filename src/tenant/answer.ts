@@ -1,6 +1,7 @@
 import type { Form } from './form.ts'
 import type { Issued } from './issue.ts'
-import type { Client, ResourceServer } from './state.ts'
+import type { Client } from './client.ts'
+import type { ResourceServer } from './resource-server.ts'
 
 /** What the token endpoint answers (RFC 6749, section 5.1; RFC 8693, section 2.2.1). */
 export interface TokenAnswer {

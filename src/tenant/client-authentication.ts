@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Form } from './form.ts'
 import { Refusal } from './refusal.ts'
-import type { Client, State } from './state.ts'
+import type { Client } from './client.ts'
+import type { State } from './state.ts'
 
 interface Credentials {
   readonly id: string
@@ -15,12 +16,12 @@ interface Credentials {
  * @throws {Refusal} `invalid_client`, `invalid_request`
  */
 export function authenticateClient(
-  { clients }: State,
+  state: State,
   form: Form,
   authorization: string | undefined,
 ): Client {
   const { id, secret } = presented(form, authorization)
-  const client = clients.get(id)
+  const client = state.client(id)
   if (client === undefined) unauthorized()
   const isPublic = client.token_endpoint_auth_method === 'none'
   if (!isPublic && !isSecretOf(client, secret)) unauthorized()

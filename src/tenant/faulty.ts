@@ -38,7 +38,7 @@ export function createFaulty({ state, keys, now }: FaultyOptions): Faulty {
   async function forged(answer: TokenAnswer, changes: JWTPayload): Promise<TokenAnswer> {
     const token = answer.access_token
     const claims = decodeJwt(token)
-    const server = state.resourceServers.get(String(claims.aud))
+    const server = state.resourceServer(String(claims.aud))
     if (server === undefined) throw new TypeError(`there is no API ${String(claims.aud)} any more`)
     const { kid: _, ...header } = decodeProtectedHeader(token)
     const { key, keyId } = keys.signingKey(server)

@@ -1,18 +1,16 @@
 /** `behalf/tenant`: the embedded, Auth0-shaped authorization server, for the tests of whoever uses the gateway. */
 export { createTenant, type Tenant, type TenantOptions, type TokenOptions } from './tenant.ts'
+export type { AuthenticationMethods, Client, Credential, NewClient } from './client.ts'
+export type { ClientGrant, NewClientGrant } from './client-grant.ts'
 export type {
-  Client,
-  ClientGrant,
-  NewClient,
-  NewClientGrant,
   NewResourceServer,
-  Permissions,
   ProofOfPossession,
   ResourceServer,
-  State,
   TokenDialect,
-  User,
-} from './state.ts'
+  TokenEncryption,
+} from './resource-server.ts'
+export type { State, SystemObjects } from './state.ts'
+export type { Permissions, User } from './user.ts'
 export type { Fault, FaultKind, FaultScope } from './faults.ts'
 export type { Counts, Limit } from './limiter.ts'
 export type { TokenRequest } from './token-endpoint.ts'

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { SignJWT, type JWTPayload } from 'jose'
 import type { Keys } from './keys.ts'
 import { Refusal } from './refusal.ts'
-import type { Client, ResourceServer } from './state.ts'
+import type { Client } from './client.ts'
+import type { ResourceServer } from './resource-server.ts'
 
 /** RFC 8693, section 4.1: who acts now, and on whose request. */
 export interface Actor {

@@ -1,7 +1,7 @@
 import { createSecretKey, generateKeyPair, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose'
-import type { ResourceServer } from './state.ts'
+import type { ResourceServer } from './resource-server.ts'
 
 export interface SigningKey {
   readonly key: KeyObject

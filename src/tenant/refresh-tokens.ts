@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { Refusal } from './refusal.ts'
-import type { Client, ResourceServer, User } from './state.ts'
+import type { Client } from './client.ts'
+import type { ResourceServer } from './resource-server.ts'
+import type { User } from './user.ts'
 
 /** All refresh tokens that descend from one login. */
 export interface Family {
@@ -51,8 +53,10 @@ export function createRefreshTokens(now: () => number): RefreshTokens {
     const { refresh_token: settings } = family.client
     if (settings.expiration_type === 'non-expiring') return false
     return (
-      now() >= startedAt + settings.token_lifetime * 1_000 ||
-      now() >= usedAt + settings.idle_token_lifetime * 1_000
+      (settings.infinite_token_lifetime !== true &&
+        now() >= startedAt + settings.token_lifetime * 1_000) ||
+      (settings.infinite_idle_token_lifetime !== true &&
+        now() >= usedAt + settings.idle_token_lifetime * 1_000)
     )
   }
 

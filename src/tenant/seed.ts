@@ -1,4 +1,5 @@
-import type { NewResourceServer, State } from './state.ts'
+import type { NewResourceServer } from './resource-server.ts'
+import type { State } from './state.ts'
 
 const STOREFRONT = 'https://storefront.example'
 const BACKOFFICE = 'https://backoffice.example'

@@ -2,7 +2,8 @@ import { errors, decodeJwt, decodeProtectedHeader, jwtVerify, type JWTPayload } 
 import type { Actor } from './issue.ts'
 import type { Keys } from './keys.ts'
 import { Refusal } from './refusal.ts'
-import type { ResourceServer, State } from './state.ts'
+import type { ResourceServer } from './resource-server.ts'
+import type { State } from './state.ts'
 
 /** An access token of this tenant's, verified. */
 export interface SubjectToken {

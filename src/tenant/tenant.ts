@@ -16,7 +16,8 @@ import { createLimiter, type Counts, type Limit, type Limiter } from './limiter.
 import { listenOnLoopback } from './listen.ts'
 import { createRefreshTokens } from './refresh-tokens.ts'
 import { seedDemo } from './seed.ts'
-import { createState, type Permissions, type State, type User } from './state.ts'
+import { createState, type State } from './state.ts'
+import type { Permissions, User } from './user.ts'
 import { createSubjectVerifier } from './subject-token.ts'
 import { createTokenEndpoint, type Grants, type TokenRequest } from './token-endpoint.ts'
 

@@ -14,7 +14,8 @@ import { readForm } from './form.ts'
 import { TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 import type { Limiter } from './limiter.ts'
 import { Refusal } from './refusal.ts'
-import type { Client, State } from './state.ts'
+import type { Client } from './client.ts'
+import type { State } from './state.ts'
 
 export type Grants = Readonly<Record<string, Grant>>
 

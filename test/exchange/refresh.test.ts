@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
 import { createRefreshTokens, type Family } from '../../src/tenant/refresh-tokens.ts'
 import { Refusal } from '../../src/tenant/refusal.ts'
-import { createState, type Client } from '../../src/tenant/state.ts'
+import type { Client } from '../../src/tenant/client.ts'
+import { createState } from '../../src/tenant/state.ts'
 import { respond, startIssuer, type TestIssuer } from '../issuer.ts'
 import {
   assertHeadersAllowed,

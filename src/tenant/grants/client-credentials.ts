@@ -1,4 +1,5 @@
 import { knownAudience, notAuthorized } from '../access.ts'
+import { grantedScopes } from '../client-grant.ts'
 import { tokenAnswer, type Grant } from '../answer.ts'
 import type { Issue } from '../issue.ts'
 import { Refusal } from '../refusal.ts'
@@ -15,14 +16,15 @@ export function createClientCredentialsGrant(state: State, issue: Issue): Grant 
     const { policy } = server.subject_type_authorization.client
     if (policy === 'deny_all' || grant === undefined) notAuthorized(server)
     const requested = form.scopes()
-    const lacking = requested?.filter((scope) => !grant.scope.includes(scope)) ?? []
+    const granted = grantedScopes(grant, server)
+    const lacking = requested?.filter((scope) => !granted.includes(scope)) ?? []
     if (lacking.length > 0) {
       throw new Refusal(
         'access_denied',
         `Client has not been granted scopes: ${lacking.join(', ')}`,
       )
     }
-    const scopes = requested ?? grant.scope
+    const scopes = requested ?? granted
     const token = await issue({
       client,
       server,

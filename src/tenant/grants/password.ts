@@ -3,7 +3,9 @@ import { tokenAnswer, type Grant, type TokenAnswer } from '../answer.ts'
 import type { Issue } from '../issue.ts'
 import type { RefreshTokens } from '../refresh-tokens.ts'
 import { Refusal } from '../refusal.ts'
-import type { Client, State, User } from '../state.ts'
+import type { Client } from '../client.ts'
+import type { State } from '../state.ts'
+import type { User } from '../user.ts'
 
 export interface LoginOptions {
   readonly state: State

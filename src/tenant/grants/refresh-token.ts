@@ -4,7 +4,9 @@ import type { Form } from '../form.ts'
 import type { Issue } from '../issue.ts'
 import type { Family, RefreshTokens } from '../refresh-tokens.ts'
 import { Refusal } from '../refusal.ts'
-import type { Client, ResourceServer, State } from '../state.ts'
+import type { Client } from '../client.ts'
+import type { ResourceServer } from '../resource-server.ts'
+import type { State } from '../state.ts'
 
 /**
  * `grant_type=refresh_token` (RFC 6749, section 6), with rotation, for the API of the login, or for another one that the
@@ -65,13 +67,13 @@ interface Policy {
 
 function policyFor(
   { resourceServers }: State,
-  { refresh_token: { policies = [] } }: Client,
+  { refresh_token: { policies } }: Client,
   audience: string | undefined,
   ofLogin: ResourceServer,
 ): Policy | undefined {
   // The API of the login needs no policy, and none narrows what the login gave.
   if (audience === ofLogin.identifier) return undefined
-  const policy = policies.find((one) => one.audience === audience)
+  const policy = policies?.find((one) => one.audience === audience)
   const server = policy && resourceServers.get(policy.audience)
   return server && { server, scopes: policy.scope.filter((scope) => scope !== 'offline_access') }
 }

@@ -3,7 +3,11 @@ import { tokenAnswer, type Grant } from '../answer.ts'
 import type { Form } from '../form.ts'
 import type { Actor, Issue } from '../issue.ts'
 import { Refusal } from '../refusal.ts'
-import type { Client, ClientGrant, ResourceServer, State, User } from '../state.ts'
+import type { Client } from '../client.ts'
+import type { ClientGrant } from '../client-grant.ts'
+import type { ResourceServer } from '../resource-server.ts'
+import type { State } from '../state.ts'
+import type { User } from '../user.ts'
 import type { SubjectToken, VerifySubject } from '../subject-token.ts'
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
@@ -108,7 +112,7 @@ function userOf(state: State, subject: SubjectToken): User {
 function exchangeGrant(state: State, client: Client, server: ResourceServer): ClientGrant {
   userGrant(state, client, server)
   const grant = state.grantOf(client, server, 'user') ?? notAuthorized(server)
-  if (!server.skip_consent_for_verifiable_first_party_clients) {
+  if (!server.skip_consent_for_verifiable_first_party_clients || !client.is_first_party) {
     throw new Refusal('consent_required', 'Consent required')
   }
   return grant
