@@ -67,7 +67,13 @@ const UNCONDITIONAL: AuthorizeConfig = {
 export function route(given: Blocks & { readonly name?: string } = {}): Route {
   return {
     name: given.name ?? 'orders',
-    match: { path: '/orders', hosts: [], methods: undefined, pathParameters: false, ...given.match },
+    match: {
+      path: '/orders',
+      hosts: [],
+      methods: undefined,
+      pathParameters: false,
+      ...given.match,
+    },
     authenticate: { apis: [api()], ...given.authenticate },
     authorize: { ...UNCONDITIONAL, ...given.authorize },
     exchange: {
@@ -94,6 +100,7 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
       connectTimeoutMs: 2_000,
       cookies: 'strip',
       headers: undefined,
+      websocket: undefined,
       ...given.proxy,
     },
   }

@@ -53,8 +53,9 @@ export function responseHead(
   }
   if (names !== undefined) removeListed(headers, names)
   headers.push(...answer)
-  // RFC 9110, section 8.6: a 204 has none.
-  if (contentLength >= 0 && status !== 204) headers.push('Content-Length', String(contentLength))
+  // RFC 9110, section 8.6: a 101 and a 204 have none.
+  if (contentLength >= 0 && status !== 204 && status !== 101)
+    headers.push('Content-Length', String(contentLength))
   headers.push('X-Request-Id', id)
   nonceWanted &&= nonce !== undefined
   return { headers, contentLength, challenged, nonceWanted, nonce }

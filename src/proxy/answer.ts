@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { type Dispatcher, errors } from 'undici'
 import { GatewayError } from '../errors.ts'
@@ -7,10 +8,13 @@ import type { Succession } from '../exchange/exchange.ts'
 import { responseHead } from './answer-head.ts'
 import { CallerGone, linger } from './caller.ts'
 import { restated } from './challenges.ts'
+import { isAccepted } from './handshake.ts'
 import type { Lane, Place } from './lanes.ts'
 import type { Upstream } from './pools.ts'
 import type { Unserved } from './retry.ts'
 import { tellSuccessor } from './successor.ts'
+import type { TunnelOptions } from './tunnels.ts'
+import { UpgradeResponse } from './upgrade-response.ts'
 import type { Upload } from './upload.ts'
 
 export type Outcome = 'answered' | 'token_rejected'
@@ -35,10 +39,19 @@ export interface AnswerOptions {
   /** Whether it carries a proof, so that a nonce can be wanted in it. */
   readonly withProof: boolean
   readonly upload: Upload | null
+  /** Undefined where the upstream is asked for none. */
+  readonly websocket: Opening | undefined
   /** Asks somebody else; false where nobody is asked. */
   readonly again: (why: Unserved) => boolean
   readonly resolve: (outcome: Sent) => void
   readonly reject: (error: Error) => void
+}
+
+/** A WebSocket that an upstream is asked for. */
+export interface Opening {
+  readonly key: string
+  /** Joins the caller with the upstream that has taken it. */
+  join(sides: Pick<TunnelOptions, 'caller' | 'upstream' | 'ended'>): void
 }
 
 /** A refused token's answer is read to its end, to keep the connection, but not for ever. */
@@ -88,7 +101,7 @@ export class Answer implements Dispatcher.DispatchHandler {
 
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     // RFC 9110, section 15.2: interim answers may be dropped; ours come from Node.
-    if (status < 200) return this.#awaitMore()
+    if (status < 200) return this.#awaitMore(status)
     if (this.#isPassedOver(status)) return true
     const { request, response, id, withToken, withProof, upstream, lane, passage } = this.#options
     const head = responseHead(status, rawHeaders, id, lane.rules)
@@ -112,8 +125,31 @@ export class Answer implements Dispatcher.DispatchHandler {
     if (contentLength === 0 || status === 204 || status === 304 || request.method === 'HEAD') {
       this.#state = 'ended'
       response.end()
-    }
+    } else if (contentLength < 0) process.nextTick(() => this.#flush())
     return true
+  }
+
+  /** A stream of events may have nothing to tell yet, and its caller waits to hear that it has begun. */
+  #flush(): void {
+    if (this.#state === 'streaming' && this.#left === -1) this.#options.response.flushHeaders()
+  }
+
+  /** undici has let go of the connection. Nothing of the caller's has gone over it beside the request. */
+  onUpgrade(status: number, rawHeaders: Buffer[], socket: Duplex): void {
+    const { response, id, lane, place, passage, websocket, resolve } = this.#options
+    const accepted = websocket !== undefined && isAccepted(status, rawHeaders, websocket.key)
+    if (this.#state !== 'waiting' || !accepted || !(response instanceof UpgradeResponse)) {
+      socket.on('error', () => undefined).destroy()
+      this.onError(new Error('the upstream switched protocols in a way that nobody asked for'))
+      return
+    }
+    lane.balance.served(place)
+    this.#state = 'over'
+    response.off('close', this.#close)
+    const { headers } = responseHead(status, rawHeaders, id, lane.rules)
+    if (passage.succession !== undefined) tellSuccessor(headers, passage.succession)
+    const caller = response.switchTo('websocket', headers)
+    websocket.join({ caller, upstream: socket, ended: () => resolve('answered') })
   }
 
   onData(chunk: Buffer): boolean {
@@ -161,7 +197,11 @@ export class Answer implements Dispatcher.DispatchHandler {
   }
 
   /** undici takes each interim answer for a sign of life: they may come for ever. */
-  #awaitMore(): boolean {
+  #awaitMore(status: number): boolean {
+    if (status === 101) {
+      this.#abort?.(new Error('the upstream says that it switched, and not to what'))
+      return true
+    }
     const now = performance.now()
     this.#interimAt ??= now
     if (now - this.#interimAt > this.#options.lane.timeoutMs) {

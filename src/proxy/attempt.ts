@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici'
 import type { IssuedToken } from '../exchange/issued.ts'
-import { Answer, type Sent } from './answer.ts'
+import { Answer, type Opening, type Sent } from './answer.ts'
 import type { PeerOf } from './forwarded.ts'
 import { requestHead } from './headers.ts'
 import { connectionsTo, type Lane, pathAt, type Place } from './lanes.ts'
@@ -9,6 +9,7 @@ import type { Pools } from './pools.ts'
 import type { Received } from './received.ts'
 import { isRepeatable, type Unserved } from './retry.ts'
 import { removeOwned } from './successor.ts'
+import type { Tunnels } from './tunnels.ts'
 import { Upload } from './upload.ts'
 
 /** One request until it has been answered, over all attempts. */
@@ -23,6 +24,7 @@ export interface Sending {
 
 export interface AttemptOptions {
   readonly pools: Pools
+  readonly tunnels: Tunnels
   readonly peerOf: PeerOf
   /** Headers that callers bring for the gateway alone, in lower case. */
   readonly ownedHeaders: ReadonlySet<string> | undefined
@@ -33,7 +35,8 @@ export type Attempt = (sending: Sending, place: Place, left: number) => void
 
 const NO_CLAIMS = {}
 
-export function createAttempt({ pools, peerOf, ownedHeaders }: AttemptOptions): Attempt {
+export function createAttempt(options: AttemptOptions): Attempt {
+  const { pools, tunnels, peerOf, ownedHeaders } = options
   return function attempt(sending, place, left) {
     const { passage, head, token, lane, resolve, reject } = sending
     const { request, response, target, id, subject } = passage
@@ -61,19 +64,34 @@ export function createAttempt({ pools, peerOf, ownedHeaders }: AttemptOptions): 
       attempt(sending, lane.balance.next(place), left - 1)
       return true
     }
+    const websocket =
+      head.websocketKey === undefined ? undefined : opening(head.websocketKey, sending, tunnels)
     upstream.pool.dispatch(
       {
         path: path + target.query,
         method: method as Dispatcher.HttpMethod,
         headers,
         body: upload,
+        upgrade: websocket === undefined ? null : 'websocket',
         headersTimeout: lane.timeoutMs,
         bodyTimeout: lane.timeoutMs,
       },
       new Answer({
         ...{ request, response, id, upstream, lane, place, withToken, passage },
         ...{ upload, again, resolve, reject, withProof: token.prove !== undefined },
+        websocket,
       }),
     )
+  }
+}
+
+/** What becomes of a WebSocket that an upstream takes: the route says how long it lasts. */
+function opening(key: string, { passage, lane, token }: Sending, tunnels: Tunnels): Opening {
+  const { expiry, idleMs } = lane.websocket!
+  const until = Math.min(passage.subject?.expiresAt ?? Infinity, token.expiresAt)
+  return {
+    key,
+    join: (sides) =>
+      tunnels.open({ ...sides, idleMs, until: expiry === 'close' ? until : undefined }),
   }
 }

@@ -12,6 +12,7 @@ export const COOKIE = 7
 export const FORWARDING = 8
 export const CHALLENGE = 9
 export const NONCE = 10
+export const UPGRADE = 11
 export type Fate =
   | typeof PASS
   | typeof DROP
@@ -24,12 +25,14 @@ export type Fate =
   | typeof FORWARDING
   | typeof CHALLENGE
   | typeof NONCE
+  | typeof UPGRADE
 
 export type Judge = (name: string) => Fate
 
 const REQUEST_FATES = new Map<string, Fate>([
   ...[...HOP_BY_HOP, ...OWNED].map((name) => [name, DROP] as const),
   ['connection', CONNECTION],
+  ['upgrade', UPGRADE],
   ['content-length', CONTENT_LENGTH],
   ['transfer-encoding', TRANSFER_ENCODING],
   ['expect', EXPECT],

@@ -1,4 +1,4 @@
-import type { ProxyConfig, Route, WeightedUpstream } from '../config/config.ts'
+import type { ProxyConfig, Route, WebSocketConfig, WeightedUpstream } from '../config/config.ts'
 import { type ClientIdentity, identityOf } from '../exchange/identity.ts'
 import type { IssuedToken } from '../exchange/issued.ts'
 import type { Current } from '../exchange/reread.ts'
@@ -21,6 +21,7 @@ export interface Lane {
   readonly stripped: number
   /** What upstreams are shown where the token is not bound to another one. */
   readonly identity: Current<ClientIdentity> | undefined
+  readonly websocket: WebSocketConfig | undefined
 }
 
 /** One of a route's upstreams. */
@@ -48,7 +49,7 @@ export function createLanes(pools: Pools): (route: Route) => Lane {
 
   function add(route: Route): Lane {
     const { proxy } = route
-    const { upstreams, timeoutMs, retries, strip, tls } = proxy
+    const { upstreams, timeoutMs, retries, strip, tls, websocket } = proxy
     const lane: Lane = {
       balance: createBalance(upstreams.map((upstream) => placeOf(upstream, proxy))),
       ...{ timeoutMs, retries, stripped: strip.length },
@@ -56,6 +57,7 @@ export function createLanes(pools: Pools): (route: Route) => Lane {
       budget: new RetryBudget(),
       rules: rulesOf(route),
       identity: tls?.identity && identityOf(tls.identity),
+      websocket,
     }
     lanes.set(route, lane)
     return lane

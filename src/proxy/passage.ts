@@ -12,8 +12,9 @@ export interface Passage {
   readonly target: Target
   /** What the caller sent, where it was read before. */
   readonly head?: Received | undefined
-  /** Whose claims the route's headers speak of. */
-  readonly subject?: { readonly claims: Readonly<Record<string, unknown>> } | undefined
+  /** Whose claims the route's headers speak of, and how long they hold, in epoch milliseconds. */
+  readonly subject?:
+    { readonly claims: Readonly<Record<string, unknown>>; readonly expiresAt?: number } | undefined
   /** Told to the upstream and to the caller as `X-Request-Id`. */
   readonly id: string
   /** What the caller is told of its refresh token, beside the answer. */

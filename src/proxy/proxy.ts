@@ -10,6 +10,7 @@ import { createLanes, type Place } from './lanes.ts'
 import type { Passage } from './passage.ts'
 import { createPools } from './pools.ts'
 import { received } from './received.ts'
+import { createTunnels } from './tunnels.ts'
 
 /**
  * Streams the request to the route's upstream with the issued token, and the answer back.
@@ -25,7 +26,10 @@ import { received } from './received.ts'
  * What no upstream has answered is sent again as the route's `retries` say. An upstream that could not be reached, or cannot
  * serve for now, is passed over where the route has others.
  *
- * Does NOT follow redirects, decode bodies, or forward upgrades, trailers, interim answers and reason phrases.
+ * A WebSocket (RFC 6455) goes on as its handshake, and is open when the upstream has said so: the answer then ends when both
+ * connections have. Where the route says so it ends with the tokens, though never within a frame of a side.
+ *
+ * Does NOT follow redirects, decode bodies, look into a WebSocket's messages, or forward other upgrades, trailers, interim answers and reason phrases.
  *
  * @throws {GatewayError} `invalid_request` and `expectation_failed` for what cannot be forwarded in one meaning;
  *   `upstream_rejected_token` where it wants another nonce and the request is gone; `upstream_unavailable` and
@@ -47,11 +51,22 @@ export interface ProxyOptions {
   readonly ownedHeaders?: ReadonlySet<string> | undefined
 }
 
-export function createProxy(options: ProxyOptions = {}): Proxy & { close(): Promise<void> } {
+/** What those who run a proxy do with it, beside what requests do. */
+export interface ProxyControls {
+  /** How many WebSockets are open. */
+  webSockets(): number
+  /** Ends WebSockets well, which would not end by themselves: those that are open, and those that open later. */
+  leave(): Promise<void>
+  /** Waits for the requests in flight. */
+  close(): Promise<void>
+}
+
+export function createProxy(options: ProxyOptions = {}): Proxy & ProxyControls {
   const { trustedProxies = [], authorities, ownedHeaders } = options
   const pools = createPools({ authorities })
   const peerOf = createPeerOf(trustedProxies)
-  const attempt = createAttempt({ pools, peerOf, ownedHeaders })
+  const tunnels = createTunnels()
+  const attempt = createAttempt({ pools, tunnels, peerOf, ownedHeaders })
   const laneOf = createLanes(pools)
 
   function send(
@@ -72,7 +87,13 @@ export function createProxy(options: ProxyOptions = {}): Proxy & { close(): Prom
     })
   }
 
-  return Object.assign(proven(send), { close: () => pools.close() })
+  return Object.assign(proven(send), {
+    webSockets: () => tunnels.size,
+    leave: () => tunnels.leave(),
+    async close() {
+      await Promise.all([tunnels.leave(), pools.close()])
+    },
+  })
 }
 
 /** The upstream that is asked first: a nonce is good where it came from. */

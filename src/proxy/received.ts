@@ -10,7 +10,9 @@ import {
   HOST,
   PASS,
   TRANSFER_ENCODING,
+  UPGRADE,
 } from './fates.ts'
+import { keyOffered } from './handshake.ts'
 import { listed, removeListed } from './listed.ts'
 import { rulesOf } from './rules.ts'
 
@@ -26,6 +28,8 @@ export interface Received {
   readonly hasBody: boolean
   /** Whether the caller waits for 100 before it sends the body (RFC 9110, section 10.1.1). */
   readonly awaitsContinue: boolean
+  /** Of a WebSocket that is offered; undefined where none is. */
+  readonly websocketKey: string | undefined
 }
 
 /**
@@ -54,6 +58,7 @@ export function received(request: IncomingMessage, route: Route): Received {
   let contentLength: string | undefined
   let transferEncoding: string | undefined
   let expect: string | undefined
+  let offer: string | undefined
   let names: Set<string> | undefined
   let told: string[] | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -67,6 +72,7 @@ export function received(request: IncomingMessage, route: Route): Received {
     else if (fate === TRANSFER_ENCODING) {
       transferEncoding = once('Transfer-Encoding', transferEncoding, value)
     } else if (fate === EXPECT) expect = once('Expect', expect, value)
+    else if (fate === UPGRADE) offer = offer === undefined ? value : `${offer}, ${value}`
     else if (fate === COOKIE) {
       if (keepsCookies) headers.push(name, value)
     } else if (fate === FORWARDING) (told ??= []).push(name, value)
@@ -76,10 +82,13 @@ export function received(request: IncomingMessage, route: Route): Received {
     throw new GatewayError('invalid_request', 'the Host is not a host')
   }
   const framing = framingOf(request, contentLength, transferEncoding, expect)
+  const offered = offer !== undefined && names?.has('upgrade') === true ? offer : undefined
+  const websocketKey =
+    offered === undefined ? undefined : keyOffered(offered, request, headers, framing, route)
   // Named one by one: a spread costs more than all of the checks.
   const { hasBody, awaitsContinue } = framing
   contentLength = framing.contentLength
-  return { headers, host, told, contentLength, hasBody, awaitsContinue }
+  return { headers, host, told, contentLength, hasBody, awaitsContinue, websocketKey }
 }
 
 function once(name: string, before: string | undefined, value: string): string {

@@ -4,6 +4,7 @@ import type { MountedRequest } from '../gateway.ts'
 import { createLog, type Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
 import { compose } from './compose.ts'
+import { type Upgrade, upgrading } from './upgrade.ts'
 
 export interface EmbedOptions {
   /** Default: JSON lines on standard output. */
@@ -20,6 +21,8 @@ export interface EmbedOptions {
 /** An Express middleware that answers every request that reaches it. */
 export interface Middleware {
   (request: MountedRequest, response: ServerResponse): void
+  /** Takes WebSockets, which Express never sees: `server.on('upgrade', middleware.upgrade)`. It answers whatever it is given. */
+  readonly upgrade: Upgrade
   close(): Promise<void>
 }
 
@@ -30,14 +33,16 @@ export interface Middleware {
 export function embed(config: Config, options: EmbedOptions = {}): Middleware {
   const { log = createLog(), metrics = createMetrics(), mountPath } = options
   let mounted = mountPath
-  const { gateway, close } = compose(config, { log, metrics, mountPath: () => mounted ?? '' })
+  const mount = (): string => mounted ?? ''
+  const { gateway, close } = compose(config, { log, metrics, mountPath: mount })
 
   const middleware = (request: MountedRequest, response: ServerResponse): void =>
     void gateway(request, response)
 
   // Express finds a mount without regard to case, and tells the path as it was given to applications only: to whatever
   // has `handle` and `set`, as its `mountpath`.
-  return Object.defineProperties(Object.assign(middleware, { close }), {
+  const upgrade = upgrading(gateway, mount)
+  return Object.defineProperties(Object.assign(middleware, { upgrade, close }), {
     handle: { value: middleware },
     set: { value: () => undefined },
     emit: { value: () => true },

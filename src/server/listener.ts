@@ -5,6 +5,7 @@ import type { TlsConfig } from '../config/config.ts'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import { nextRequestId } from '../gateway.ts'
 import { createTlsServer } from './tls.ts'
+import type { Upgrade } from './upgrade.ts'
 
 /** Longer than the idle time of the balancers in front, or they reuse what we are closing. */
 const KEEP_ALIVE_MS = 65_000
@@ -24,6 +25,13 @@ export function createApp(): Express {
 
 export type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown
 
+export interface ServerOptions {
+  readonly unrouted?: Listener
+  readonly tls?: TlsConfig | undefined
+  /** Takes the offers of a WebSocket. Default: they are requests like any other. */
+  readonly upgrade?: Upgrade
+}
+
 /**
  * The HTTP server of an application. What Express itself gives up on, because it cannot read the target, goes to
  * `unrouted`, which answers in our form. With `tls` it speaks nothing else.
@@ -34,8 +42,7 @@ export type Listener = (request: http.IncomingMessage, response: http.ServerResp
  */
 export function createServer(
   app: Express,
-  unrouted: Listener = refuseUnread,
-  tls?: TlsConfig,
+  { unrouted = refuseUnread, tls, upgrade }: ServerOptions = {},
 ): http.Server {
   const listener: Listener = (request, response) => {
     // What arrives in one piece with an offer of another protocol Node does not read: nothing may follow such a request.
@@ -56,12 +63,33 @@ export function createServer(
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('connect', refuseTunnel)
+  if (upgrade !== undefined) {
+    server.on('upgrade', upgrade)
+    closeUpgraded(server)
+  }
   server.on('clientError', refuseMalformed)
   return server
 }
 
 function presetPrototypes(app: Express): http.ServerOptions {
-  class PresetRequest extends http.IncomingMessage {}
+  class PresetRequest extends http.IncomingMessage {
+    // No field of the class: those come to be after Node's constructor, which sets it already.
+    declare private _offers: boolean | null
+
+    /**
+     * Node hands over the connection of every request of which this is true, once anybody listens for it, and does not
+     * read the bodies of those. Of ours only WebSockets are: clients that would rather speak HTTP/2 say so with each
+     * request that they begin with, and want it answered all the same (RFC 9110, section 7.8).
+     */
+    get upgrade(): boolean | null {
+      if (this._offers !== true || this.method === 'CONNECT') return this._offers
+      return this.headers.upgrade?.toLowerCase() === 'websocket'
+    }
+
+    set upgrade(offers: boolean | null) {
+      this._offers = offers
+    }
+  }
   class PresetResponse<
     Of extends http.IncomingMessage = http.IncomingMessage,
   > extends http.ServerResponse<Of> {}
@@ -70,6 +98,20 @@ function presetPrototypes(app: Express): http.ServerOptions {
   app.request = PresetRequest.prototype as unknown as Request
   app.response = PresetResponse.prototype as unknown as Response
   return { IncomingMessage: PresetRequest, ServerResponse: PresetResponse } as http.ServerOptions
+}
+
+/** Connections that were handed over, Node does not close. */
+function closeUpgraded(server: http.Server): void {
+  const open = new Set<Duplex>()
+  server.on('upgrade', (_request, socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  })
+  const closeAllConnections = server.closeAllConnections.bind(server)
+  server.closeAllConnections = () => {
+    closeAllConnections()
+    for (const socket of open) socket.destroy()
+  }
 }
 
 /** What is not HTTP never reaches the path; it is answered in the same form all the same. */

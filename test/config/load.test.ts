@@ -143,6 +143,7 @@ test('a file becomes the configuration, with every default', async (t) => {
           connectTimeoutMs: 2_000,
           cookies: 'strip',
           headers: undefined,
+          websocket: undefined,
         },
       },
     ],

@@ -107,3 +107,25 @@ test('what TLS options would not be used is refused', { skip: NO_OPENSSL }, () =
     assert.equal(first.includes('PRIVATE KEY'), false)
   }
 })
+
+test('WebSockets are taken where a route says so, with defaults of their own', () => {
+  assert.equal(read(UPSTREAM).websocket, undefined)
+  assert.deepEqual(read({ ...UPSTREAM, websocket: {} }).websocket, {
+    expiry: 'close',
+    idleMs: 300_000,
+  })
+  assert.deepEqual(read({ ...UPSTREAM, websocket: { expiry: 'keep', idle: '1h' } }).websocket, {
+    expiry: 'keep',
+    idleMs: 3_600_000,
+  })
+  for (const websocket of [true, { expiry: 'never' }, { idle: '0s' }, { ping: '5s' }]) {
+    assert.equal(faults({ ...UPSTREAM, websocket }).length, 1, JSON.stringify(websocket))
+  }
+})
+
+test('what both ends of a WebSocket agree on is not a route’s to change', () => {
+  for (const name of ['Sec-WebSocket-Key', 'sec_websocket_accept', 'Sec-WebSocket-Protocol']) {
+    const headers = { set: { [name]: 'x' }, response: { remove: [name] } }
+    assert.equal(faults({ ...UPSTREAM, headers }).length, 2, name)
+  }
+})

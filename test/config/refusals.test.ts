@@ -514,7 +514,7 @@ for (const [path, key, meant] of [
   ['routes[0]', 'exchnage', 'exchange'],
   ['routes[0].exchange', 'audiance', 'audience'],
   ['routes[0].proxy', 'upstrem', 'upstream'],
-  ['routes[0].proxy', 'websocket', undefined],
+  ['routes[0].proxy', 'websockets', 'websocket'],
   ['cache', 'redis', undefined],
 ] as const) {
   test(`an unknown key of ${path || 'the whole'} is named: ${key}`, () => {

@@ -16,7 +16,8 @@ export function route(upstream: string, proxy: Partial<Route['proxy']> = {}): Ro
     name: 'test',
     proxy: {
       upstreams: [{ url: upstream, weight: 1 }],
-      ...{ strip: '', prefix: '', retries: 1, tls: undefined, headers: undefined },
+      ...{ strip: '', prefix: '', retries: 1 },
+      ...{ tls: undefined, headers: undefined, websocket: undefined },
       timeoutMs: 30_000,
       connectTimeoutMs: 2_000,
       cookies: 'strip',
