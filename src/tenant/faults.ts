@@ -8,6 +8,11 @@ export interface FaultScope {
   readonly times?: number
   /** The `grant_type` of these requests. Default: token exchange. */
   readonly grantType?: string
+  /**
+   * Calls of the Management API instead, by method and kind, `*` for any: `POST /clients`, `GET /*`, `* /client-grants`.
+   * What belongs to a client is of its kind. Default `* /*` for the faults that only they can have.
+   */
+  readonly management?: string
 }
 
 export type FaultKind =
@@ -36,6 +41,14 @@ export type FaultKind =
   | { readonly kind: 'unbound' }
   /** The nonce of a proof is refused, whatever it is, and no other is given. */
   | { readonly kind: 'use_dpop_nonce' }
+  /** 409, and nothing is judged: somebody else was faster. */
+  | { readonly kind: 'conflict' }
+  /** The call is judged and done as ever, and answered 503, or by another status of 500 to 599. */
+  | { readonly kind: 'unsure'; readonly status?: number }
+  /** The call is judged and done as ever, and its connection ends without an answer. */
+  | { readonly kind: 'lost_answer' }
+  /** What is written is not read for so long: lists and objects are told as they were before. */
+  | { readonly kind: 'stale'; readonly delayMs: number }
 
 /** The faults that wait for a request. */
 export interface Faults {
@@ -47,10 +60,23 @@ export interface Faults {
    * added: the next one's turn is when the one before has no times left.
    */
   take(grantType: string): Fault | undefined
+  /**
+   * The same for a call of the Management API. A fault of writes waits for one.
+   *
+   * @param kind of objects, for example `clients`
+   */
+  takeManagement(method: string, kind: string): Fault | undefined
 }
 
 export function createFaults(): Faults {
   let waiting: { readonly fault: Fault; left: number }[] = []
+  function used(isMeant: (fault: Fault) => boolean): Fault | undefined {
+    const next = waiting.find(({ fault }) => isMeant(fault))
+    if (next === undefined) return undefined
+    if (--next.left <= 0) waiting = waiting.filter((one) => one !== next)
+    return next.fault
+  }
+
   return {
     add(given) {
       const fault = readFault(given)
@@ -60,12 +86,10 @@ export function createFaults(): Faults {
     clear() {
       waiting = []
     },
-    take(grantType) {
-      const next = waiting.find(({ fault }) => (fault.grantType ?? TOKEN_EXCHANGE) === grantType)
-      if (next === undefined) return undefined
-      if (--next.left <= 0) waiting = waiting.filter((one) => one !== next)
-      return next.fault
-    },
+    take: (grantType) =>
+      used((fault) => !isOfManagement(fault) && (fault.grantType ?? TOKEN_EXCHANGE) === grantType),
+    takeManagement: (method, kind) =>
+      used((fault) => isOfManagement(fault) && isCall(fault, method, kind)),
   }
 }
 
@@ -80,7 +104,10 @@ const isWhole =
   (value) =>
     Number.isSafeInteger(value) && Number(value) >= from && Number(value) <= to
 
+const MANAGEMENT = /^(\*|GET|POST|PATCH|DELETE) \/(\*|resource-servers|clients|client-grants)$/
+
 const SCOPE: Readonly<Record<string, Test>> = {
+  management: (value) => typeof value === 'string' && MANAGEMENT.test(value),
   times: isWhole(1, Number.MAX_SAFE_INTEGER),
   grantType: isText,
 }
@@ -100,6 +127,34 @@ const MEMBERS: Readonly<Record<Fault['kind'], Readonly<Record<string, Test>>>> =
   wrong_cnf: { jkt: isText },
   unbound: {},
   use_dpop_nonce: {},
+  conflict: {},
+  unsure: { status: isWhole(500, 599) },
+  lost_answer: {},
+  stale: { delayMs: isWhole(0, LONGEST_DELAY_MS) },
+}
+
+/** What only a call of the Management API can suffer. */
+const OF_MANAGEMENT: ReadonlySet<string> = new Set(['conflict', 'unsure', 'lost_answer', 'stale'])
+/** What a call of either can. */
+const OF_EITHER: ReadonlySet<string> = new Set([
+  'slow',
+  'too_many_requests',
+  'server_error',
+  'garbage',
+])
+
+function isOfManagement({ kind, management }: Fault): boolean {
+  return management !== undefined || OF_MANAGEMENT.has(kind)
+}
+
+function isCall(
+  { kind: fault, management = '* /*' }: Fault,
+  method: string,
+  kind: string,
+): boolean {
+  if (fault === 'stale' && method === 'GET') return false
+  const [, ofMethod, ofKind] = MANAGEMENT.exec(management) ?? []
+  return (ofMethod === '*' || ofMethod === method) && (ofKind === '*' || ofKind === kind)
 }
 
 /**
@@ -119,6 +174,19 @@ function readFault(value: unknown): Fault {
     if (test === undefined) throw new TypeError(`a fault of kind ${kind} has no ${name}`)
     if (member !== undefined && !test(member)) throw new TypeError(`${name} is out of bounds`)
   }
-  if (kind === 'slow' && members['delayMs'] === undefined) throw new TypeError('delayMs is missing')
+  if ((kind === 'slow' || kind === 'stale') && members['delayMs'] === undefined) {
+    throw new TypeError('delayMs is missing')
+  }
+  assertScope(value as Fault)
   return value as Fault
+}
+
+/** @throws {TypeError} for a fault that its requests cannot have */
+function assertScope({ kind, grantType, management }: Fault): void {
+  if (management !== undefined && !OF_MANAGEMENT.has(kind) && !OF_EITHER.has(kind)) {
+    throw new TypeError(`${kind} is a fault of tokens, which the Management API gives none of`)
+  }
+  if (grantType !== undefined && (management !== undefined || OF_MANAGEMENT.has(kind))) {
+    throw new TypeError('a call of the Management API has no grantType')
+  }
 }

@@ -1,4 +1,4 @@
-/** How many exchanges the tenant allows. */
+/** How many exchanges the tenant allows, or how many calls of its Management API. */
 export interface Limit {
   /** Per second, from all clients together. */
   readonly rate: number
@@ -8,6 +8,9 @@ export interface Limit {
 
 /** What Auth0's Essentials and Professional plans allow. */
 export const USUAL_LIMIT: Limit = { rate: 8, burst: 8 }
+
+/** What Auth0 allows the Management API's callers for a production tenant of a paid plan. */
+export const USUAL_MANAGEMENT_LIMIT: Limit = { rate: 16, burst: 50 }
 
 export interface Allowance {
   readonly allowed: boolean

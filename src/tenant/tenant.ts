@@ -5,18 +5,23 @@ import { createDiscovery } from './discovery.ts'
 import { createDpop, type Dpop } from './dpop.ts'
 import { createFaultsEndpoint } from './faults-endpoint.ts'
 import { createFaults, type Fault, type Faults } from './faults.ts'
+import { readForm } from './form.ts'
 import { createFaulty } from './faulty.ts'
 import { createClientCredentialsGrant } from './grants/client-credentials.ts'
 import { createLogin, createPasswordGrant, type Login } from './grants/password.ts'
 import { createRefreshTokenGrant } from './grants/refresh-token.ts'
 import { createTokenExchangeGrant, TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 import { createIssue } from './issue.ts'
+import { createJournal } from './journal.ts'
 import { createKeys, type Keys } from './keys.ts'
 import { createLimiter, type Counts, type Limit, type Limiter } from './limiter.ts'
 import { listenOnLoopback } from './listen.ts'
+import type { Generation } from './management/kind.ts'
+import { createManagement, type ManagementCall } from './management/management.ts'
+import { createSystem, newManagementClient, type ManagementClient } from './management/system.ts'
 import { createRefreshTokens } from './refresh-tokens.ts'
 import { seedDemo } from './seed.ts'
-import { createState, type State } from './state.ts'
+import { createState, type State, type SystemObjects } from './state.ts'
 import type { Permissions, User } from './user.ts'
 import { createSubjectVerifier } from './subject-token.ts'
 import { createTokenEndpoint, type Grants, type TokenRequest } from './token-endpoint.ts'
@@ -33,6 +38,18 @@ export interface TenantOptions {
    * that a test meets only the limit that it is about. `behalf tenant` allows 8 per second.
    */
   readonly limit?: Limit | false
+  /**
+   * How many calls of the Management API are allowed; beyond it the answer is 429. Default `false`: any number, and
+   * answers tell of no limit. `behalf tenant` allows 16 per second and 50 at once.
+   */
+  readonly managementLimit?: Limit | false
+  /** Who may call the Management API. Default: a client with an id and a secret of its own, see {@link Tenant.management}. */
+  readonly management?: ManagementClient
+  /**
+   * `legacy`: the objects and the exchange of 2019, with what an API may exchange told of the API itself, and neither
+   * `requested_token_type` nor `act`. Default `current`.
+   */
+  readonly generation?: Generation
   /** Want a nonce of the tenant's in each DPoP proof (RFC 9449, section 8). Default false. */
   readonly dpopNonces?: boolean
   /** In epoch milliseconds. Default: `Date.now`. */
@@ -78,6 +95,12 @@ export interface Tenant {
    */
   fault(fault: Fault): void
   clearFaults(): void
+  /** Who may call the Management API, at `{url}api/v2/`, by client credentials. */
+  readonly management: ManagementClient
+  /** A token for the Management API. @param scope Separated by spaces. Default: everything. */
+  managementToken(scope?: string): Promise<string>
+  /** Every call of the Management API since the start; the oldest first, at most 10 000. */
+  managementCalls(): readonly ManagementCall[]
   /** How many exchanges were asked for since the start, whatever became of them. */
   exchanges(): number
   /** How many of them were within the limit and beyond it. Without a limit all are within it. */
@@ -89,7 +112,7 @@ export interface Tenant {
 }
 
 /**
- * Starts a tenant: token endpoint, discovery and key set. For tests and demonstrations: it keeps passwords as they are,
+ * Starts a tenant: token endpoint, Management API, discovery and key set. For tests and demonstrations: it keeps passwords as they are,
  * in memory, and listens on loopback only.
  */
 export async function createTenant(options: TenantOptions = {}): Promise<Tenant> {
@@ -99,9 +122,12 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
   if (!empty) seedDemo(state)
   seed?.(state)
   const keys = await createKeys()
-  const journal = createJournal()
+  const journal = createJournal<TokenRequest>(({ grantType }) => grantType === TOKEN_EXCHANGE)
+  const calls = createJournal<ManagementCall>(() => true)
+  const { generation = 'current', management = newManagementClient() } = options
   const server = http.createServer()
   const issuer = `${await listenOnLoopback(server, listen)}/`
+  state.addSystem(createSystem(issuer, management))
   const faults = createFaults()
   const { record } = journal
   const dpop = createDpop({
@@ -109,8 +135,12 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
     nonces: options.dpopNonces ?? false,
     now: clock,
   })
-  const { app, login } = createApp({
-    ...{ issuer, state, keys, dpop, limiter, faults, record },
+  const { app, login, managementToken } = createApp({
+    ...{ issuer, state, keys, dpop, limiter, faults, record, generation },
+    recordCall: calls.record,
+    callLimiter: options.managementLimit
+      ? createLimiter(options.managementLimit, clock)
+      : undefined,
     now: clock,
   })
   server.on('request', app)
@@ -126,14 +156,17 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
       const answer = await login(user, client, audience, scope?.split(' '))
       return answer.access_token
     },
+    management,
+    managementToken,
+    managementCalls: calls.entries,
     addUser: (name, permissions) => state.addUser(name, name, permissions),
     rotateKeys: () => keys.rotate(),
     dropPreviousKeys: () => keys.dropPrevious(),
     fault: faults.add,
     clearFaults: faults.clear,
-    exchanges: journal.exchanges,
-    limited: () => limiter?.counts() ?? { allowed: journal.exchanges(), refused: 0 },
-    requests: journal.requests,
+    exchanges: journal.count,
+    limited: () => limiter?.counts() ?? { allowed: journal.count(), refused: 0 },
+    requests: journal.entries,
     async close() {
       if (!server.listening) return
       const closed = once(server, 'close')
@@ -153,20 +186,25 @@ interface AppOptions {
   readonly limiter: Limiter | undefined
   readonly faults: Faults
   readonly record: (request: TokenRequest) => void
+  readonly generation: Generation
+  readonly callLimiter: Limiter | undefined
+  readonly recordCall: (call: ManagementCall) => void
 }
 
 function createApp(options: AppOptions): {
   readonly app: Express
   readonly login: Login
+  readonly managementToken: Tenant['managementToken']
 } {
-  const { issuer, state, keys, dpop, now, limiter, faults, record } = options
+  const { issuer, state, keys, dpop, now, limiter, faults, record, generation } = options
   const issue = createIssue({ issuer, keys, now })
   const refreshTokens = createRefreshTokens(now)
   const login = createLogin({ state, issue, refreshTokens })
   const verifySubject = createSubjectVerifier({ state, issuer, keys, now })
+  const clientCredentials = createClientCredentialsGrant(state, issue)
   const grants: Grants = {
     password: createPasswordGrant(state, login),
-    client_credentials: createClientCredentialsGrant(state, issue),
+    client_credentials: clientCredentials,
     refresh_token: createRefreshTokenGrant(state, issue, refreshTokens),
     [TOKEN_EXCHANGE]: createTokenExchangeGrant({ state, issue, verifySubject }),
   }
@@ -178,29 +216,30 @@ function createApp(options: AppOptions): {
   const faulty = createFaulty({ state, keys, now })
   const tokens = createTokenEndpoint({ state, grants, dpop, limiter, faults, faulty, record })
   app.use('/oauth/token', tokens)
+  const management = {
+    state,
+    issuer,
+    keys,
+    generation,
+    limiter: options.callLimiter,
+    faults,
+    faulty,
+  }
+  app.use('/api/v2', createManagement({ ...management, record: options.recordCall, now }))
   app.use('/_tenant/faults', createFaultsEndpoint(faults))
   app.use((_request, response) => void response.status(404).json({ error: 'not_found' }))
-  return { app, login }
-}
-
-const LONGEST_JOURNAL = 10_000
-
-interface Journal {
-  readonly record: (request: TokenRequest) => void
-  readonly exchanges: () => number
-  readonly requests: () => readonly TokenRequest[]
-}
-
-function createJournal(): Journal {
-  let requests: TokenRequest[] = []
-  let exchanges = 0
   return {
-    record(request) {
-      if (request.grantType === TOKEN_EXCHANGE) exchanges++
-      requests.push(request)
-      if (requests.length >= 2 * LONGEST_JOURNAL) requests = requests.slice(-LONGEST_JOURNAL)
+    app,
+    login,
+    async managementToken(scope) {
+      const { server, client } = systemOf(state)
+      const form = { audience: server.identifier, ...(scope === undefined ? {} : { scope }) }
+      return (await clientCredentials(readForm(form), client)).access_token
     },
-    exchanges: () => exchanges,
-    requests: () => requests.slice(-LONGEST_JOURNAL),
   }
+}
+
+function systemOf({ system }: State): SystemObjects {
+  if (system === undefined) throw new TypeError('the tenant has not started')
+  return system
 }

@@ -1,0 +1,104 @@
+import { createHash, X509Certificate } from 'node:crypto'
+import type { Client, Credential } from '../client.ts'
+import { randomName } from '../names.ts'
+import { CREDENTIAL } from './client-fields.ts'
+import { Failure, invalidBody } from './failure.ts'
+import { present, type View } from './kind.ts'
+import { thumbprintOf } from './pem.ts'
+import { object, readBody, text } from './rules.ts'
+
+export interface NewCredential {
+  readonly credential_type: Credential['credential_type']
+  readonly name?: string
+  readonly subject_dn?: string
+  readonly pem?: string
+  readonly alg?: 'RS256' | 'RS384' | 'PS256'
+  readonly parse_expiry_from_cert?: boolean
+  readonly expires_at?: string
+  readonly kid?: string
+}
+
+/** @throws {Failure} 400, 409 where the client has a key of this name */
+export function addCredential(client: Client, given: NewCredential, now: number): Credential {
+  const credential = createCredential(given, now)
+  const { kid } = credential
+  if (kid !== undefined && client.credentials.some((one) => one.kid === kid)) {
+    throw new Failure(409, 'credential_conflict', 'A credential with the same kid already exists')
+  }
+  client.credentials.push(credential)
+  return credential
+}
+
+/** @param now in epoch milliseconds */
+export function createCredential(given: NewCredential, now: number): Credential {
+  const { credential_type: type, pem, subject_dn: subject, parse_expiry_from_cert: parse } = given
+  if (type === 'cert_subject_dn' ? subject === undefined && pem === undefined : pem === undefined) {
+    invalidBody(`A credential of type ${type} needs a pem`)
+  }
+  const print = pem === undefined ? undefined : thumbprintOf(pem)
+  const certificate = pem?.includes('CERTIFICATE') === true ? new X509Certificate(pem) : undefined
+  const expiry = given.expires_at ?? (parse === true ? certificate?.validTo : undefined)
+  const at = new Date(now).toISOString()
+  return present({
+    id: `cred_${randomName(22)}`,
+    credential_type: type,
+    name: given.name,
+    ...(type === 'public_key'
+      ? { kid: given.kid ?? print, alg: given.alg ?? 'RS256', pem }
+      : { subject_dn: subject ?? certificate?.subject, pem }),
+    thumbprint_sha256: type === 'x509_cert' ? certificatePrint(certificate) : undefined,
+    created_at: at,
+    updated_at: at,
+    expires_at: expiry === undefined ? undefined : timeOf(expiry),
+  }) as unknown as Credential
+}
+
+/** RFC 8705, section 3.1: as `x5t#S256` is. */
+function certificatePrint(certificate: X509Certificate | undefined): string {
+  if (certificate === undefined) invalidBody('A credential of type x509_cert needs a certificate')
+  return createHash('sha256').update(certificate.raw).digest('base64url')
+}
+
+/** @throws {Failure} 400 `invalid_body` */
+function timeOf(text: string): string {
+  const time = new Date(text)
+  if (Number.isNaN(time.getTime())) {
+    invalidBody(
+      `Payload validation error: 'Object didn't pass validation for format date-time: ${text}' on property expires_at.`,
+    )
+  }
+  return time.toISOString()
+}
+
+/** Whatever is public about it but the key. */
+export function credentialView({ pem: _, ...credential }: Credential): View {
+  return { ...credential }
+}
+
+export function createdCredential(client: Client, body: unknown, now: number): View {
+  return credentialView(addCredential(client, readBody<NewCredential>(CREDENTIAL, body), now))
+}
+
+const CHANGE = object({ expires_at: text(1) }, { required: ['expires_at'] })
+
+export function changedCredential(credential: Credential, body: unknown, now: number): View {
+  credential.expires_at = timeOf(readBody<{ expires_at: string }>(CHANGE, body).expires_at)
+  credential.updated_at = new Date(now).toISOString()
+  return credentialView(credential)
+}
+
+/** @throws {Failure} 404 */
+export function credentialOf(client: Client, id: string): Credential {
+  const found = client.credentials.find((one) => one.id === id)
+  if (found !== undefined) return found
+  throw new Failure(404, 'inexistent_credential', 'The credential does not exist')
+}
+
+/** @throws {Failure} 400 while the client authenticates by it */
+export function removeCredential(client: Client, id: string): void {
+  const methods = Object.values(client.client_authentication_methods ?? {})
+  if (methods.some(({ credentials }) => credentials.some((one) => one.id === id))) {
+    throw new Failure(400, 'operation_not_supported', 'The credential is in use')
+  }
+  client.credentials = client.credentials.filter((one) => one.id !== id)
+}
