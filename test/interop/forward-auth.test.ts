@@ -34,7 +34,7 @@ const DATA_PLANES: Readonly<Record<string, DataPlane>> = {
     program: 'nginx',
     files: ['nginx.conf'],
     around: (recipe, folder) =>
-      `daemon off; pid ${folder}/pid; error_log stderr; events {} ` +
+      `daemon off; master_process off; pid ${folder}/pid; error_log stderr; events {} ` +
       `http { access_log off; ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
         .map((name) => `${name}_temp_path ${folder}/${name};`)
         .join(' ')}\n${recipe} }`,
@@ -167,7 +167,8 @@ async function startDataPlane(
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')))
   const ended = once(child, 'exit')
   t.after(async () => {
-    child.kill('SIGKILL')
+    // Not SIGKILL: nginx's workers would outlive it.
+    child.kill('SIGTERM')
     await ended
   })
   const front = `127.0.0.1:${port}`
