@@ -1,5 +1,6 @@
-import { USUAL_LIMIT, type Limit } from '../tenant/limiter.ts'
+import { USUAL_LIMIT, USUAL_MANAGEMENT_LIMIT, type Limit } from '../tenant/limiter.ts'
 import { ListenError } from '../tenant/listen.ts'
+import type { ManagementClient } from '../tenant/management/system.ts'
 import { createTenant, type Tenant } from '../tenant/tenant.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { signalled } from './signals.ts'
@@ -23,17 +24,40 @@ export const command = defineCommand({
       summary: `exchanges per second, and at once (default ${USUAL_LIMIT.rate}/${USUAL_LIMIT.burst})`,
     },
     empty: { type: 'boolean', summary: "start without the demo's users, clients and APIs" },
+    legacy: { type: 'boolean', summary: 'be a tenant of 2019: its fields, its exchange' },
   },
   async run({ flags }) {
     const { listen = DEFAULT_LISTEN, empty } = flags
     const limit = limitOf(flags.limit)
-    const tenant = await createTenant({ listen, empty, limit }).catch(refuse)
-    process.stdout.write(empty ? emptyGreeting(tenant) : greeting(tenant, limit))
+    const given = managementClient(process.env)
+    const tenant = await createTenant({
+      ...{ listen, empty, limit },
+      managementLimit: limit && USUAL_MANAGEMENT_LIMIT,
+      generation: flags.legacy ? 'legacy' : 'current',
+      ...(given === undefined ? {} : { management: given }),
+    }).catch(refuse)
+    const management = managementLines(tenant, given !== undefined)
+    process.stdout.write(
+      empty ? emptyGreeting(tenant, management) : greeting(tenant, limit, management),
+    )
     await signalled()
     await tenant.close()
     return EXIT.well
   },
 })
+
+/** @throws {UsageError} for half of one */
+function managementClient(environment: NodeJS.ProcessEnv): ManagementClient | undefined {
+  const { BEHALF_TENANT_CLIENT_ID: clientId = '', BEHALF_TENANT_CLIENT_SECRET: clientSecret = '' } =
+    environment
+  if (clientId === '' && clientSecret === '') return undefined
+  if (clientId === '' || clientSecret === '') {
+    throw new UsageError(
+      'BEHALF_TENANT_CLIENT_ID and BEHALF_TENANT_CLIENT_SECRET go together, or neither is set',
+    )
+  }
+  return { clientId, clientSecret }
+}
 
 /** A burst that is left out is the rate, as it is at Auth0. */
 function limitOf(text: string | undefined): Limit | false {
@@ -51,11 +75,29 @@ function refuse(error: unknown): never {
   throw error
 }
 
-function emptyGreeting({ url }: Tenant): string {
-  return `The tenant listens at ${url} and has no objects yet. Ctrl-C ends it.\n`
+function emptyGreeting({ url }: Tenant, management: readonly string[]): string {
+  return [
+    `The tenant listens at ${url} and has no objects yet. Ctrl-C ends it.`,
+    '',
+    ...management,
+  ].join('\n')
 }
 
-function greeting(tenant: Tenant, limit: Limit | false): string {
+/** As `behalf provision` reads it. What the environment gave is not said again. */
+function managementLines({ url, management }: Tenant, isGiven: boolean): readonly string[] {
+  const about = `Its Management API is at ${url}api/v2/`
+  if (isGiven) return [`${about}, for the client of the environment.`, '']
+  const { clientId, clientSecret } = management
+  return [
+    `${about}, for this client:`,
+    '',
+    `  AUTH0_CLIENT_ID=${clientId}`,
+    `  AUTH0_CLIENT_SECRET=${clientSecret}`,
+    '',
+  ]
+}
+
+function greeting(tenant: Tenant, limit: Limit | false, management: readonly string[]): string {
   const { url, state } = tenant
   const users = [...state.users.values()].map(({ username, password }) => `${username}/${password}`)
   return [
@@ -69,6 +111,7 @@ function greeting(tenant: Tenant, limit: Limit | false): string {
     ),
     `  limit    ${limit ? `${limit.rate} exchanges per second, ${limit.burst} at once` : 'none'}`,
     '',
+    ...management,
     'Faults on demand, and an end to them:',
     '',
     `  curl ${url}_tenant/faults \\`,

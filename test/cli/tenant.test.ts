@@ -15,8 +15,14 @@ interface Started {
 }
 
 /** Starts `behalf tenant` and reads what it says until it has said the last of it. */
-async function start(t: TestContext, flags: readonly string[], last: RegExp): Promise<Started> {
-  const child = spawn(process.execPath, [MAIN, 'tenant', ...flags])
+async function start(
+  t: TestContext,
+  flags: readonly string[],
+  last: RegExp,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Started> {
+  const env = { ...process.env, ...environment }
+  const child = spawn(process.execPath, [MAIN, 'tenant', ...flags], { env })
   t.after(() => child.kill('SIGKILL'))
   let text = ''
   for await (const chunk of child.stdout.setEncoding('utf8')) {
@@ -91,6 +97,42 @@ test('behalf tenant --empty knows nobody', async (t) => {
   assert.equal(response.status, 401)
   child.kill('SIGTERM')
   await once(child, 'exit')
+})
+
+async function managementStatus(url: string, id: string, secret: string): Promise<number> {
+  const body = new URLSearchParams({
+    grant_type: 'client_credentials',
+    client_id: id,
+    client_secret: secret,
+    audience: `${url}api/v2/`,
+  })
+  return (await fetch(`${url}oauth/token`, { method: 'POST', body })).status
+}
+
+test('behalf tenant prints who may manage it, as behalf provision reads it', async (t) => {
+  for (const flags of [[], ['--empty']]) {
+    const { text, url } = await start(t, [...ANY_PORT, ...flags], /AUTH0_CLIENT_SECRET=.*\n/)
+    const [, id = '', secret = ''] =
+      /AUTH0_CLIENT_ID=(\w+)\n {2}AUTH0_CLIENT_SECRET=(\w+)\n/.exec(text) ?? []
+    assert.equal(await managementStatus(url, id, secret), 200)
+    assert.equal(await managementStatus(url, id, `${secret}x`), 401)
+  }
+})
+
+test('behalf tenant takes the one who may manage it from the environment, and does not say it', async (t) => {
+  const environment = {
+    BEHALF_TENANT_CLIENT_ID: 'manager',
+    BEHALF_TENANT_CLIENT_SECRET: 'a-secret-of-the-environment',
+  }
+  const { text, url } = await start(t, [...ANY_PORT, '--empty'], /environment\.\n/, environment)
+  assert.ok(!text.includes(environment.BEHALF_TENANT_CLIENT_SECRET))
+  assert.equal(await managementStatus(url, 'manager', 'a-secret-of-the-environment'), 200)
+})
+
+test('behalf tenant with half of a Management client is a wrong command line', async () => {
+  const env = { ...process.env, BEHALF_TENANT_CLIENT_ID: 'manager' }
+  const child = spawn(process.execPath, [MAIN, 'tenant', ...ANY_PORT], { env })
+  assert.deepEqual(await once(child, 'exit'), [64, null])
 })
 
 test('behalf tenant does not leave loopback: a usage error', async () => {

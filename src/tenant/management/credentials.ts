@@ -18,12 +18,12 @@ export interface NewCredential {
   readonly kid?: string
 }
 
-/** @throws {Failure} 400, 409 where the client has a key of this name */
+/** @throws {Failure} 400, too where the client has a key of this name */
 export function addCredential(client: Client, given: NewCredential, now: number): Credential {
   const credential = createCredential(given, now)
   const { kid } = credential
   if (kid !== undefined && client.credentials.some((one) => one.kid === kid)) {
-    throw new Failure(409, 'credential_conflict', 'A credential with the same kid already exists')
+    invalidBody('A credential with the same kid already exists')
   }
   client.credentials.push(credential)
   return credential
