@@ -3,6 +3,7 @@ import type { Issuer } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import { clientOf } from './client.ts'
 import type { Exchange } from './exchange.ts'
+import { UnfitToken } from './issued.ts'
 
 const SHORTEST_MS = 1_000
 const LONGEST_MS = 30_000
@@ -10,6 +11,8 @@ const LONGEST_MS = 30_000
 const FIRST = 3
 /** So long may they take. */
 const FIRST_MS = 1_000
+/** What one caller's refresh token brings says little of the others': so many in a row say that it is the target. */
+const UNFIT_IN_A_ROW = 10
 
 /**
  * Breakers, one for each issuer, client and target. One opens where the issuer does not accept us as a client, or what it
@@ -56,7 +59,9 @@ export function createBreakers(): Breakers {
         breaker.close()
         return token
       } catch (error) {
-        breaker.judge(error)
+        const isOfCaller =
+          error instanceof UnfitToken && permit.route.exchange.grant === 'refresh-token'
+        if (!isOfCaller || breaker.isUnfit()) breaker.judge(error)
         throw error
       }
     },
@@ -70,6 +75,7 @@ class Breaker {
   probing = false
   #failures = 0
   #openUntil = 0
+  #unfit = 0
   /** Until something is known. */
   #first: First | undefined = new First()
 
@@ -106,6 +112,12 @@ class Breaker {
     signal.throwIfAborted()
   }
 
+  /** Whether what callers' refresh tokens bring is unfit whosever they are. */
+  isUnfit(): boolean {
+    this.#learn()
+    return ++this.#unfit >= UNFIT_IN_A_ROW
+  }
+
   judge(error: unknown): void {
     const code = error instanceof GatewayError ? error.code : undefined
     if (code === 'exchange_misconfigured') this.#fail()
@@ -117,6 +129,7 @@ class Breaker {
   close(): void {
     this.#failures = 0
     this.#openUntil = 0
+    this.#unfit = 0
     this.#learn()
   }
 

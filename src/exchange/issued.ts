@@ -203,8 +203,15 @@ function expiryOf(
   return Math.min(sentAt + seconds * 1_000, own ?? Number.POSITIVE_INFINITY)
 }
 
+/** What came is not what was asked for. */
+export class UnfitToken extends GatewayError {
+  /** @param what of it is wrong */
+  constructor(what: string) {
+    const cause = new Error(`the issued token failed its check: ${what}`)
+    super('exchange_misconfigured', 'the issued token is not what was asked for', { cause })
+  }
+}
+
 function reject(what: string): never {
-  throw new GatewayError('exchange_misconfigured', 'the issued token is not what was asked for', {
-    cause: new Error(`the issued token failed its check: ${what}`),
-  })
+  throw new UnfitToken(what)
 }

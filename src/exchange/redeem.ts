@@ -1,8 +1,9 @@
 import type { Permit } from '../authorize/authorize.ts'
 import { GatewayError } from '../errors.ts'
 import type { Ask, Exchange } from './exchange.ts'
-import { foreign, type IssuedToken } from './issued.ts'
+import { foreign, type IssuedToken, UnfitToken } from './issued.ts'
 import type { Line, Successions } from './succession.ts'
+import { Trials } from './trials.ts'
 
 /** What a request redeems: the refresh token that its caller brought, and what that has become. */
 export interface Redeemed {
@@ -66,8 +67,11 @@ export function bringing(exchange: Exchange, successions: Successions): Exchange
  * Redeems what was brought, one after the other where several hold the same. It stands inside the join, and outside the
  * budget: whoever waits for its turn here takes none there. A refresh that was sent is never aborted: who gives up on it
  * hears no more of it, and what replaced the token is kept for the caller's next request.
+ *
+ * @throws {GatewayError} `rate_limited` for who brings one after the other that comes to nothing
  */
 export function redeeming(exchange: Exchange, successions: Successions): Exchange {
+  const trials = new Trials()
   return (permit, ask) => {
     if (permit.route.exchange.grant !== 'refresh-token') return exchange(permit, ask)
     return redeem(permit, ask)
@@ -89,11 +93,15 @@ export function redeeming(exchange: Exchange, successions: Successions): Exchang
           keep: (successor: string) => successions.rotate(line, permit, successor),
         },
       })
+      let pass = (): void => undefined
       try {
+        pass = trials.begin(permit, line.name)
         const issued = await exchange(permit, own)
         line.learnOwner(permit, true)
+        pass()
         return issued
       } catch (error) {
+        if (!cameToNothing(error)) pass()
         learn(error, line, permit)
         throw error
       } finally {
@@ -114,4 +122,12 @@ export function redeeming(exchange: Exchange, successions: Successions): Exchang
     // Nobody is to be told of a token that its issuer does not take.
     else if (error.code === 'invalid_token') successions.forget(line)
   }
+}
+
+/** What says something of the refresh token, and not of the issuer or of us. */
+function cameToNothing(error: unknown): boolean {
+  if (!(error instanceof GatewayError)) return false
+  return (
+    error.code === 'invalid_token' || error.code === 'not_permitted' || error instanceof UnfitToken
+  )
 }

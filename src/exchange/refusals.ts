@@ -2,6 +2,7 @@ import type { Permit } from '../authorize/authorize.ts'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Store } from '../store/memory.ts'
 import type { Exchange } from './exchange.ts'
+import { UnfitToken } from './issued.ts'
 import { refusalKey } from './key.ts'
 
 const REMEMBERED_FOR_MS = 5_000
@@ -11,7 +12,15 @@ const DECISIONS: ReadonlySet<ErrorCode> = new Set([
   'invalid_token',
   'exchange_denied',
   'insufficient_user_authentication',
+  // Of a caller's refresh token: it is another user's.
+  'not_permitted',
 ])
+
+/** What a caller's refresh token brought is told of that one, too: asked again, it would bring the same. */
+function isDecision(error: unknown, { route }: Permit): error is GatewayError {
+  if (error instanceof UnfitToken) return route.exchange.grant === 'refresh-token'
+  return error instanceof GatewayError && DECISIONS.has(error.code)
+}
 
 /**
  * Answers a token that was just refused. It stands outside the join: a token that was refused must not come in with
@@ -32,8 +41,7 @@ export function refusing(exchange: Exchange, refusals: Store<GatewayError>): Exc
     try {
       return await exchange(permit, ask)
     } catch (error) {
-      const isDecision = error instanceof GatewayError && DECISIONS.has(error.code)
-      if (isDecision) remember(refusals, permit, error)
+      if (isDecision(error, permit)) remember(refusals, permit, error)
       throw error
     }
   }

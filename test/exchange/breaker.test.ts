@@ -4,7 +4,8 @@ import type { Permit } from '../../src/authorize/authorize.ts'
 import { type ErrorCode, GatewayError } from '../../src/errors.ts'
 import { createBreakers } from '../../src/exchange/breaker.ts'
 import type { Exchange } from '../../src/exchange/exchange.ts'
-import { ask, issuedToken, permit } from '../support.ts'
+import { UnfitToken } from '../../src/exchange/issued.ts'
+import { api, ask, issuedToken, permit } from '../support.ts'
 import { type Begun, byHand, call, holder, LEFT, settled } from './by-hand.ts'
 
 const NOW = 1_800_000_000_000
@@ -184,4 +185,26 @@ test('a target that cannot bind tokens is not closed to those that need none', a
   assert.equal(begun.length, 2)
   last(begun).answer()
   assert.equal((await answer).scheme, 'Bearer')
+})
+
+test('what one caller’s refresh token brings opens nothing, and what ten of them bring in a row does', async (context) => {
+  const { layers, breakers, begun } = await proven(context)
+  const redeemer = (): Permit =>
+    permit({ route: { exchange: { grant: 'refresh-token', client: api().client } } })
+  const bring = async (end: (exchange: Begun) => void): Promise<void> => {
+    call(layers, redeemer())
+    await settled()
+    end(last(begun))
+    await settled()
+  }
+  const isOpen = (): boolean => breakers.open(redeemer().subject.api.issuer) > 0
+  const unfit = (exchange: Begun): void => exchange.fail(new UnfitToken('aud'))
+  for (let caller = 1; caller < 10; caller++) await bring(unfit)
+  await bring((exchange) => exchange.answer())
+  for (let caller = 1; caller < 10; caller++) await bring(unfit)
+  assert.equal(isOpen(), false)
+
+  await bring(unfit)
+
+  assert.equal(isOpen(), true)
 })
