@@ -59,7 +59,7 @@ export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Ex
     const now = Date.now()
     const ttlMs = keepFor(permit, token, now)
     if (!(ttlMs > 0)) return token
-    const tags = tagsOf(permit.subject)
+    const tags = tagsOf(permit)
     // It was purged before it came.
     if (generation !== purges.generation && purges.reaches(tags, generation)) return token
     const entry: Kept = {

@@ -41,7 +41,7 @@ export function createFamilies(store: TakingStore<Family>, purges: Purges): Fami
   return {
     placeOf(permit) {
       const key = familyKey(permit)
-      const tags = tagsOf(permit.subject)
+      const tags = tagsOf(permit)
       const { generation } = purges
       const refusal = lastRefusal(key)
 

@@ -31,7 +31,7 @@ export function joined(exchange: Exchange, purges: Purges): Exchange {
   function find(key: string, permit: Permit): Flight | undefined {
     const flight = flights.get(key)
     if (flight === undefined || flight.generation === purges.generation) return flight
-    return purges.reaches(tagsOf(permit.subject), flight.generation) ? undefined : flight
+    return purges.reaches(tagsOf(permit), flight.generation) ? undefined : flight
   }
 
   async function join(permit: Permit, ask: Ask): Promise<IssuedToken> {

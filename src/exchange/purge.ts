@@ -1,4 +1,5 @@
-import type { SubjectToken } from '../authenticate/authenticate.ts'
+import type { Permit } from '../authorize/authorize.ts'
+import { clientOf } from './client.ts'
 
 /** What is to be forgotten. Each part that is named is: naming two forgets both. */
 export interface Purge {
@@ -70,16 +71,21 @@ function purgedTags({ issuer, subject, sid, client }: Purge): readonly string[] 
   return tags
 }
 
-/** By what an issued token can be purged that was had for this subject token. */
-export function tagsOf({ issuer, subject, claims, api }: SubjectToken): readonly string[] {
+/** In whichever of them an issuer names the client: one that two of them name differently can be purged by either. */
+const CLIENT_CLAIMS = ['azp', 'client_id', 'appid', 'cid']
+
+/** By what an issued token can be purged that was had with this permit. */
+export function tagsOf(permit: Permit): readonly string[] {
+  const { issuer, subject, claims, api } = permit.subject
   const tags = [
     tag('iss', undefined, issuer),
     tag('sub', issuer, subject),
     tag('sub', undefined, subject),
   ]
-  const { sid, azp, client_id: clientId } = claims
+  const { sid } = claims
   if (typeof sid === 'string') tags.push(tag('sid', issuer, sid), tag('sid', undefined, sid))
-  for (const client of new Set([azp, clientId, api.client?.id])) {
+  const named = CLIENT_CLAIMS.map((name) => claims[name])
+  for (const client of new Set([...named, api.client?.id, clientOf(permit)?.id])) {
     if (typeof client === 'string') tags.push(tag('client', undefined, client))
   }
   return tags

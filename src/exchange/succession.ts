@@ -54,7 +54,7 @@ export class Successions {
       this.#known.delete(id)
       this.#held.delete(id)
     }
-    line.tags = tagsOf(permit.subject)
+    line.tags = tagsOf(permit)
     line.generation = this.#purges.generation
     if (line.users > 0) for (const id of line.ids) this.#held.set(id, line)
     const ttlMs = Math.max(permit.route.exchange.maxAgeMs, SHORTEST_MS)

@@ -4,11 +4,13 @@ import { cached, kept, type Kept } from '../../src/exchange/cache.ts'
 import { joined } from '../../src/exchange/join.ts'
 import { createPurges, type Purge, tagsOf } from '../../src/exchange/purge.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
-import { api, IDENTIFIER, permit, subject } from '../support.ts'
+import { api, IDENTIFIER, permit } from '../support.ts'
 import { byHand, call, settled } from './by-hand.ts'
 
 const OTHER = 'https://other.example/'
-const TAGS = tagsOf(subject({ subject: 'alice', claims: { sid: 'session', azp: 'spa' } }))
+const TAGS = tagsOf(
+  permit({ subject: { subject: 'alice', claims: { sid: 'session', azp: 'spa' } } }),
+)
 
 for (const [what, purge, reaches] of [
   ['its subject', { issuer: IDENTIFIER, subject: 'alice' }, true],
@@ -32,6 +34,29 @@ for (const [what, purge, reaches] of [
     assert.equal(purges.reaches(TAGS, purges.generation), false)
   })
 }
+
+for (const [dialect, claims] of [
+  ['Okta', { cid: 'spa' }],
+  ['Entra, version 1', { appid: 'spa' }],
+  ['Entra, version 2', { azp: 'spa' }],
+  ['RFC 9068', { client_id: 'spa' }],
+  ['nobody, with two names', { azp: 'other', client_id: 'spa' }],
+] as const) {
+  test(`a client is purged as its tokens name it, in the dialect of ${dialect}`, () => {
+    const purges = createPurges()
+    purges.purge({ client: 'spa' })
+    assert.equal(purges.reaches(tagsOf(permit({ subject: { claims } })), 0), true)
+  })
+}
+
+test('a purge of the client that redeems reaches what it redeemed', () => {
+  const client = { ...api().client!, id: 'web' }
+  const redeemed = permit({ route: { exchange: { grant: 'refresh-token', client } } })
+  const purges = createPurges()
+  purges.purge({ client: 'web' })
+  assert.equal(purges.reaches(tagsOf(redeemed), 0), true)
+  assert.equal(purges.reaches(tagsOf(permit()), 0), false)
+})
 
 test('a purge that names nothing is refused', () => {
   assert.throws(() => createPurges().purge({}), TypeError)
