@@ -28,6 +28,10 @@ export const tls = z
       .enum(['TLSv1.2', 'TLSv1.3'])
       .prefault('TLSv1.2')
       .describe('The least version of TLS.'),
+    http2: z
+      .boolean()
+      .prefault(true)
+      .describe('Whether callers may speak HTTP/2 (RFC 9113), beside HTTP/1.1.'),
   })
   .optional()
   .describe(

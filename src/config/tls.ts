@@ -9,7 +9,7 @@ type TlsInput = NonNullable<z.output<typeof tls>>
 /** TLS of a listener; undefined where something is wrong with it. */
 export function resolveTls(input: TlsInput, context: MaterialContext): TlsConfig | undefined {
   const { at, faults } = context
-  const { clientCertificates, clientAuthorities, minVersion } = input
+  const { clientCertificates, clientAuthorities, minVersion, http2 } = input
   const identity = identityOf(input, context)
   if (clientAuthorities !== undefined && clientCertificates === 'none') {
     const message = 'is of no use without `clientCertificates: request`'
@@ -29,6 +29,7 @@ export function resolveTls(input: TlsInput, context: MaterialContext): TlsConfig
     clientCertificates,
     clientAuthorities: authorities?.material,
     minVersion,
+    http2,
   }
 }
 

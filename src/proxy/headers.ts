@@ -35,7 +35,8 @@ export function requestHead(
   if (authorization !== undefined) headers.push('authorization', authorization)
   if (proof !== undefined) headers.push('dpop', proof)
   // RFC 9110, section 7.6.3: a line of its own stands at the end of the caller's list.
-  const via = request.httpVersionMinor === 0 ? '1.0 behalf' : '1.1 behalf'
+  const { httpVersionMajor: major, httpVersionMinor: minor } = request
+  const via = minor === 1 ? '1.1 behalf' : major === 2 ? '2.0 behalf' : '1.0 behalf'
   headers.push('via', via, 'x-request-id', id)
   forwarding(headers, peer, host, peer.trusted && told !== undefined ? byName(told) : undefined)
   if (contentLength !== undefined) headers.push('content-length', contentLength)

@@ -1,9 +1,11 @@
 import http from 'node:http'
+import https from 'node:https'
 import type { Duplex } from 'node:stream'
 import express, { type Express, type Request, type Response } from 'express'
 import type { TlsConfig } from '../config/config.ts'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import { nextRequestId } from '../gateway.ts'
+import { speakHttp2 } from './http2.ts'
 import { createTlsServer } from './tls.ts'
 import type { Upgrade } from './upgrade.ts'
 
@@ -11,6 +13,7 @@ import type { Upgrade } from './upgrade.ts'
 const KEEP_ALIVE_MS = 65_000
 const HEADERS_MS = 10_000
 const CHECK_EVERY_MS = 2_000
+const REQUEST_MS = 30_000
 
 /** An Express application that decides nothing by itself: no parsers, no views, no guesses about requests. */
 export function createApp(): Express {
@@ -28,6 +31,8 @@ export type Listener = (request: http.IncomingMessage, response: http.ServerResp
 export interface ServerOptions {
   readonly unrouted?: Listener
   readonly tls?: TlsConfig | undefined
+  /** How long a whole request may take to arrive, in milliseconds; 0 leaves bodies to who reads them. Default 30 000. */
+  readonly requestTimeoutMs?: number
   /** Takes the offers of a WebSocket. Default: they are requests like any other. */
   readonly upgrade?: Upgrade
 }
@@ -42,7 +47,7 @@ export interface ServerOptions {
  */
 export function createServer(
   app: Express,
-  { unrouted = refuseUnread, tls, upgrade }: ServerOptions = {},
+  { unrouted = refuseUnread, requestTimeoutMs = REQUEST_MS, tls, upgrade }: ServerOptions = {},
 ): http.Server {
   const listener: Listener = (request, response) => {
     // What arrives in one piece with an offer of another protocol Node does not read: nothing may follow such a request.
@@ -53,6 +58,7 @@ export function createServer(
     ...presetPrototypes(app),
     keepAliveTimeout: KEEP_ALIVE_MS,
     headersTimeout: HEADERS_MS,
+    requestTimeout: requestTimeoutMs,
     connectionsCheckingInterval: CHECK_EVERY_MS,
     insecureHTTPParser: false,
     requireHostHeader: true,
@@ -63,6 +69,7 @@ export function createServer(
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('connect', refuseTunnel)
+  if (server instanceof https.Server && tls?.http2 === true) speakHttp2(server, unrouted)
   if (upgrade !== undefined) {
     server.on('upgrade', upgrade)
     closeUpgraded(server)

@@ -13,7 +13,7 @@ const HANDSHAKE_MS = 10_000
  * An HTTP/1.1 server behind TLS. Which certificate a caller shows decides nothing here, unless `clientAuthorities` are
  * configured: tokens are bound to one certificate, whoever issued it (RFC 8705, section 3), and TLS has seen its key used.
  *
- * Does NOT speak HTTP/2, does NOT look at revocation lists, and reads its files once.
+ * Does NOT speak HTTP/2 by itself, though it agrees on it where that is configured, does NOT look at revocation lists, and reads its files once.
  *
  * @throws {Error} a file cannot be read any more
  */
@@ -26,7 +26,7 @@ export function createTlsServer(tls: TlsConfig, options: http.ServerOptions): ht
     // A second handshake could change the certificate under what is known of the connection. TLS 1.3 has none.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     handshakeTimeout: HANDSHAKE_MS,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: tls.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
     requestCert: asks,
     rejectUnauthorized: false,
   })

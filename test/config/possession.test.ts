@@ -140,6 +140,7 @@ test(
       clientCertificates: 'none',
       clientAuthorities: undefined,
       minVersion: 'TLSv1.2',
+      http2: true,
     })
     const files = { 'tls.crt': certificate, 'tls.key': key, 'ca.crt': authority.certificate }
     const tls = {
@@ -155,6 +156,7 @@ test(
       clientCertificates: 'request',
       clientAuthorities: { file: join(path, 'ca.crt') },
       minVersion: 'TLSv1.3',
+      http2: true,
     })
   },
 )

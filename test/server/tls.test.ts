@@ -49,6 +49,7 @@ async function secure(t: TestContext, given: Partial<TlsConfig> = {}): Promise<S
       clientCertificates: 'none',
       clientAuthorities: undefined,
       minVersion: 'TLSv1.2',
+      http2: true,
       ...given,
     },
   })
@@ -185,8 +186,8 @@ test('versions of TLS below the least are refused', unless, async (t) => {
   assert.equal(await get(usual.port, { maxVersion: 'TLSv1.2' }), 'true')
 })
 
-test('HTTP/1.1 is what is spoken, whatever else is offered', unless, async (t) => {
-  const { port } = await secure(t)
+test('without HTTP/2, HTTP/1.1 is what is spoken, whatever else is offered', unless, async (t) => {
+  const { port } = await secure(t, { http2: false })
   const socket = await connected(port, { ALPNProtocols: ['h2', 'http/1.1'] })
   t.after(() => socket.destroy())
   assert.equal(socket.alpnProtocol, 'http/1.1')

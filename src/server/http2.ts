@@ -1,0 +1,177 @@
+import http2, { constants } from 'node:http2'
+import type http from 'node:http'
+import type https from 'node:https'
+import type { ReadableOptions } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { errorAnswer, GatewayError } from '../errors.ts'
+import { nextRequestId } from '../gateway.ts'
+
+type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown
+
+/** RFC 9113, section 6.5.2, recommends no less. */
+const MAX_STREAMS = 128
+/** As Node counts for HTTP/1.1: names and values. */
+const MAX_HEADER_BYTES = 16_384
+/** How long a body may go on after its answer, in milliseconds. */
+const LINGER_MS = 5_000
+/** As in HTTP/1.1: longer than the idle time of the balancers in front. */
+const IDLE_MS = 65_000
+
+/**
+ * Speaks HTTP/2 (RFC 9113) on those connections of a TLS server that agreed on it (ALPN `h2`). Requests look as they would
+ * in HTTP/1.1, so that one path reads both: the authority as Host, no pseudo-header, one Cookie line, and where a body of
+ * unknown length follows, Transfer-Encoding.
+ *
+ * They do not pass through Express, which takes its own classes for all requests. Does NOT push, and does NOT open
+ * WebSockets (RFC 8441): a client that is not offered that opens them by HTTP/1.1.
+ */
+export function speakHttp2(server: https.Server, listener: Listener): void {
+  const sessions = new Set<http2.ServerHttp2Session>()
+  const speaking = http2.createServer({
+    Http2ServerRequest: PlainRequest,
+    Http2ServerResponse: PlainResponse as typeof http2.Http2ServerResponse,
+    settings: {
+      maxConcurrentStreams: MAX_STREAMS,
+      // Beyond it Node resets the stream without an answer.
+      maxHeaderListSize: 4 * MAX_HEADER_BYTES,
+      enablePush: false,
+    },
+  })
+  const listen = (request: unknown, response: unknown): void => {
+    const [asked, answer] = [request as http.IncomingMessage, response as http.ServerResponse]
+    if (sizeOf(asked.rawHeaders) > MAX_HEADER_BYTES) refuseLarge(answer)
+    else listener(asked, answer)
+  }
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) speaking.on(event, listen)
+  speaking.on('session', (session) => {
+    sessions.add(session)
+    session.on('close', () => sessions.delete(session))
+    // What the peer did wrong ends its own connection, and is told to nobody else.
+    session.on('error', () => undefined)
+    session.setTimeout(IDLE_MS, () => session.close())
+  })
+  speaking.on('sessionError', () => undefined)
+
+  const spoken = server.listeners('secureConnection').at(-1) as (socket: TLSSocket) => void
+  server.off('secureConnection', spoken)
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (socket.alpnProtocol !== 'h2') spoken.call(server, socket)
+    else if (!socket.destroyed) speaking.emit('connection', socket)
+  })
+  const closeIdleConnections = server.closeIdleConnections.bind(server)
+  server.closeIdleConnections = () => {
+    closeIdleConnections()
+    // It ends when its streams have, and begins no other.
+    for (const session of sessions) if (!session.closed) session.close()
+  }
+}
+
+function sizeOf(rawHeaders: readonly string[]): number {
+  return rawHeaders.reduce((size, text) => size + text.length, 0)
+}
+
+function refuseLarge(response: http.ServerResponse): void {
+  const refusal = new GatewayError('headers_too_large', 'the header section is too large')
+  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
+  response.writeHead(status, headers).end(body)
+}
+
+class PlainRequest extends http2.Http2ServerRequest {
+  constructor(
+    stream: http2.ServerHttp2Stream,
+    headers: http2.IncomingHttpHeaders,
+    options: ReadableOptions,
+    rawHeaders: readonly string[],
+  ) {
+    const lines = linesOf(rawHeaders, stream)
+    // The method and the target are read from among them.
+    headers.host = headers[':authority'] ?? headers.host
+    if (lines.includes(UNSIZED)) headers['transfer-encoding'] = 'chunked'
+    super(stream, headers, options, lines)
+  }
+
+  /** Of a stream that broke off Node says that its body has ended: half of it must not pass for the whole. */
+  override push(chunk: unknown, encoding?: BufferEncoding): boolean {
+    if (chunk !== null || !this.stream.closed) return super.push(chunk, encoding)
+    this.destroy()
+    return false
+  }
+}
+
+const UNSIZED = 'transfer-encoding'
+
+/** RFC 9113, sections 8.2.3 and 8.3.1. Two hosts that differ stay two. */
+function linesOf(raw: readonly string[], stream: http2.Http2Stream): string[] {
+  const lines: string[] = []
+  const crumbs: string[] = []
+  let host: string | undefined
+  let framed = false
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index]!
+    const value = raw[index + 1]!
+    if (name === ':authority' || (name === 'host' && value !== host)) {
+      host ??= value
+      lines.push('host', value)
+    } else if (name === 'cookie') crumbs.push(value)
+    else if (name !== 'host' && !name.startsWith(':')) {
+      framed ||= name === 'content-length'
+      lines.push(name, value)
+    }
+  }
+  if (crumbs.length > 0) lines.push('cookie', crumbs.join('; '))
+  if (!framed && !stream.endAfterHeaders) lines.push(UNSIZED, 'chunked')
+  return lines
+}
+
+class PlainResponse extends http2.Http2ServerResponse {
+  /** As HTTP/1.1 has it. There is no connection of its own to end here. */
+  shouldKeepAlive = true
+
+  constructor(stream: http2.ServerHttp2Stream) {
+    super(stream)
+    stream.once('finish', () => {
+      // RFC 9113, section 8.1: the answer is whole, and the rest of the request is of no use.
+      const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref()
+      stream.once('close', () => clearTimeout(timer))
+    })
+  }
+
+  static {
+    // Node has not given it these, though its declarations say so.
+    Object.defineProperties(PlainResponse.prototype, {
+      destroyed: {
+        get(this: PlainResponse) {
+          return this.stream.destroyed
+        },
+      },
+      closed: {
+        get(this: PlainResponse) {
+          return this.stream.closed
+        },
+      },
+    })
+  }
+
+  /** Also as names and values in turn. Of names that come more than once, only Set-Cookie stays several lines. */
+  override writeHead(status: number, ...rest: unknown[]): this {
+    const headers = rest.at(-1)
+    if (!Array.isArray(headers))
+      return super.writeHead(status, headers as http2.OutgoingHttpHeaders)
+    const lines: http2.OutgoingHttpHeaders = {}
+    for (let index = 0; index < headers.length; index += 2) {
+      const name = (headers[index] as string).toLowerCase()
+      const value = headers[index + 1] as string
+      const before = lines[name]
+      if (before === undefined) lines[name] = name === 'set-cookie' ? [value] : value
+      else if (Array.isArray(before)) before.push(value)
+      else lines[name] = `${before}, ${value}`
+    }
+    return super.writeHead(status, lines)
+  }
+
+  /** Half an answer must not pass for a whole one. */
+  override destroy(): this {
+    if (!this.stream.closed) this.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    return this
+  }
+}
