@@ -1,5 +1,8 @@
 import type { AuthorizeConfig } from './authorize.ts'
+import type { CacheConfig } from './cache.ts'
+import type { LimitsConfig } from './limits.ts'
 import type { ProofOfPossession } from './possession.ts'
+import type { ManagementConfig, ProvisionConfig } from './provision-options.ts'
 
 /**
  * The configuration as the stages read it: checked, complete, with every reference resolved. Durations are in
@@ -13,6 +16,8 @@ export interface Config {
   readonly routes: readonly Route[]
   readonly endpoints: EndpointsConfig
   readonly cache: CacheConfig
+  /** What `behalf provision` sets up beside what routes say. */
+  readonly provision: ProvisionConfig
 }
 
 export interface Listen {
@@ -49,6 +54,8 @@ export interface TlsConfig {
   readonly clientAuthorities: Material | undefined
   /** Default `TLSv1.2`. */
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** Whether callers may speak HTTP/2, too. Default true. */
+  readonly http2: boolean
 }
 
 export interface AdminConfig {
@@ -99,6 +106,8 @@ export interface Issuer {
   /** Accept `http:` beyond loopback. For tests only: tokens travel in the clear. */
   readonly dangerouslyAllowHttp: boolean
   readonly budget: Budget | undefined
+  /** How its objects are set up. Undefined: by variables of the environment, if at all. */
+  readonly management?: ManagementConfig | undefined
 }
 
 export interface Budget {
@@ -230,6 +239,7 @@ export interface ProxyConfig {
   readonly headers: HeaderRules | undefined
   /** Undefined: a WebSocket is refused. */
   readonly websocket: WebSocketConfig | undefined
+  readonly limits: LimitsConfig
 }
 
 export interface WebSocketConfig {
@@ -329,8 +339,3 @@ export type OneOrMany = string | readonly string[]
 
 /** A field's value; null leaves the field out; `rename` sends it by another name. */
 export type Parameter = string | null | { readonly rename: string }
-
-export interface CacheConfig {
-  readonly maxEntries: number
-  readonly maxBytes: number
-}

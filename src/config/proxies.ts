@@ -25,7 +25,7 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
   checkStrip(input.strip, context)
   const tls = tlsOf(input.tls, upstreams ?? [], context)
   if (upstreams === undefined || faults.within(at)) return undefined
-  const { timeout, connectTimeout, retries, cookies, strip, prefix, websocket } = input
+  const { timeout, connectTimeout, retries, cookies, strip, prefix, websocket, limits } = input
   return {
     ...{ upstreams, tls, retries, cookies, headers },
     strip: strip === '/' ? '' : (strip ?? ''),
@@ -33,6 +33,13 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
     timeoutMs: timeout,
     connectTimeoutMs: Math.min(connectTimeout, timeout),
     websocket: websocket && { expiry: websocket.expiry, idleMs: websocket.idle },
+    limits: {
+      body: limits.body,
+      headers: limits.headers,
+      headerCount: limits.headerCount,
+      idleMs: limits.idle,
+      totalMs: limits.total,
+    },
   }
 }
 

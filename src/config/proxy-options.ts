@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { headers } from './header-options.ts'
+import { limits } from './limit-options.ts'
 import { duration, path, pem, upstream } from './values.ts'
 
 /** Beyond it an upstream that is down costs each request more than it can gain. */
@@ -104,5 +105,6 @@ export const proxy = z
       .describe("Whether the caller's cookies reach the upstream."),
     headers,
     websocket,
+    limits,
   })
   .describe('Where the request goes with the issued token.')

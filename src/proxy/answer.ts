@@ -6,8 +6,10 @@ import { type Dispatcher, errors } from 'undici'
 import { GatewayError } from '../errors.ts'
 import type { Succession } from '../exchange/exchange.ts'
 import { responseHead } from './answer-head.ts'
+import { failureOf, tooLong } from './blame.ts'
 import { CallerGone, linger } from './caller.ts'
 import { restated } from './challenges.ts'
+import { Deadlines } from './deadlines.ts'
 import { isAccepted } from './handshake.ts'
 import type { Lane, Place } from './lanes.ts'
 import type { Upstream } from './pools.ts'
@@ -35,6 +37,7 @@ export interface AnswerOptions {
   readonly passage: {
     challenge?: GatewayError | undefined
     readonly succession?: Succession | undefined
+    readonly startedAt?: number
   }
   /** Whether it carries a proof, so that a nonce can be wanted in it. */
   readonly withProof: boolean
@@ -57,6 +60,9 @@ export interface Opening {
 /** A refused token's answer is read to its end, to keep the connection, but not for ever. */
 const MAX_DRAINED_BYTES = 65_536
 
+/** What an answer's end may leave in our memory without anybody looking at its caller: most have left at once. */
+const UNWATCHED_BYTES = 16_384
+
 /**
  * Brings one answer of an upstream to the caller. undici's native handler: the newer one is a wrapper around it that
  * turns the raw headers into an object, and loses their order and spelling on the way.
@@ -76,11 +82,14 @@ export class Answer implements Dispatcher.DispatchHandler {
   #begun = false
   /** When the first interim answer came. */
   #interimAt: number | undefined
+  /** Most requests have none: their callers read as fast as we write, and may take their time. */
+  #deadlines: Deadlines | undefined
 
   constructor(options: AnswerOptions) {
     this.#options = options
     const { request, response } = options
     response.on('close', this.#close)
+    if (options.lane.limits.totalMs !== undefined) this.#deadlines = this.#newDeadlines()
     if (response.socket !== null) return
     // A pipelined request's response has no connection yet, and is not told when it goes. There may be many.
     const { socket } = request
@@ -145,6 +154,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     lane.balance.served(place)
     this.#state = 'over'
+    this.#deadlines?.end()
     response.off('close', this.#close)
     const { headers } = responseHead(status, rawHeaders, id, lane.rules)
     if (passage.succession !== undefined) tellSuccessor(headers, passage.succession)
@@ -165,11 +175,42 @@ export class Answer implements Dispatcher.DispatchHandler {
       this.#state = 'ended'
       // The last piece takes the end with it, and leaves in the same write.
       response.end(chunk)
+      if (response.writableLength > UNWATCHED_BYTES) this.#awaitReader()
       return true
     }
     if (response.write(chunk)) return true
-    response.once('drain', this.#resume!)
+    this.#awaitReader()
+    response.once('drain', this.#read)
     return false
+  }
+
+  readonly #read = (): void => {
+    this.#deadlines?.rest()
+    this.#resume?.()
+  }
+
+  #awaitReader(): void {
+    this.#deadlines ??= this.#newDeadlines()
+    this.#deadlines.await()
+  }
+
+  #newDeadlines(): Deadlines {
+    const { response, lane, passage, upload } = this.#options
+    return new Deadlines({
+      response,
+      limits: lane.limits,
+      startedAt: passage.startedAt ?? performance.now(),
+      over: () => this.refuse(tooLong(upload)),
+      unread: () => this.refuse(new CallerGone()),
+    })
+  }
+
+  /** Ends it for what the caller does, or does not do: no more of it goes to the upstream. */
+  refuse(failure: Error): void {
+    if (this.#state === 'over' || this.#state === 'draining') return
+    if (this.#state !== 'waiting') cut(this.#options.response, this.#left)
+    this.#fail(failure)
+    this.#abort?.(failure)
   }
 
   onComplete(): void {
@@ -228,6 +269,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     if (!again(why)) return false
     this.#state = 'over'
     upload?.destroy()
+    this.#deadlines?.end()
     response.off('close', this.#close)
     request.socket.off('close', this.#close)
     return true
@@ -264,6 +306,7 @@ export class Answer implements Dispatcher.DispatchHandler {
   /** Of the response, so: it was sent whole, or the caller is gone. */
   #callerClosed(): void {
     const { request, response, resolve } = this.#options
+    this.#deadlines?.end()
     if (this.#state === 'ended' && response.writableFinished) {
       this.#state = 'over'
       resolve('answered')
@@ -297,19 +340,4 @@ function cut(response: ServerResponse, left: number): void {
   const plain = socket instanceof Socket && !(socket instanceof TLSSocket)
   if (!framed && plain) socket.resetAndDestroy()
   else response.destroy()
-}
-
-const TIMEOUTS = new Set([
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-])
-
-/** What undici does not take is a defect of ours; everything else is the upstream's, or the way's to it. */
-function failureOf(cause: Error & { readonly code?: unknown }): Error {
-  const { code } = cause
-  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return cause
-  return typeof code === 'string' && TIMEOUTS.has(code)
-    ? new GatewayError('upstream_timeout', 'the upstream did not answer in time', { cause })
-    : new GatewayError('upstream_unavailable', 'the upstream did not answer', { cause })
 }

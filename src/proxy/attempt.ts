@@ -56,7 +56,13 @@ export function createAttempt(options: AttemptOptions): Attempt {
     if (head.hasBody && request.readableDidRead) {
       throw new Error('the request body was read before it could be forwarded')
     }
-    const upload = head.hasBody ? new Upload(request, response, head.awaitsContinue) : null
+    const upload = head.hasBody
+      ? new Upload(request, response, {
+          awaitsContinue: head.awaitsContinue,
+          limits: lane.limits,
+          refused: (failure) => answer.refuse(failure),
+        })
+      : null
     const again = (why: Unserved): boolean => {
       const mayHelp = why !== 'unavailable' || lane.hasOthers
       if (left === 0 || !mayHelp || !isRepeatable(method, head, why)) return false
@@ -66,6 +72,11 @@ export function createAttempt(options: AttemptOptions): Attempt {
     }
     const websocket =
       head.websocketKey === undefined ? undefined : opening(head.websocketKey, sending, tunnels)
+    const answer = new Answer({
+      ...{ request, response, id, upstream, lane, place, withToken, passage },
+      ...{ upload, again, resolve, reject, withProof: token.prove !== undefined },
+      websocket,
+    })
     upstream.pool.dispatch(
       {
         path: path + target.query,
@@ -76,11 +87,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
         headersTimeout: lane.timeoutMs,
         bodyTimeout: lane.timeoutMs,
       },
-      new Answer({
-        ...{ request, response, id, upstream, lane, place, withToken, passage },
-        ...{ upload, again, resolve, reject, withProof: token.prove !== undefined },
-        websocket,
-      }),
+      answer,
     )
   }
 }

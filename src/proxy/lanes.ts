@@ -1,4 +1,5 @@
 import type { ProxyConfig, Route, WebSocketConfig, WeightedUpstream } from '../config/config.ts'
+import type { LimitsConfig } from '../config/limits.ts'
 import { type ClientIdentity, identityOf } from '../exchange/identity.ts'
 import type { IssuedToken } from '../exchange/issued.ts'
 import type { Current } from '../exchange/reread.ts'
@@ -22,6 +23,7 @@ export interface Lane {
   /** What upstreams are shown where the token is not bound to another one. */
   readonly identity: Current<ClientIdentity> | undefined
   readonly websocket: WebSocketConfig | undefined
+  readonly limits: LimitsConfig
 }
 
 /** One of a route's upstreams. */
@@ -49,7 +51,7 @@ export function createLanes(pools: Pools): (route: Route) => Lane {
 
   function add(route: Route): Lane {
     const { proxy } = route
-    const { upstreams, timeoutMs, retries, strip, tls, websocket } = proxy
+    const { upstreams, timeoutMs, retries, strip, tls, websocket, limits } = proxy
     const lane: Lane = {
       balance: createBalance(upstreams.map((upstream) => placeOf(upstream, proxy))),
       ...{ timeoutMs, retries, stripped: strip.length },
@@ -58,6 +60,7 @@ export function createLanes(pools: Pools): (route: Route) => Lane {
       rules: rulesOf(route),
       identity: tls?.identity && identityOf(tls.identity),
       websocket,
+      limits,
     }
     lanes.set(route, lane)
     return lane

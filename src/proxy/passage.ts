@@ -17,6 +17,8 @@ export interface Passage {
     { readonly claims: Readonly<Record<string, unknown>>; readonly expiresAt?: number } | undefined
   /** Told to the upstream and to the caller as `X-Request-Id`. */
   readonly id: string
+  /** When it came, by `performance.now()`. Default: when it is proxied. */
+  readonly startedAt?: number
   /** What the caller is told of its refresh token, beside the answer. */
   readonly succession?: Succession | undefined
   /** What the upstream asks the user for with `token_rejected`: for who cannot give it another token. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Route } from '../config/config.ts'
+import type { LimitsConfig } from '../config/limits.ts'
 import { GatewayError } from '../errors.ts'
 import {
   CONNECTION,
@@ -33,24 +34,17 @@ export interface Received {
 }
 
 /**
- * Node leaves out what stands beyond some thousand lines, here and as an upstream, and says nothing. There it would be ours,
- * which come last.
- */
-const MAX_HEADERS = 100
-
-/**
  * Reads the raw lines: what Node parses out of them hides duplicates. The caller's Connection is honoured before anything
  * of ours is added, so that it cannot take ours away. Pure, so that nothing is spent on a request that cannot be forwarded.
  * Does NOT look at the caller's credentials beyond leaving them out.
  *
  * @throws {GatewayError} `invalid_request` where the framing or the Host could be read in two ways (RFC 9112, sections
- *   3.2, 6.1 and 6.3), `headers_too_large` for more than 100 lines, `expectation_failed`
+ *   3.2, 6.1 and 6.3), `headers_too_large` and `content_too_large` for what the route does not take, `expectation_failed`
  */
 export function received(request: IncomingMessage, route: Route): Received {
   const { rawHeaders } = request
-  if (rawHeaders.length > 2 * MAX_HEADERS) {
-    throw new GatewayError('headers_too_large', `there are more than ${MAX_HEADERS} header lines`)
-  }
+  const { limits } = route.proxy
+  assertHeaders(rawHeaders, limits)
   const { fateOfRequest } = rulesOf(route)
   const keepsCookies = route.proxy.cookies === 'keep'
   const headers: string[] = []
@@ -88,7 +82,36 @@ export function received(request: IncomingMessage, route: Route): Received {
   // Named one by one: a spread costs more than all of the checks.
   const { hasBody, awaitsContinue } = framing
   contentLength = framing.contentLength
+  if (limits.body !== undefined && Number(contentLength ?? 0) > limits.body)
+    throw tooLarge(limits.body)
   return { headers, host, told, contentLength, hasBody, awaitsContinue, websocketKey }
+}
+
+/**
+ * Node leaves out what stands beyond some thousand lines, here and as an upstream, and says nothing. There it would be ours,
+ * which come last.
+ */
+function assertHeaders(
+  rawHeaders: readonly string[],
+  { headerCount, headers }: LimitsConfig,
+): void {
+  if (rawHeaders.length > 2 * headerCount) {
+    throw new GatewayError('headers_too_large', `there are more than ${headerCount} header lines`)
+  }
+  if (headers === undefined) return
+  let bytes = 0
+  for (const text of rawHeaders) bytes += text.length
+  if (bytes > headers) {
+    throw new GatewayError(
+      'headers_too_large',
+      `the header section is larger than ${headers} bytes`,
+    )
+  }
+}
+
+/** RFC 9110, section 15.5.14. */
+export function tooLarge(most: number): GatewayError {
+  return new GatewayError('content_too_large', `the body is larger than ${most} bytes`)
 }
 
 function once(name: string, before: string | undefined, value: string): string {
@@ -113,12 +136,12 @@ type Framing = Pick<Received, 'contentLength' | 'hasBody' | 'awaitsContinue'>
 
 /** How long the body is, for every method: Node frames only the methods that usually have one. */
 function framingOf(
-  { httpVersionMinor }: IncomingMessage,
+  { httpVersionMajor, httpVersionMinor }: IncomingMessage,
   contentLength: string | undefined,
   transferEncoding: string | undefined,
   expect: string | undefined,
 ): Framing {
-  const http10 = httpVersionMinor === 0
+  const http10 = httpVersionMajor === 1 && httpVersionMinor === 0
   if (transferEncoding !== undefined) {
     const fault =
       contentLength !== undefined

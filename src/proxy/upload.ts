@@ -1,5 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
+import type { LimitsConfig } from '../config/limits.ts'
+import { GatewayError } from '../errors.ts'
+import { tooLarge } from './received.ts'
+
+export interface UploadOptions {
+  /** Whether the caller waits for 100 before it sends. */
+  readonly awaitsContinue: boolean
+  readonly limits: Pick<LimitsConfig, 'body' | 'idleMs'>
+  /** Told once that the caller sends too much, or nothing for too long. Nothing more goes to the upstream then. */
+  readonly refused: (failure: GatewayError) => void
+}
 
 /**
  * The body of a caller's request, on its way to the upstream. The request itself is not handed to undici, which destroys
@@ -8,30 +19,67 @@ import { Readable } from 'node:stream'
 export class Upload extends Readable {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
-  readonly #awaitsContinue: boolean
+  readonly #options: UploadOptions
   #started = false
+  #awaitsCaller = false
+  #idle: NodeJS.Timeout | undefined
+  #bytes = 0
 
-  constructor(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean) {
+  constructor(request: IncomingMessage, response: ServerResponse, options: UploadOptions) {
     super()
     this.#request = request
     this.#response = response
-    this.#awaitsContinue = awaitsContinue
+    this.#options = options
+  }
+
+  /** Whether the upstream would take more, and the caller has not sent it. */
+  get awaitsCaller(): boolean {
+    return this.#awaitsCaller
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (!this.push(chunk)) this.#request.pause()
+    const { body } = this.#options.limits
+    this.#awaitsCaller = false
+    this.#bytes += chunk.length
+    // Where its length was told, the head was refused. What goes beyond it never leaves: the upstream gets no whole body.
+    if (body !== undefined && this.#bytes > body) this.#refuse(tooLarge(body))
+    else if (!this.push(chunk)) this.#request.pause()
   }
-  readonly #onEnd = (): void => void this.push(null)
+  readonly #onEnd = (): void => {
+    this.#awaitsCaller = false
+    clearTimeout(this.#idle)
+    this.push(null)
+  }
 
-  /** undici reads first when it has a connection: only then is the caller told to go on. */
+  /** undici reads first when it has a connection: only then is the caller told to go on, and waited for. */
   override _read(): void {
+    this.#awaitsCaller = true
     if (this.#started) {
+      this.#idle?.refresh()
       this.#request.resume()
       return
     }
     this.#started = true
-    if (this.#awaitsContinue && !this.#response.headersSent) this.#response.writeContinue()
+    this.#idle = setTimeout(() => this.#lose(), this.#options.limits.idleMs).unref()
+    if (this.#options.awaitsContinue && !this.#response.headersSent) this.#response.writeContinue()
     this.#request.on('data', this.#onData).on('end', this.#onEnd)
+  }
+
+  /** The upstream's slowness is not the caller's. */
+  #lose(): void {
+    if (!this.#awaitsCaller) return
+    this.#refuse(new GatewayError('request_timeout', 'the body did not arrive in time'))
+  }
+
+  #refuse(failure: GatewayError): void {
+    this.#stop()
+    this.#options.refused(failure)
+  }
+
+  #stop(): void {
+    this.#awaitsCaller = false
+    clearTimeout(this.#idle)
+    this.#request.off('data', this.#onData).off('end', this.#onEnd)
   }
 
   /**
@@ -40,7 +88,8 @@ export class Upload extends Readable {
    */
   override _destroy(_error: Error | null, done: (error?: Error | null) => void): void {
     if (this.#started) {
-      this.#request.off('data', this.#onData).off('end', this.#onEnd).resume()
+      this.#stop()
+      this.#request.resume()
     }
     done()
   }

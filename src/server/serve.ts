@@ -40,6 +40,7 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
     ailments,
     explain,
     leave,
+    started,
     close: closeStages,
     ...composed
   } = compose(config, { log, metrics })
@@ -50,7 +51,12 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   }
   let draining = false
 
-  const traffic = serverOf(gateway, { tls: config.server.tls, upgrade: upgrading(gateway) })
+  const traffic = serverOf(gateway, {
+    tls: config.server.tls,
+    upgrade: upgrading(gateway),
+    // Each route says how long its bodies may take.
+    requestTimeoutMs: 0,
+  })
   const asking = forwardAuth && serverOf(forwardAuth)
   const issuing = addTokenEndpoint && tokenServerOf(addTokenEndpoint)
   /** What callers depend on, and is drained. */
@@ -66,6 +72,8 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
     }),
   )
   try {
+    // What replicas share spares the first requests their exchanges, too.
+    await started
     await listen(traffic, config.server.listen)
     if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
     if (issuing) await listen(issuing, config.endpoints.token!.listen)

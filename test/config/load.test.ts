@@ -144,6 +144,10 @@ test('a file becomes the configuration, with every default', async (t) => {
           cookies: 'strip',
           headers: undefined,
           websocket: undefined,
+          limits: {
+            ...{ body: undefined, headers: undefined, headerCount: 100 },
+            ...{ idleMs: 30_000, totalMs: undefined },
+          },
         },
       },
     ],

@@ -10,6 +10,11 @@ import { createProxy, type ProxyOptions } from '../../src/proxy/proxy.ts'
 import { canonicalTarget } from '../../src/route/target.ts'
 import type { Scope } from '../system.ts'
 
+export const LIMITS: Route['proxy']['limits'] = {
+  ...{ body: undefined, headers: undefined, headerCount: 100 },
+  ...{ idleMs: 30_000, totalMs: undefined },
+}
+
 /** A route of which only `proxy` counts here. */
 export function route(upstream: string, proxy: Partial<Route['proxy']> = {}): Route {
   return {
@@ -21,6 +26,7 @@ export function route(upstream: string, proxy: Partial<Route['proxy']> = {}): Ro
       timeoutMs: 30_000,
       connectTimeoutMs: 2_000,
       cookies: 'strip',
+      limits: LIMITS,
       ...proxy,
     } satisfies Route['proxy'],
   } as Route

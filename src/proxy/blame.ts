@@ -1,0 +1,24 @@
+import { GatewayError } from '../errors.ts'
+import type { Upload } from './upload.ts'
+
+/** Who is slow is to blame: the caller where the upstream would have taken more of the body. */
+export function tooLong(upload: Upload | null): GatewayError {
+  return upload?.awaitsCaller === true
+    ? new GatewayError('request_timeout', 'the request did not arrive in time')
+    : new GatewayError('upstream_timeout', 'the request took longer than it may')
+}
+
+const TIMEOUTS = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+])
+
+/** What undici does not take is a defect of ours; everything else is the upstream's, or the way's to it. */
+export function failureOf(cause: Error & { readonly code?: unknown }): Error {
+  const { code } = cause
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return cause
+  return typeof code === 'string' && TIMEOUTS.has(code)
+    ? new GatewayError('upstream_timeout', 'the upstream did not answer in time', { cause })
+    : new GatewayError('upstream_unavailable', 'the upstream did not answer', { cause })
+}
