@@ -151,6 +151,7 @@ test('a file becomes the configuration, with every default', async (t) => {
         },
       },
     ],
+    endpoints: { forwardAuth: undefined, token: undefined },
     cache: { maxEntries: 100_000, maxBytes: 268_435_456 },
   })
   // What names something is that thing, not a copy of it: others find things by identity.
