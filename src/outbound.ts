@@ -18,7 +18,7 @@ export interface Identity {
 }
 
 export interface OutboundRequest {
-  readonly method?: 'GET' | 'POST'
+  readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   readonly headers?: Iterable<readonly [string, string]> | Readonly<Record<string, string>>
   readonly body?: string
   /** Stands in place of `timeoutMs`, and must come to an end: nothing else bounds the request's time. */

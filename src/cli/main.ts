@@ -15,6 +15,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   check: { summary: 'check the configuration', load: () => import('./check.ts') },
   explain: { summary: 'say what becomes of a request', load: () => import('./explain.ts') },
   exchange: { summary: 'exchange one token, in the open', load: () => import('./exchange.ts') },
+  provision: {
+    summary: 'say what the Auth0 tenant lacks, and do it',
+    load: () => import('./provision.ts'),
+  },
   purge: { summary: 'make a running gateway forget tokens', load: () => import('./purge.ts') },
   demo: { summary: 'walk the whole path on this machine', load: () => import('./demo.ts') },
   tenant: { summary: 'run the embedded Auth0-shaped tenant', load: () => import('./tenant.ts') },

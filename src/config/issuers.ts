@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
+import type { z } from 'zod'
 import type { Api, Issuer } from './config.ts'
-import type { Faults } from './faults.ts'
+import type { Faults, Path } from './faults.ts'
 import { many, mapping, part, type Named } from './parts.ts'
 import { issuerSchema } from './schema.ts'
 
@@ -38,15 +39,33 @@ export function resolveIssuers(
         faults.add([...path, 'issuer'], `repeats an identifier of issuers.${owner}`)
       owners.set(identifier, name)
     }
+    refuseUnusedManagement(read, path, faults)
     const smallest = profile === 'auth0' ? AUTH0_SMALLEST : undefined
     issuers.set(name, {
       ...{ name, identifiers, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp },
       ...(introspectionEndpoint !== undefined && { introspectionEndpoint }),
       staleForMs: read.staleFor,
       budget: budget ?? smallest,
+      ...(read.management && { management: read.management }),
     })
   }
   return issuers
+}
+
+function refuseUnusedManagement(
+  { profile, management }: z.output<typeof issuerSchema>,
+  path: Path,
+  faults: Faults,
+): void {
+  if (management === undefined) return
+  const at = [...path, 'management']
+  const { clientId, clientSecret, token } = management
+  if (profile !== 'auth0' && profile !== 'auth0-legacy') {
+    faults.add(at, 'is of no use: only profiles `auth0` and `auth0-legacy` are set up')
+  }
+  if (token !== undefined && (clientId ?? clientSecret) !== undefined) {
+    faults.add([...at, 'token'], 'stands beside a client: only one of the two may')
+  }
 }
 
 /** Nobody would be asked there. */

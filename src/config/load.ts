@@ -5,7 +5,7 @@ import { readEnvironment, reasonOf, secretReader, type Environment } from './env
 import { ConfigError, createFaults, type Path, type Place } from './faults.ts'
 import { overridden } from './overrides.ts'
 import { mapping } from './parts.ts'
-import { replaced } from './replace.ts'
+import { replaced, type StandIn } from './replace.ts'
 import { resolve } from './resolve.ts'
 import { objectSource, yamlSource, type Source } from './source.ts'
 import { checkShape } from './wording.ts'
@@ -20,6 +20,8 @@ export interface LoadOptions {
    * For flags of commands.
    */
   readonly overrides?: Readonly<Record<string, unknown>>
+  /** For commands that find out what a variable is to be. Default: one that is not set is a fault. */
+  readonly standIn?: StandIn
 }
 
 /**
@@ -63,7 +65,8 @@ function read(source: Source, options: LoadOptions, folder: string): Config {
 
   const { value, placeOf } = overridden(source.value, { environment, flags, readSecret, faults })
   const isOverridden = (path: Path): boolean => placeOf(path) !== undefined
-  const complete = replaced(value, { environment, readSecret, faults, isOverridden })
+  const { standIn } = options
+  const complete = replaced(value, { environment, readSecret, faults, isOverridden, standIn })
   locate = (path, part) =>
     placeOf(path) ?? withVariables(source.locate(path, part), complete.variablesAt(path))
   checkShape(complete.value, faults)

@@ -9,7 +9,11 @@ export interface ReplaceOptions {
   readonly faults: Faults
   /** Whether a value came from the environment as a whole: what stands there is meant as it is. */
   readonly isOverridden: (path: Path) => boolean
+  readonly standIn?: StandIn | undefined
 }
+
+/** What to take for a variable that is not set, or is empty, where it is all of a value. Undefined: nothing. */
+export type StandIn = (path: Path, variable: string) => string | undefined
 
 export interface Replaced {
   readonly value: unknown
@@ -79,7 +83,7 @@ function withValues(
   text: string,
   path: Path,
   shape: Shape | undefined,
-  { environment, readSecret, faults }: ReplaceOptions,
+  { environment, readSecret, faults, standIn }: ReplaceOptions,
 ): unknown {
   if (!text.includes('${')) return text
   let failed = false
@@ -89,7 +93,7 @@ function withValues(
     failed = true
     return ''
   }
-  const value = text.replace(/\$\{([^}]*)(\}?)/g, (_whole, inner: string, end: string) => {
+  const value = text.replace(/\$\{([^}]*)(\}?)/g, (whole, inner: string, end: string) => {
     const [, file] = FILE.exec(inner) ?? []
     const [, name, fallback] = VARIABLE.exec(inner) ?? []
     if (end === '' || inner.includes('${') || (file === undefined && name === undefined)) {
@@ -99,8 +103,10 @@ function withValues(
     }
     try {
       if (file !== undefined) return readSecret(file)
-      const found = valueOf(name!, environment, readSecret) ?? fallback ?? environment[name!]
-      return found ?? refuse(`the variable ${name} is not set`)
+      const found = valueOf(name!, environment, readSecret) ?? fallback
+      const stood = found === undefined && whole === text ? standIn?.(path, name!) : undefined
+      const last = found ?? stood ?? environment[name!]
+      return last ?? refuse(`the variable ${name} is not set`)
     } catch (error) {
       if (error instanceof UnreadableError) return refuse(error.message)
       throw error

@@ -1,5 +1,6 @@
 import { resolveApis } from './apis.ts'
 import { refuseUnusedBindings } from './bindings.ts'
+import { resolveCache } from './cache.ts'
 import type { AdminConfig, Config, Listen } from './config.ts'
 import { refuseRepeatedListeners, resolveEndpoints } from './endpoints.ts'
 import type { Faults } from './faults.ts'
@@ -11,6 +12,7 @@ import {
 } from './issuers.ts'
 import { many, mapping, part, present } from './parts.ts'
 import { checkPossession } from './possession.ts'
+import { checkProvision } from './provision.ts'
 import { checkResources } from './resources.ts'
 import { resolveRoutes } from './routes.ts'
 import { configurationSchema } from './schema.ts'
@@ -25,7 +27,7 @@ import { resolveTls } from './tls.ts'
  */
 export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const root = mapping(raw)
-  const { server, admin, cache, endpoints } = configurationSchema.shape
+  const { server, admin, cache, endpoints, provision } = configurationSchema.shape
   const listeners = { server: part(server, root['server']), admin: part(admin, root['admin']) }
   const doors = part(endpoints, root['endpoints'])
   checkListeners(listeners, faults)
@@ -56,7 +58,11 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   // Of a route that is faulty itself nobody knows whether it could be listed.
   const settled = doors && !faults.within(['routes']) ? doors : undefined
   const resolvedDoors = settled && resolveEndpoints(settled, routes, faults)
-  const caching = part(cache, root['cache'])
+  const cacheInput = part(cache, root['cache'])
+  const goodRoutes = faults.within(['routes']) ? undefined : routes
+  const caching = cacheInput && resolveCache(cacheInput, goodRoutes, faults)
+  const provisioned = part(provision, root['provision'])
+  if (provisioned) checkProvision(provisioned, mapping(root['apis']), faults)
   faults.throwIfAny()
   const { trustedProxies, replicas, drain, listen } = listeners.server!
   return {
@@ -74,6 +80,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
     routes,
     endpoints: resolvedDoors!,
     cache: caching!,
+    provision: provisioned!,
   }
 }
 

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import { authorize } from './authorize-options.ts'
+import { cache } from './cache-options.ts'
 import { client } from './client-options.ts'
 import { endpoints } from './endpoint-options.ts'
 import { exchange } from './exchange-options.ts'
 import { admin, server } from './listeners.ts'
+import { management, provision } from './provision-options.ts'
 import { proxy } from './proxy-options.ts'
 import { proofOfPossession } from './possession-options.ts'
 import { decryptionKeys, introspection } from './token-options.ts'
@@ -11,7 +13,6 @@ import {
   text,
   secret,
   duration,
-  size,
   oneOrMany,
   name,
   routeName,
@@ -96,6 +97,7 @@ export const issuerSchema = z.strictObject({
       'Accept `http:` beyond loopback. Danger: tokens and secrets travel in the clear. For tests only.',
     ),
   budget,
+  management,
 })
 
 const algorithms = ['HS256', 'RS256', 'RS512', 'PS256', 'ES256', 'EdDSA'] as const
@@ -219,22 +221,6 @@ export const routeSchema = z.strictObject({
   proxy,
 })
 
-const cache = z
-  .strictObject({
-    maxEntries: z
-      .int()
-      .min(1)
-      .max(100_000_000)
-      .prefault(100_000)
-      .describe('How many issued tokens are kept; the least recently used goes first.'),
-    maxBytes: size()
-      .refine((bytes) => bytes >= 65_536, 'must be at least 64KiB')
-      .prefault('256MiB')
-      .describe('What everything kept may weigh: issued tokens, and a quarter for verified ones.'),
-  })
-  .prefault({})
-  .describe('How much is kept in memory.')
-
 export const configurationSchema = z
   .strictObject({
     server,
@@ -250,6 +236,7 @@ export const configurationSchema = z
     routes: z.array(routeSchema).min(1).describe('What is served. The order does not matter.'),
     endpoints,
     cache,
+    provision,
   })
   .meta({
     title: 'Behalf',

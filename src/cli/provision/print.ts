@@ -1,0 +1,75 @@
+import type { Step } from '../../provision/plan.ts'
+
+/** What is to be done at one tenant. */
+export interface TenantPlan {
+  readonly issuer: string
+  /** The Management API. */
+  readonly url: string
+  readonly steps: readonly Step[]
+}
+
+const SECRETS: ReadonlySet<string> = new Set(['signing_secret', 'client_secret'])
+const HIDDEN = '(secret)'
+
+/** As it may be shown: whether a secret changes, and not what it is. */
+function shown(name: string, value: unknown): unknown {
+  return SECRETS.has(name) && value !== undefined ? HIDDEN : value
+}
+
+function plain({ action, kind, name, fields }: Step) {
+  const visible = Object.entries(fields).map(([field, { from, to }]) => [
+    field,
+    { ...(from !== undefined && { from: shown(field, from) }), to: shown(field, to) },
+  ])
+  return { action, kind, name, fields: Object.fromEntries(visible) as Record<string, unknown> }
+}
+
+export function planJson(plans: readonly TenantPlan[]): string {
+  const steps = plans.flatMap(({ issuer, steps: own }) =>
+    // One tenant needs no name.
+    own.map((step) => (plans.length > 1 ? { issuer, ...plain(step) } : plain(step))),
+  )
+  return `${JSON.stringify({ steps }, null, 2)}\n`
+}
+
+const MARKS = { create: '+', update: '~', unchanged: '=' } as const
+const COLOURS = { create: 32, update: 33, unchanged: 2 } as const
+
+export function planText(plans: readonly TenantPlan[], isColourful: boolean): string {
+  const paint = (code: number, text: string): string =>
+    isColourful ? `\u001b[${code}m${text}\u001b[0m` : text
+  const lines = plans.flatMap(({ issuer, url, steps }) => [
+    `${issuer}  ${url}`,
+    '',
+    ...steps.flatMap((step) => [
+      paint(COLOURS[step.action], `${MARKS[step.action]} ${step.kind} ${step.name}`),
+      ...fieldLines(step),
+    ]),
+    '',
+  ])
+  return `${[...lines, summary(plans.flatMap(({ steps }) => steps))].join('\n')}\n`
+}
+
+function fieldLines({ action, fields }: Step): readonly string[] {
+  const width = Math.max(...Object.keys(fields).map(({ length }) => length))
+  return Object.entries(fields).map(([name, { from, to }]) => {
+    const value = text(shown(name, to))
+    const change = action === 'create' ? value : `${text(shown(name, from))} -> ${value}`
+    return `    ${name.padEnd(width)}  ${change}`
+  })
+}
+
+/** On one line, and without the bulk of a PEM. */
+function text(value: unknown): string {
+  if (value === undefined) return '(not set)'
+  return JSON.stringify(value, (key, inner: unknown) => (key === 'pem' ? '(PEM)' : inner))
+}
+
+function summary(steps: readonly Step[]): string {
+  const count = (action: Step['action']): number =>
+    steps.filter((step) => step.action === action).length
+  const [made, changed] = [count('create'), count('update')]
+  if (made + changed === 0)
+    return `Nothing is to be done: ${steps.length} objects are as they should be.`
+  return `${made} to create, ${changed} to change, ${count('unchanged')} as they should be.`
+}

@@ -1,0 +1,144 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { WantedClient } from './desired-clients.ts'
+import type { WantedGrant } from './desired-grants.ts'
+import type { Desired } from './desired.ts'
+import { ProvisionError } from './failure.ts'
+import { ConflictError, type Management } from './management.ts'
+import { isObject, type Fields } from './merge.ts'
+import { isSettled, plan, type PlanOptions, type Step } from './plan.ts'
+import { readPresent, type Present } from './present.ts'
+
+export interface ApplyOptions extends PlanOptions {
+  /** Called before each step that changes something. */
+  readonly onStep?: (step: Step) => void
+  /** Called with what the tenant answered, before the next step: what it told may be told once. */
+  readonly onAnswer?: (step: Step, answer: Fields) => Promise<void>
+  /** How long a change may take to be seen, in milliseconds, doubling. Default 200. */
+  readonly lagMs?: number
+}
+
+/** How often it is read whether a change is seen. */
+const READS = 5
+/** How often the whole is applied: others may be at work, too. */
+const ROUNDS = 4
+const LAG_MS = 200
+
+/**
+ * Makes the tenant what is wanted: reads, changes what differs, and reads again until nothing does. What is there
+ * already is never made again, so it may be ended at any time and called once more.
+ *
+ * @returns what the tenant holds then
+ * @throws {ProvisionError} `unsettled` where it does not become so
+ */
+export async function apply(
+  management: Management,
+  wanted: Desired,
+  options: ApplyOptions,
+): Promise<Present> {
+  let present = await readPresent(management, wanted)
+  for (let round = 0; round < ROUNDS; round++) {
+    const steps = plan(wanted, present, options)
+    if (isSettled(steps)) return present
+    await applySteps(management, steps, present, options)
+    present = await readUntilSettled(management, wanted, options)
+  }
+  const left = plan(wanted, present, options).filter(({ action }) => action !== 'unchanged')
+  if (left.length === 0) return present
+  const names = left.map(
+    ({ kind, name, fields }) => `${kind} ${name} (${Object.keys(fields).join(', ')})`,
+  )
+  throw new ProvisionError('unsettled', `still not as asked for: ${names.join('; ')}`)
+}
+
+/** What was just written need not be read at once. */
+async function readUntilSettled(
+  management: Management,
+  wanted: Desired,
+  options: ApplyOptions,
+): Promise<Present> {
+  let lag = options.lagMs ?? LAG_MS
+  let present = await readPresent(management, wanted)
+  for (let read = 1; read < READS; read++) {
+    if (isSettled(plan(wanted, present, options))) break
+    await wait(lag)
+    lag *= 2
+    present = await readPresent(management, wanted)
+  }
+  return present
+}
+
+async function applySteps(
+  management: Management,
+  steps: readonly Step[],
+  present: Present,
+  { onStep, onAnswer }: ApplyOptions,
+): Promise<void> {
+  const ids = new Map([...present.clients].map(([name, { id }]) => [name, id]))
+  for (const step of steps) {
+    if (step.action === 'unchanged') continue
+    onStep?.(step)
+    try {
+      const answer = await send(management, step, ids)
+      if (step.kind === 'client') ids.set(step.name, String(answer['client_id']))
+      await onAnswer?.(step, answer)
+    } catch (error) {
+      // What it is like now is read in the next round, and what follows may depend on it.
+      if (error instanceof ConflictError) return
+      throw error instanceof ProvisionError ? named(step, error) : error
+    }
+  }
+}
+
+function named({ kind, name, wanted }: Step, { code, message }: ProvisionError): ProvisionError {
+  const isLegacy =
+    kind === 'resource-server' && 'token_exchange' in (wanted as { fields: Fields }).fields
+  const advice =
+    isLegacy && /Additional properties not allowed/.test(message)
+      ? ': the tenant has no exchange of 2019; use `profile: auth0`, where a client of its own exchanges'
+      : ''
+  return new ProvisionError(code, `${kind} ${name}: ${message}${advice}`)
+}
+
+async function send(
+  management: Management,
+  step: Step,
+  ids: ReadonlyMap<string, string>,
+): Promise<Fields> {
+  const body = Object.fromEntries(Object.entries(step.fields).map(([name, { to }]) => [name, to]))
+  const { id, wanted } = step
+  if (wanted.kind === 'resource-server') {
+    return id === undefined ? management.createServer(body) : management.updateServer(id, body)
+  }
+  if (wanted.kind === 'client') return sendClient(management, id, wanted, body)
+  if (id !== undefined) return management.updateGrant(id, body)
+  return management.createGrant({ ...body, client_id: clientIdOf(wanted, ids) })
+}
+
+function clientIdOf({ api, name }: WantedGrant, ids: ReadonlyMap<string, string>): string {
+  const id = ids.get(api)
+  if (id !== undefined) return id
+  throw new ProvisionError('impossible', `client-grant ${name}: ${api} is no client`)
+}
+
+/** A client that exists takes credentials by their ids alone: they are made first. */
+async function sendClient(
+  management: Management,
+  id: string | undefined,
+  { key }: WantedClient,
+  body: Fields,
+): Promise<Fields> {
+  if (id === undefined) return management.createClient(body)
+  const methods = body['client_authentication_methods']
+  if (key === undefined || !isObject(methods)) return management.updateClient(id, body)
+  const { credentials } = methods['private_key_jwt'] as { readonly credentials: readonly Fields[] }
+  const made: Fields[] = []
+  for (const one of credentials) {
+    const isNew = one['id'] === undefined
+    made.push({ id: (isNew ? await management.createCredential(id, one) : one)['id'] })
+  }
+  return management.updateClient(id, {
+    ...body,
+    token_endpoint_auth_method: null,
+    client_authentication_methods: { private_key_jwt: { credentials: made } },
+  })
+}

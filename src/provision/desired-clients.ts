@@ -1,0 +1,107 @@
+import type { Api, Client } from '../config/config.ts'
+import type { Plot } from './desired.ts'
+import { pemOf, targetsOf } from './desired-servers.ts'
+import { ProvisionError } from './failure.ts'
+import { AnyOf, type Fields } from './merge.ts'
+import { publicPemOf, thumbprintOf } from './thumbprint.ts'
+
+export interface WantedClient {
+  readonly kind: 'client'
+  /** As plans name it: the API, or the client's id. */
+  readonly name: string
+  /** The API that it is, as its resource server. Undefined: an application, which is never made. */
+  readonly identifier: string | undefined
+  /** Undefined: the tenant tells. */
+  readonly id: string | undefined
+  /** The secret that it must have. Undefined: any. */
+  readonly secret: string | undefined
+  /** The key that it signs with. Undefined: it has a secret. */
+  readonly key: PublicKey | undefined
+  readonly fields: Fields
+  readonly initial: Fields
+}
+
+export interface PublicKey {
+  readonly pem: string
+  readonly kid: string
+  readonly alg: 'RS256' | 'PS256'
+}
+
+/** What an API exchanges tokens by. */
+export async function wantedClient(plot: Plot, api: Api): Promise<WantedClient> {
+  const { name, audience } = api
+  const client = api.client!
+  const isBlank = (option: string): boolean =>
+    plot.blanks.some((one) => one.api === name && one.option === option)
+  const key = await keyOf(name, client)
+  const own = plot.config.routes.filter(({ authenticate }) => authenticate.apis.includes(api))
+  const forItself = own.some(({ exchange }) => exchange.grant === 'client-credentials')
+  return {
+    ...{ kind: 'client', name, identifier: audience, key },
+    id: isBlank('id') ? undefined : client.id,
+    secret: 'secret' in client && !isBlank('secret') ? client.secret : undefined,
+    fields:
+      plot.generation === 'legacy'
+        ? {}
+        : {
+            token_exchange: { allow_any_profile_of_type: ['on_behalf_of_token_exchange'] },
+            ...(forItself && { grant_types: ['client_credentials'] }),
+            ...('secret' in client && {
+              client_authentication_methods: null,
+              token_endpoint_auth_method: methodOf(client.method),
+            }),
+          },
+    initial: {
+      name: `${name} (On-Behalf-Of)`,
+      app_type: 'resource_server',
+      resource_server_identifier: audience,
+    },
+  }
+}
+
+/** Auth0 takes both from a client that has a secret. */
+function methodOf(method: string): AnyOf {
+  const [post, basic] = ['client_secret_post', 'client_secret_basic']
+  return method === post ? new AnyOf(post, basic) : new AnyOf(basic, post)
+}
+
+async function keyOf(name: string, client: Client): Promise<PublicKey | undefined> {
+  const at = `apis.${name}.client`
+  if (client.method === 'tls_client_auth' || client.method === 'assertion_file') {
+    const message = `${at}: a client with a certificate or somebody else's assertions has to be made by hand`
+    throw new ProvisionError('impossible', message)
+  }
+  if (client.method !== 'private_key_jwt') return undefined
+  if (client.algorithm === 'ES256') {
+    throw new ProvisionError('impossible', `${at}.privateKey: Auth0 takes RSA keys alone`)
+  }
+  const pem = pemOf(client.privateKey)
+  const kid = client.keyId ?? (await thumbprintOf(pem))
+  return { pem: publicPemOf(pem), kid, alg: client.algorithm }
+}
+
+/** The clients whose refresh tokens are redeemed: each must be allowed the audiences of its routes. */
+export function wantedApplications(plot: Plot): readonly WantedClient[] {
+  const policies = new Map<string, Map<string, Set<string>>>()
+  for (const [audience, asked] of targetsOf(plot)) {
+    for (const exchange of asked) {
+      if (exchange.grant !== 'refresh-token' || plot.generation === 'legacy') continue
+      const { id } = exchange.client
+      const own = policies.get(id) ?? new Map<string, Set<string>>()
+      policies.set(
+        id,
+        own.set(audience, new Set([...(own.get(audience) ?? []), ...exchange.scopes])),
+      )
+    }
+  }
+  return [...policies].map(([id, own]) => ({
+    ...{ kind: 'client', name: id, id, identifier: undefined, secret: undefined, key: undefined },
+    fields: {
+      grant_types: ['refresh_token'],
+      refresh_token: {
+        policies: [...own].map(([audience, scopes]) => ({ audience, scope: [...scopes] })),
+      },
+    },
+    initial: {},
+  }))
+}

@@ -1,0 +1,116 @@
+import { ClientGrantsClient } from 'auth0/clientGrants'
+import { ClientsClient } from 'auth0/clients'
+import { ResourceServersClient } from 'auth0/resourceServers'
+import { masked } from '../log.ts'
+import type { Outbound } from '../outbound.ts'
+import { ProvisionError } from './failure.ts'
+import type { Fields } from './merge.ts'
+
+/** The calls that setting a tenant up takes. What is not there is undefined. None of them deletes anything. */
+export interface Management {
+  server(identifier: string): Promise<Fields | undefined>
+  createServer(body: Fields): Promise<Fields>
+  updateServer(id: string, body: Fields): Promise<Fields>
+  client(id: string): Promise<Fields | undefined>
+  createClient(body: Fields): Promise<Fields>
+  updateClient(id: string, body: Fields): Promise<Fields>
+  credentials(clientId: string): Promise<readonly Fields[]>
+  createCredential(clientId: string, body: Fields): Promise<Fields>
+  /** All of a client. */
+  grants(clientId: string): Promise<readonly Fields[]>
+  createGrant(body: Fields): Promise<Fields>
+  updateGrant(id: string, body: Fields): Promise<Fields>
+}
+
+export interface ManagementOptions {
+  /** For example `https://tenant.eu.auth0.com/api/v2/`. */
+  readonly baseUrl: string
+  readonly token: string
+  readonly outbound: Outbound
+}
+
+/** A call is sent again after 408, 429 and 5xx, when the answer says so, else after 1 s, 2 s, 4 s. */
+const RETRIES = 4
+const TIMEOUT_SECONDS = 30
+
+/**
+ * The Management API by Auth0's own package: its sub-clients alone, since the whole of it insists on `https:`. They
+ * speak through `outbound`, so that what holds for issuers holds here: no redirects, bounded answers, TLS 1.2.
+ */
+export function createManagement({ baseUrl, token, outbound }: ManagementOptions): Management {
+  const options = {
+    baseUrl: baseUrl.replace(/\/$/, ''),
+    token,
+    maxRetries: RETRIES,
+    timeoutInSeconds: TIMEOUT_SECONDS,
+    fetch: outbound.fetch as unknown as typeof fetch,
+  }
+  const servers = new ResourceServersClient(options)
+  const clients = new ClientsClient(options)
+  const grants = new ClientGrantsClient(options)
+  return {
+    server: (identifier) => found(servers.get(identifier)),
+    createServer: (body) => made(servers.create(body as never)),
+    updateServer: (id, body) => made(servers.update(id, body as never)),
+    client: (id) => found(clients.get(id)),
+    createClient: (body) => made(clients.create(body as never)),
+    updateClient: (id, body) => made(clients.update(id, body as never)),
+    credentials: async (clientId) => (await found(clients.credentials.list(clientId))) ?? [],
+    createCredential: (clientId, body) => made(clients.credentials.create(clientId, body as never)),
+    async grants(clientId) {
+      const all: Fields[] = []
+      try {
+        for await (const grant of await grants.list({ client_id: clientId, take: 100 })) {
+          all.push(grant as unknown as Fields)
+        }
+      } catch (error) {
+        refuse(error)
+      }
+      return all
+    },
+    createGrant: (body) => made(grants.create(body as never)),
+    updateGrant: (id, body) => made(grants.update(id, body as never)),
+  }
+}
+
+async function found<Answer>(call: PromiseLike<Answer>): Promise<(Answer & Fields) | undefined> {
+  try {
+    return (await call) as Answer & Fields
+  } catch (error) {
+    return (error as Refusal).statusCode === 404 ? undefined : refuse(error)
+  }
+}
+
+async function made(call: PromiseLike<unknown>): Promise<Fields> {
+  try {
+    return (await call) as Fields
+  } catch (error) {
+    return refuse(error)
+  }
+}
+
+/** How the package tells of an answer that is none of 2xx. */
+interface Refusal {
+  readonly statusCode?: number
+  readonly body?: { readonly message?: unknown }
+}
+
+/** Something else was faster: whoever reads again sees it. */
+export class ConflictError extends ProvisionError {
+  constructor(message: string) {
+    super('change_refused', message)
+  }
+}
+
+/** What the package throws holds the request and its token: it is no `cause`. */
+function refuse(error: unknown): never {
+  const { statusCode: status, body } = error as Refusal
+  const said = typeof body?.message === 'string' ? body.message : String((error as Error).name)
+  const message = `${status ?? 'no answer'}: ${masked(said)}`
+  if (status === 409) throw new ConflictError(message)
+  if (status === 401 || status === 403) throw new ProvisionError('management_refused', message)
+  if (status !== undefined && status < 500 && status !== 429 && status !== 408) {
+    throw new ProvisionError('change_refused', message)
+  }
+  throw new ProvisionError('management_unavailable', message)
+}
