@@ -64,7 +64,8 @@ export const exchange = z
       .array(text())
       .prefault([])
       .describe(
-        'With `key: context`: claims that may differ. Danger: name none that decides what the user may do.',
+        'With `key: context`, or `renew`: claims that may differ. Never those that say whose a token is: `iss`, `sub`, ' +
+          '`oid`, `tid`, `org_id`, `act`, `cnf`. Danger: name none that decides what the user may do.',
       ),
     maxAge: duration({ most: FOREVER_MS })
       .prefault('1h')

@@ -32,6 +32,7 @@ export function resolveExchange(
   const judge: Judge = { input, grant, at, faults }
   refuseUseless(judge, mapping(raw))
   refuseParameters(judge)
+  refuseIgnored(judge)
   if (profiles.length === 0) refuseAimless(judge)
   if (input.grant === undefined && another !== undefined) {
     faults.add(at, `cannot be one for all its APIs: some take \`${usual}\`, some \`${another}\``)
@@ -174,6 +175,21 @@ function refuseParameters({ input, at, faults }: Judge): void {
       }
       names.add(value.rename)
     }
+  }
+}
+
+/** Without these in the key of the cache, one user would be served what was issued for another. */
+const WHOSE: ReadonlySet<string> = new Set(['iss', 'sub', 'oid', 'tid', 'org_id', 'act', 'cnf'])
+
+function refuseIgnored({ input, at, faults }: Judge): void {
+  const { ignoreClaims, key, renew } = input
+  if (ignoreClaims.length > 0 && key === 'token' && renew === undefined) {
+    faults.add([...at, 'ignoreClaims'], 'is of no use with `key: token`')
+  }
+  for (const [index, name] of ignoreClaims.entries()) {
+    if (!WHOSE.has(name)) continue
+    const what = `\`${name}\` says whose a token is: one of them would be served another's`
+    faults.add([...at, 'ignoreClaims', index], what)
   }
 }
 

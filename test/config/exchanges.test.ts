@@ -98,3 +98,24 @@ test('parameters are text, null and new names', () => {
   const parameters = { requested_issuer: 'a', scope: null, audience: { rename: 'client' } }
   assert.deepEqual(read('rfc8693', { ...AUDIENCE, parameters }).parameters, parameters)
 })
+
+for (const claim of ['sub', 'iss', 'oid', 'tid', 'org_id', 'act', 'cnf']) {
+  test(`tokens that differ in ${claim} share no issued token, and may in a claim that says nothing of whose they are`, () => {
+    const context = (ignored: string): object =>
+      routeAt('rfc8693', { ...AUDIENCE, key: 'context', ignoreClaims: ['nonce', ignored] })
+    assert.deepEqual(told(faultsOf(context('auth_time'))), [])
+    assert.deepEqual(told(faultsOf(context(claim))), [
+      `routes[1].exchange.ignoreClaims[1]: \`${claim}\` says whose a token is: one of them would be served another's`,
+    ])
+  })
+}
+
+test('claims are ignored where they count', () => {
+  const ignoring = { ...AUDIENCE, ignoreClaims: ['nonce'] }
+  assert.deepEqual(told(faultsOf(routeAt('rfc8693', { ...ignoring, key: 'context' }))), [])
+  const renewed = { ...ignoring, scopes: ['read'], renew: 'refresh-token' }
+  assert.deepEqual(told(faultsOf(routeAt('rfc8693', renewed))), [])
+  assert.deepEqual(told(faultsOf(routeAt('rfc8693', ignoring))), [
+    'routes[1].exchange.ignoreClaims: is of no use with `key: token`',
+  ])
+})
