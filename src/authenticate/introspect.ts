@@ -29,6 +29,8 @@ export interface IntrospectingOptions {
 const REFUSED_FOR_MS = 5_000
 /** Names of refused tokens, and why: nothing that anybody is served from. */
 const REFUSED = { maxEntries: 10_000, maxBytes: 8 * 1024 * 1024 }
+/** Names of tokens that were good once, by which their next question is told from those about made-up ones. */
+const GOOD = { maxEntries: 50_000, maxBytes: 32 * 1024 * 1024 }
 /** RFC 7662, section 2.2: `exp` is optional. Whoever leaves it out is asked again so soon. */
 const UNSAID_LIFE_SECONDS = 60
 
@@ -36,22 +38,26 @@ const UNSAID_LIFE_SECONDS = 60
  * Verifies opaque tokens by what their issuer says of them. Requests with the same token wait for one answer; refusals are
  * remembered for five seconds by the token's SHA-256. Good answers are remembered where signatures are (see
  * `authenticate.ts`), so that a revocation is seen within a minute. Made-up tokens do not get through to the issuer at any
- * rate (see `allowance.ts`). Does NOT ask about JWTs.
+ * rate (see `allowance.ts`), and take nothing from those that were good before. Does NOT ask about JWTs.
  */
 export function createIntrospectingVerifier(options: IntrospectingOptions): Verifier {
   const { api, introspect, jwts } = options
   const refused = createMemoryStore<{ readonly detail: string }>(REFUSED)
   const underway = new Map<string, Promise<Verified>>()
-  const allowance = createAllowance()
+  const good = createMemoryStore<object>(GOOD)
+  const allowances = { good: createAllowance(), unknown: createAllowance() }
 
   async function ask(token: string, digest: string): Promise<Verified> {
+    const allowance = allowances[good.get(digest) === undefined ? 'unknown' : 'good']
     try {
       const answered = await allowance.spend(() => introspect(token), isActive)
       const verified = verifiedBy(answered, token, api)
+      good.set(digest, NOTHING, Math.max(1, verified.claims.exp * 1_000 - Date.now()), 0)
       return { ...verified, epoch: jwts.epoch(verified.issuer) }
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'invalid_token') {
         const { message: detail } = error
+        good.delete(digest)
         refused.set(digest, { detail }, REFUSED_FOR_MS, detail.length)
       }
       throw error
@@ -73,6 +79,8 @@ export function createIntrospectingVerifier(options: IntrospectingOptions): Veri
     epoch: jwts.epoch,
   }
 }
+
+const NOTHING = {}
 
 function isActive({ active }: Answered): boolean {
   return active === true

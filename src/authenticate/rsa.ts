@@ -4,12 +4,17 @@ import type { KeyObject } from 'node:crypto'
 const LEAST_BITS = 2_048
 /** NIST SP 800-56B, section 6.2: odd, and above 2^16. With 1, whatever was signed is its own signature. */
 const LEAST_EXPONENT = 65_537n
+/** Larger ones are nobody's, and let whoever chooses the key choose what its signatures cost: fifty times as much, and more. */
+const MOST_BITS = 8_192
+const LARGEST_EXPONENT = 0xffff_ffffn
 
 /** Why signatures of an RSA key prove nothing; undefined where they do. */
 export function rsaWeakness(key: KeyObject): string | undefined {
   const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
   if (modulusLength < LEAST_BITS) return 'is too small'
+  if (modulusLength > MOST_BITS) return 'is too large'
   if (publicExponent < LEAST_EXPONENT || publicExponent % 2n === 0n) return 'has a small exponent'
+  if (publicExponent > LARGEST_EXPONENT) return 'has a large exponent'
   const { n = '' } = key.export({ format: 'jwk' })
   const modulus = BigInt(`0x${Buffer.from(n, 'base64url').toString('hex')}`)
   return isRoca(modulus) ? 'was made by a generator whose keys can be factored' : undefined

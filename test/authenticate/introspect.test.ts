@@ -173,6 +173,30 @@ test('a flood of made-up tokens does not become one at the issuer', async (t) =>
   )
 })
 
+test('a flood of made-up tokens is nothing to those whose tokens are known to be good', async (t) => {
+  const made = setting(t)
+  await made.verifier.verify(TOKEN)
+  made.answer = (token) => (token === TOKEN || token.startsWith('new') ? GOOD : { active: false })
+  const flood = async (): Promise<void> => {
+    for (let index = 0; index < 200; index++) {
+      await made.verifier.verify(`made-up-${Date.now()}-${index}`).catch(() => undefined)
+    }
+  }
+  for (let minute = 0; minute < 5; minute++) {
+    await flood()
+    assert.equal((await made.verifier.verify(TOKEN)).claims.sub, 'alice')
+    await assert.rejects(made.verifier.verify('new-token-of-bob'), { code: 'overloaded' })
+    t.mock.timers.tick(60_000)
+  }
+
+  // One that is revoked is as good as made up.
+  made.answer = () => ({ active: false })
+  await assert.rejects(made.verifier.verify(TOKEN), REFUSED)
+  t.mock.timers.tick(6_000)
+  await flood()
+  await assert.rejects(made.verifier.verify(TOKEN), { code: 'overloaded' })
+})
+
 test('an issuer that is down, or refuses odd tokens by an error, is not flooded either', async (t) => {
   const gone = new GatewayError('exchange_unavailable', 'gone', { retryAfter: 1 })
   const made = setting(t, () => Promise.reject(gone))

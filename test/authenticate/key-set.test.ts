@@ -64,12 +64,17 @@ for (const [kind, key, alg] of [
   })
 }
 
+/** The first bit and the last are set: as far as anybody looks, a modulus. */
+const LARGE = Buffer.alloc(2_048, 0xff).toString('base64url')
+
 const WEAK: readonly (readonly [what: string, key: Jwk, algorithm: string, twin: Jwk])[] = [
   ['RSA of 1024 bits', rsa(1_024), 'RS256', rsa(2_048)],
   ['RSA of 2040 bits', rsa(2_040), 'RS256', rsa(2_048)],
   ['RSA with the exponent 3', rsa(2_048, 3), 'RS256', rsa(2_048, 65_537)],
   ['RSA with the exponent 1', { ...RSA, e: 'AQ' }, 'RS256', { ...RSA, e: 'AQAB' }],
   ['RSA with an even exponent', { ...RSA, e: 'AQAC' }, 'RS256', { ...RSA, e: 'AQAD' }],
+  ['RSA with a large exponent', { ...RSA, e: 'AQAAAAE' }, 'RS256', { ...RSA, e: 'AQAB' }],
+  ['RSA of 16384 bits', { ...RSA, n: LARGE }, 'RS256', RSA],
   ['RSA with no exponent', { ...RSA, e: undefined }, 'RS256', RSA],
   ['RSA with a modulus that is no text', { ...RSA, n: 1 }, 'RS256', RSA],
   ['EC that is not on its curve', { ...EC, y: EC['x'] }, 'ES256', EC],
