@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Form } from './form.ts'
 import { Refusal } from './refusal.ts'
+import { createVerifyAssertion, type AssertionsOptions } from './assertion.ts'
 import type { Client } from './client.ts'
 import type { State } from './state.ts'
 
@@ -10,20 +11,33 @@ interface Credentials {
 }
 
 /**
- * Who asks (RFC 6749, section 2.3.1): `client_secret_basic`, `client_secret_post`, or a public client by its id alone.
+ * Who asks: `client_secret_basic` or `client_secret_post` (RFC 6749, section 2.3.1), `private_key_jwt` (RFC 7523), or a
+ * public client by its id alone. A client that has a key has no use for a secret.
  *
  * @param authorization the request's header
  * @throws {Refusal} `invalid_client`, `invalid_request`
  */
-export function authenticateClient(
-  state: State,
-  form: Form,
-  authorization: string | undefined,
-): Client {
+export type AuthenticateClient = (form: Form, authorization: string | undefined) => Promise<Client>
+
+export function createAuthenticateClient(options: AssertionsOptions): AuthenticateClient {
+  const verifyAssertion = createVerifyAssertion(options)
+  return async (form, authorization) => {
+    if (form.get('client_assertion') === undefined) {
+      return bySecret(options.state, form, authorization)
+    }
+    if (authorization !== undefined || form.get('client_secret') !== undefined) {
+      throw new Refusal('invalid_request', 'A client must authenticate in one way only')
+    }
+    return verifyAssertion(form)
+  }
+}
+
+function bySecret(state: State, form: Form, authorization: string | undefined): Client {
   const { id, secret } = presented(form, authorization)
   const client = state.client(id)
   if (client === undefined) unauthorized()
   const isPublic = client.token_endpoint_auth_method === 'none'
+  if (client.client_authentication_methods !== undefined) unauthorized()
   if (!isPublic && !isSecretOf(client, secret)) unauthorized()
   return client
 }

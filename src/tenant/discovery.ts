@@ -15,7 +15,13 @@ export function createDiscovery({ issuer, keys, grantTypes }: DiscoveryOptions):
     jwks_uri: `${issuer}.well-known/jwks.json`,
     grant_types_supported: grantTypes,
     response_types_supported: [],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+    token_endpoint_auth_methods_supported: [
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      'none',
+    ],
+    token_endpoint_auth_signing_alg_values_supported: ['RS256', 'RS384', 'PS256'],
     // RFC 9449, section 5.1.
     dpop_signing_alg_values_supported: ['ES256', 'RS256'],
   }

@@ -37,6 +37,8 @@ export function createFaulty({ state, keys, now }: FaultyOptions): Faulty {
   /** Signs changed claims as the tenant would have: with the key of the API that the token was for. */
   async function forged(answer: TokenAnswer, changes: JWTPayload): Promise<TokenAnswer> {
     const token = answer.access_token
+    if (token.split('.').length === 5)
+      throw new Refusal('server_error', 'An encrypted token cannot be forged')
     const claims = decodeJwt(token)
     const server = state.resourceServer(String(claims.aud))
     if (server === undefined) throw new TypeError(`there is no API ${String(claims.aud)} any more`)

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { SignJWT, type JWTPayload } from 'jose'
+import { encrypted } from './encrypt.ts'
 import type { Keys } from './keys.ts'
 import { Refusal } from './refusal.ts'
 import type { Client } from './client.ts'
@@ -33,7 +34,7 @@ export interface Issued {
 }
 
 /**
- * Writes and signs an access token in the dialect of its API, bound as that API wants it.
+ * Writes and signs an access token in the dialect of its API, bound and encrypted as that API wants it.
  *
  * @throws {Refusal} `invalid_request` where it must be bound and there is nothing to bind it to
  */
@@ -68,7 +69,8 @@ export function createIssue({ issuer, keys, now }: IssueOptions): Issue {
       typ: isRfc9068(server) ? 'at+jwt' : 'JWT',
       ...(keyId === undefined ? {} : { kid: keyId }),
     }
-    const value = await new SignJWT(claims).setProtectedHeader(header).sign(key)
+    const signed = await new SignJWT(claims).setProtectedHeader(header).sign(key)
+    const value = await encrypted(signed, server)
     return { value, type: jkt === undefined ? 'Bearer' : 'DPoP' }
   }
 }

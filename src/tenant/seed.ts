@@ -1,3 +1,5 @@
+import { ACCESS_TOKEN } from './grants/token-exchange.ts'
+import type { Generation } from './management/kind.ts'
 import type { NewResourceServer } from './resource-server.ts'
 import type { State } from './state.ts'
 
@@ -10,9 +12,9 @@ const INVENTORY = 'https://inventory.internal'
  * The objects of the demonstration. Names, ids and secrets are fixed and public: `.env.example` and the documentation
  * hold the same, and none of them opens anything but a tenant on loopback.
  */
-export function seedDemo(state: State): void {
-  seedApis(state)
-  seedClients(state)
+export function seedDemo(state: State, generation: Generation = 'current'): void {
+  seedApis(state, generation)
+  seedClients(state, generation)
   state.addUser('alice', 'wonderland', {
     [STOREFRONT]: ['read:orders', 'write:orders', 'read:inventory'],
     [BACKOFFICE]: ['read:orders'],
@@ -25,7 +27,8 @@ export function seedDemo(state: State): void {
   })
 }
 
-function seedApis(state: State): void {
+function seedApis(state: State, generation: Generation): void {
+  const target = generation === 'legacy' ? openTarget : closedTarget
   state.addResourceServer({
     ...api(STOREFRONT, 'Storefront', ['read:orders', 'write:orders', 'read:inventory']),
     allow_offline_access: true,
@@ -49,11 +52,13 @@ function api(identifier: string, name: string, scopes: readonly string[]): NewRe
 }
 
 /** An API that is reached by exchange alone: applications have no grant for it. */
-function target(identifier: string, name: string, scopes: readonly string[]): NewResourceServer {
+function closedTarget(
+  identifier: string,
+  name: string,
+  scopes: readonly string[],
+): NewResourceServer {
   return {
-    ...api(identifier, name, scopes),
-    token_lifetime: 3_600,
-    skip_consent_for_verifiable_first_party_clients: true,
+    ...openTarget(identifier, name, scopes),
     subject_type_authorization: {
       user: { policy: 'require_client_grant' },
       client: { policy: 'require_client_grant' },
@@ -61,7 +66,21 @@ function target(identifier: string, name: string, scopes: readonly string[]): Ne
   }
 }
 
-function seedClients(state: State): void {
+/** One of 2019, when no API could say so. */
+function openTarget(
+  identifier: string,
+  name: string,
+  scopes: readonly string[],
+): NewResourceServer {
+  return {
+    ...api(identifier, name, scopes),
+    token_lifetime: 3_600,
+    skip_consent_for_verifiable_first_party_clients: true,
+  }
+}
+
+function seedClients(state: State, generation: Generation): void {
+  const seedGateway = generation === 'legacy' ? seedLegacyGateway : seedCurrentGateway
   state.addClient({
     client_id: 'spa',
     name: 'Single-page application',
@@ -84,7 +103,7 @@ function seedClients(state: State): void {
 }
 
 /** The client that an API acts as, and what it may ask for on behalf of its users. */
-function seedGateway(
+function seedCurrentGateway(
   state: State,
   name: string,
   identifier: string,
@@ -106,5 +125,27 @@ function seedGateway(
       scope: [...scopes],
       subject_type: 'user',
     })
+  }
+}
+
+/** The same in 2019: the API says what may be exchanged, and its grants are for no kind of subject. */
+function seedLegacyGateway(
+  state: State,
+  name: string,
+  identifier: string,
+  targets: Readonly<Record<string, readonly string[]>>,
+): void {
+  const clientId = `${name}-gateway`
+  state.addClient({
+    client_id: clientId,
+    name: `${name} as a client`,
+    client_secret: `demo-only-${name}-client-secret-0001`,
+    app_type: 'resource_server',
+    resource_server_identifier: identifier,
+  })
+  const server = state.resourceServer(identifier)
+  if (server !== undefined) server.token_exchange = { enabled_subject_token_types: [ACCESS_TOKEN] }
+  for (const [audience, scopes] of Object.entries(targets)) {
+    state.addClientGrant({ client_id: clientId, audience, scope: [...scopes] })
   }
 }

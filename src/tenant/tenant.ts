@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import express, { type Express } from 'express'
+import { createAuthenticateClient } from './client-authentication.ts'
 import { createDiscovery } from './discovery.ts'
 import { createDpop, type Dpop } from './dpop.ts'
 import { createFaultsEndpoint } from './faults-endpoint.ts'
@@ -10,6 +11,7 @@ import { createFaulty } from './faulty.ts'
 import { createClientCredentialsGrant } from './grants/client-credentials.ts'
 import { createLogin, createPasswordGrant, type Login } from './grants/password.ts'
 import { createRefreshTokenGrant } from './grants/refresh-token.ts'
+import { createLegacyTokenExchangeGrant } from './grants/token-exchange-legacy.ts'
 import { createTokenExchangeGrant, TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 import { createIssue } from './issue.ts'
 import { createJournal } from './journal.ts'
@@ -119,12 +121,12 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
   const { listen = '127.0.0.1:0', empty = false, seed, clock = () => Date.now() } = options
   const limiter = options.limit ? createLimiter(options.limit, clock) : undefined
   const state = createState()
-  if (!empty) seedDemo(state)
+  const { generation = 'current', management = newManagementClient() } = options
+  if (!empty) seedDemo(state, generation)
   seed?.(state)
   const keys = await createKeys()
   const journal = createJournal<TokenRequest>(({ grantType }) => grantType === TOKEN_EXCHANGE)
   const calls = createJournal<ManagementCall>(() => true)
-  const { generation = 'current', management = newManagementClient() } = options
   const server = http.createServer()
   const issuer = `${await listenOnLoopback(server, listen)}/`
   state.addSystem(createSystem(issuer, management))
@@ -206,7 +208,10 @@ function createApp(options: AppOptions): {
     password: createPasswordGrant(state, login),
     client_credentials: clientCredentials,
     refresh_token: createRefreshTokenGrant(state, issue, refreshTokens),
-    [TOKEN_EXCHANGE]: createTokenExchangeGrant({ state, issue, verifySubject }),
+    [TOKEN_EXCHANGE]:
+      generation === 'legacy'
+        ? createLegacyTokenExchangeGrant({ state, issue, verifySubject, refreshTokens })
+        : createTokenExchangeGrant({ state, issue, verifySubject }),
   }
   const app = express()
   app.disable('x-powered-by')
@@ -214,7 +219,16 @@ function createApp(options: AppOptions): {
   app.set('query parser', false)
   app.use('/.well-known', createDiscovery({ issuer, keys, grantTypes: Object.keys(grants) }))
   const faulty = createFaulty({ state, keys, now })
-  const tokens = createTokenEndpoint({ state, grants, dpop, limiter, faults, faulty, record })
+  const authenticateClient = createAuthenticateClient({ state, issuer, now })
+  const tokens = createTokenEndpoint({
+    authenticateClient,
+    grants,
+    dpop,
+    limiter,
+    faults,
+    faulty,
+    record,
+  })
   app.use('/oauth/token', tokens)
   const management = {
     state,

@@ -6,7 +6,7 @@ import express, {
   type Router,
 } from 'express'
 import type { Grant, TokenAnswer } from './answer.ts'
-import { authenticateClient } from './client-authentication.ts'
+import type { AuthenticateClient } from './client-authentication.ts'
 import type { Dpop } from './dpop.ts'
 import type { Fault, Faults } from './faults.ts'
 import type { Faulty } from './faulty.ts'
@@ -15,7 +15,6 @@ import { TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 import type { Limiter } from './limiter.ts'
 import { Refusal } from './refusal.ts'
 import type { Client } from './client.ts'
-import type { State } from './state.ts'
 
 export type Grants = Readonly<Record<string, Grant>>
 
@@ -28,7 +27,7 @@ export interface TokenRequest {
 }
 
 export interface TokenEndpointOptions {
-  readonly state: State
+  readonly authenticateClient: AuthenticateClient
   /** By `grant_type`. */
   readonly grants: Grants
   readonly dpop: Dpop
@@ -84,7 +83,7 @@ interface Passage {
 
 /** Records what becomes of the request, whether it is granted or not. */
 async function judge(passage: Passage, options: TokenEndpointOptions): Promise<TokenAnswer> {
-  const { state, grants, dpop, limiter, faults, faulty, record } = options
+  const { authenticateClient, grants, dpop, limiter, faults, faulty, record } = options
   const { request, response } = passage
   let grantType: string | undefined
   let clientId: string | undefined
@@ -95,7 +94,7 @@ async function judge(passage: Passage, options: TokenEndpointOptions): Promise<T
     if (grantType === TOKEN_EXCHANGE) admit(limiter, response)
     passage.fault = faults.take(grantType)
     faulty.refuse(passage.fault, response)
-    const client = authenticateClient(state, form, request.get('authorization'))
+    const client = await authenticateClient(form, request.get('authorization'))
     clientId = client.client_id
     const grant = grantFor(grants, grantType, client)
     const header = faulty.overlook(passage.fault, request.get('dpop'))

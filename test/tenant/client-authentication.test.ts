@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { generateKeyPairSync, randomUUID, type KeyObject } from 'node:crypto'
+import { test, type TestContext } from 'node:test'
+import { SignJWT, type JWTPayload } from 'jose'
 import { ask, assertRefused, basic, ORDERS, startTenant, tokenOf, type Parameters } from './ask.ts'
+import { called } from './management.ts'
 import type { Tenant } from '../../src/tenant/index.ts'
 
 // Every character that form-encoding or the colon between the parts could spoil.
@@ -67,4 +70,89 @@ test('two ways at once are refused, even if both are right', async (t) => {
   assertRefused(await ask(tenant, POSTED, basic(ID, SECRET)), 400, 'invalid_request')
   const other = { ...UNAUTHENTICATED, client_id: 'spa' }
   assertRefused(await ask(tenant, other, basic(ID, SECRET)), 400, 'invalid_request')
+})
+
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+
+interface Signer {
+  readonly tenant: Tenant
+  /** An assertion that is good, but for what is changed. */
+  readonly sign: (changes?: JWTPayload, key?: KeyObject) => Promise<Parameters>
+  readonly credentialId: string
+}
+
+/** A client that has a key in place of a secret, as the Management API makes it. */
+async function startSigner(t: TestContext): Promise<Signer> {
+  const tenant = await startTenant(t)
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const pem = String(publicKey.export({ type: 'spki', format: 'pem' }))
+  const client = await called(tenant, 'POST /clients', {
+    name: 'Signs',
+    app_type: 'non_interactive',
+    client_authentication_methods: {
+      private_key_jwt: { credentials: [{ credential_type: 'public_key', pem }] },
+    },
+  })
+  const id = String(client['client_id'])
+  tenant.state.addClientGrant({ client_id: id, audience: ORDERS, scope: ['orders:read'] })
+  const sign = async (changes: JWTPayload = {}, key = privateKey): Promise<Parameters> => ({
+    ...UNAUTHENTICATED,
+    client_assertion_type: ASSERTION_TYPE,
+    client_assertion: await new SignJWT({
+      ...{ iss: id, sub: id, aud: tenant.url, jti: randomUUID() },
+      exp: Math.floor(Date.now() / 1_000) + 60,
+      ...changes,
+    })
+      .setProtectedHeader({ alg: 'RS256' })
+      .sign(key),
+  })
+  const [credential] = tenant.state.clients.get(id)?.credentials ?? []
+  return { tenant, sign, credentialId: `${id}/credentials/${String(credential?.id)}` }
+}
+
+test('private_key_jwt is as good as a secret, once for each assertion', async (t) => {
+  const { tenant, sign } = await startSigner(t)
+  const form = await sign()
+  tokenOf(await ask(tenant, form))
+  assertRefused(await ask(tenant, form), 401, 'invalid_client')
+  tokenOf(await ask(tenant, await sign({ aud: `${tenant.url}oauth/token` })))
+})
+
+test('an assertion of another key, client, audience or time is no client', async (t) => {
+  const { tenant, sign } = await startSigner(t)
+  const { privateKey: other } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const past = Math.floor(Date.now() / 1_000) - 60
+  const wrong: readonly Parameters[] = [
+    await sign({}, other),
+    await sign({ iss: 'storefront-gateway' }),
+    await sign({ sub: 'storefront-gateway' }),
+    await sign({ aud: 'https://elsewhere.example/' }),
+    await sign({ exp: past }),
+    await sign({ jti: '' }),
+    { ...(await sign()), client_id: 'storefront-gateway' },
+    { ...(await sign()), client_assertion_type: 'urn:example:other' },
+    { ...(await sign()), client_assertion: 'no.j.wt' },
+  ]
+  for (const form of wrong) assertRefused(await ask(tenant, form), 401, 'invalid_client')
+  tokenOf(await ask(tenant, await sign()))
+})
+
+test('a client with a key cannot use its secret, nor both at once', async (t) => {
+  const { tenant, sign } = await startSigner(t)
+  const form = await sign()
+  const [id = ''] = [...tenant.state.clients.keys()].slice(-1)
+  const secret = tenant.state.clients.get(id)?.client_secret ?? ''
+  const bySecret = { ...UNAUTHENTICATED, client_id: id, client_secret: secret }
+  assertRefused(await ask(tenant, bySecret), 401, 'invalid_client')
+  assertRefused(await ask(tenant, { ...form, client_secret: secret }), 400, 'invalid_request')
+  tokenOf(await ask(tenant, form))
+})
+
+test('a credential that has expired proves nobody any more', async (t) => {
+  const { tenant, sign, credentialId } = await startSigner(t)
+  const at = `PATCH /clients/${credentialId}`
+  await called(tenant, at, { expires_at: new Date(Date.now() + 60_000).toISOString() })
+  tokenOf(await ask(tenant, await sign()))
+  await called(tenant, at, { expires_at: new Date(Date.now() - 1_000).toISOString() })
+  assertRefused(await ask(tenant, await sign()), 401, 'invalid_client')
 })

@@ -60,7 +60,13 @@ test('discovery names what there is, under the issuer identifier that tokens car
       'urn:ietf:params:oauth:grant-type:token-exchange',
     ],
     response_types_supported: [],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+    token_endpoint_auth_methods_supported: [
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      'none',
+    ],
+    token_endpoint_auth_signing_alg_values_supported: ['RS256', 'RS384', 'PS256'],
     dpop_signing_alg_values_supported: ['ES256', 'RS256'],
   })
   assert.match(tenant.url, /^http:\/\/127\.0\.0\.1:\d+\/$/)

@@ -11,7 +11,7 @@ import type { User } from '../user.ts'
 import type { SubjectToken, VerifySubject } from '../subject-token.ts'
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
+export const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ON_BEHALF_OF = 'on_behalf_of_token_exchange'
 
 /** How many actors an issued token may name. */
@@ -72,6 +72,15 @@ function assertOnBehalfOf(form: Form): void {
 
 /** The identifier of the API that the client is. */
 function assertMayExchange(client: Client): string {
+  const identifier = linkedApi(client)
+  if (client.token_exchange?.allow_any_profile_of_type.includes(ON_BEHALF_OF) !== true) {
+    refuseClient('On-Behalf-Of token exchange is not enabled for the client')
+  }
+  return identifier
+}
+
+/** The same, whatever it may exchange. @throws {Refusal} `unauthorized_client` where it is none */
+export function linkedApi(client: Client): string {
   if (client.token_endpoint_auth_method === 'none') {
     refuseClient('On-Behalf-Of token exchange needs client authentication')
   }
@@ -79,23 +88,22 @@ function assertMayExchange(client: Client): string {
   if (type !== 'resource_server' || identifier === undefined) {
     refuseClient('Only a client of a resource server may exchange tokens on behalf of users')
   }
-  if (client.token_exchange?.allow_any_profile_of_type.includes(ON_BEHALF_OF) !== true) {
-    refuseClient('On-Behalf-Of token exchange is not enabled for the client')
-  }
   return identifier
 }
 
-function assertLinked({ audiences }: SubjectToken, linked: string): void {
+/** @throws {Refusal} `unauthorized_client` */
+export function assertLinked({ audiences }: SubjectToken, linked: string): void {
   if (!audiences.includes(linked)) {
     refuseClient('The subject token is for another API than the one that the client is')
   }
 }
 
-function refuseClient(description: string): never {
+export function refuseClient(description: string): never {
   throw new Refusal('unauthorized_client', description)
 }
 
-function userOf(state: State, subject: SubjectToken): User {
+/** @throws {Refusal} `access_denied`, `invalid_grant` */
+export function userOf(state: State, subject: SubjectToken): User {
   if (subject.isOfClient) {
     throw new Refusal('access_denied', 'The subject token is of a client, not of a user')
   }
@@ -119,7 +127,7 @@ function exchangeGrant(state: State, client: Client, server: ResourceServer): Cl
 }
 
 /** Some of what was asked for is a narrower token, none of it is a refusal. */
-function assertSomethingGranted(
+export function assertSomethingGranted(
   granted: readonly string[],
   requested: readonly string[] | undefined,
 ): void {
