@@ -1,6 +1,6 @@
 import type { AuthorizeConfig } from './authorize.ts'
 import type { CacheConfig } from './cache.ts'
-import type { LimitsConfig } from './limits.ts'
+import type { LimitsConfig, ServerLimits } from './limits.ts'
 import type { ProofOfPossession } from './possession.ts'
 import type { ManagementConfig, ProvisionConfig } from './provision-options.ts'
 
@@ -31,6 +31,7 @@ export interface ServerConfig {
   readonly publicOrigins: readonly string[]
   /** CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` headers count. Default none. */
   readonly trustedProxies: readonly string[]
+  readonly limits: ServerLimits
   /** How many processes share the budgets of the issuers. Default 1. */
   readonly replicas: number
   readonly drain: {
@@ -237,6 +238,8 @@ export interface ProxyConfig {
   readonly cookies: 'strip' | 'keep'
   /** Undefined: no header is changed beyond what Behalf does by itself. */
   readonly headers: HeaderRules | undefined
+  /** Whether upstreams are spoken to by HTTP/2, and nothing else. Default false. */
+  readonly http2: boolean
   /** Undefined: a WebSocket is refused. */
   readonly websocket: WebSocketConfig | undefined
   readonly limits: LimitsConfig

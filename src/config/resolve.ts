@@ -64,7 +64,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const provisioned = part(provision, root['provision'])
   if (provisioned) checkProvision(provisioned, mapping(root['apis']), faults)
   faults.throwIfAny()
-  const { trustedProxies, replicas, drain, listen } = listeners.server!
+  const { trustedProxies, replicas, drain, listen, limits } = listeners.server!
   return {
     server: {
       listen,
@@ -72,6 +72,10 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
       trustedProxies,
       replicas,
       drain: { delayMs: drain.delay, timeoutMs: drain.timeout },
+      limits: {
+        ...{ connections: limits.connections, inFlight: limits.inFlight },
+        ...{ pipelined: limits.pipelined, loopDelayMs: limits.loopDelay },
+      },
       tls,
     },
     admin: { listen: listeners.admin!.listen, token: listeners.admin!.token },

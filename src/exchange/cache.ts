@@ -52,7 +52,11 @@ export function cached(exchange: Exchange, store: Store<Kept>, purges: Purges): 
  * Keeps what an exchange returns. It stands inside the join, so that an answer is kept although its callers left. What was
  * kept before goes where the issuer now asks the user for more: it was issued for less.
  */
-export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Exchange {
+export function kept(
+  exchange: Exchange,
+  store: Pick<Store<Kept>, 'set' | 'delete'>,
+  purges: Purges,
+): Exchange {
   return async (permit, ask) => {
     const { generation } = purges
     const token = await exchanged(permit, ask)
@@ -70,7 +74,7 @@ export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Ex
       tags,
       generation: purges.generation,
     }
-    store.set(exchangeKey(permit), entry, ttlMs, token.value.length + weightOf(tags))
+    keep(store, exchangeKey(permit), entry, ttlMs)
     return token
   }
 
@@ -84,6 +88,16 @@ export function kept(exchange: Exchange, store: Store<Kept>, purges: Purges): Ex
       throw error
     }
   }
+}
+
+/** @param ttlMs what is left of it, in milliseconds */
+export function keep(
+  store: Pick<Store<Kept>, 'set'>,
+  key: string,
+  entry: Kept,
+  ttlMs: number,
+): void {
+  store.set(key, entry, ttlMs, entry.token.value.length + weightOf(entry.tags))
 }
 
 const RENEWED_FROM = 0.8

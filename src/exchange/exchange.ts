@@ -12,7 +12,7 @@ import { PROFILES, type Profile } from './profiles.ts'
 import type { TokenRequest } from './token-endpoint.ts'
 
 /** How a request's token was had, or why it was not, for the access line and the metrics. */
-export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'miss' | 'refused' | 'shed'
+export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'shared' | 'miss' | 'refused' | 'shed'
 
 /** What one request asks of the exchange beside its permit. Each layer may note what it did. */
 export interface Ask {

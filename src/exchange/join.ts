@@ -46,7 +46,9 @@ export function joined(exchange: Exchange, purges: Purges): Exchange {
       const flight = flying ?? start(key, permit, background)
       ask.outcome = flying === undefined ? 'miss' : 'joined'
       try {
-        return await flight.join(ask.signal)
+        const token = await flight.join(ask.signal)
+        if (flying === undefined && flight.outcome === 'shared') ask.outcome = 'shared'
+        return token
       } catch (error) {
         ask.outcome = flight.outcome ?? ask.outcome
         // What failed was not ours: dropped by those who left before we came, or refused for another token.

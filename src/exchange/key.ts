@@ -143,6 +143,11 @@ function subjectPart(subject: SubjectToken, route: Route): string {
   return context ?? tokenPart(subject)
 }
 
+/** Whether the key belongs to this very token, and nobody who lacks the token can know what it is made of. */
+export function isOfToken({ subject, route }: Permit): boolean {
+  return subjectPart(subject, route) === tokenPart(subject)
+}
+
 function tokenPart({ digest }: SubjectToken): string {
   return `token:${digest}`
 }

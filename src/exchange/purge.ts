@@ -18,8 +18,14 @@ export interface Purge {
  * still on its way.
  */
 export interface Purges {
-  /** @throws {TypeError} where nothing is named */
-  purge(what: Purge): void
+  /**
+   * Returns the tags that it marked.
+   *
+   * @throws {TypeError} where nothing is named
+   */
+  purge(what: Purge): readonly string[]
+  /** Marks the tags of a purge that another replica was asked for. */
+  mark(tags: readonly string[]): void
   /** Grows with each purge. What carries the present one was asked for after all of them. */
   readonly generation: number
   /** Whether one of these tags was purged after that generation. */
@@ -44,13 +50,19 @@ export function createPurges(limit = REMEMBERED_PURGES): Purges {
     everything = at
   }
 
+  function markAll(tags: readonly string[]): void {
+    generation++
+    for (const tag of tags) mark(tag)
+  }
+
   return {
     purge(what) {
       const tags = purgedTags(what)
       if (tags.length === 0) throw new TypeError('a purge names what is to be forgotten')
-      generation++
-      for (const tag of tags) mark(tag)
+      markAll(tags)
+      return tags
     },
+    mark: markAll,
     get generation() {
       return generation
     },

@@ -19,8 +19,8 @@ const SHARE = 0.01
 const WEIGHT_BYTES = 2_048
 
 export interface ReplaceOptions {
-  /** Where issued tokens are kept. */
-  readonly store: { delete(key: string): void }
+  /** Where issued tokens are kept. Where one of a key was refused, it is that one alone that has to go. */
+  readonly store: { delete(key: string, refused?: string): void }
   readonly replaced: Store<Replaced>
   /** Where it is remembered which tokens need not be exchanged. */
   readonly refusals: Store<GatewayError>
@@ -58,7 +58,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
   function again(permit: Permit, key: string, refused: string): Promise<IssuedToken> {
     const now = Date.now()
     if (!mayNow(nextAt, permit, now)) throw rejected()
-    store.delete(key)
+    store.delete(key, refused)
     const deadline = now + permit.route.exchange.timeoutMs
     // It belongs to all who were refused: nobody's leaving ends it.
     const { signal } = new AbortController()

@@ -8,17 +8,27 @@ import { addTokenEndpoint } from '../endpoints/token.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createSavings } from '../exchange/savings.ts'
-import { createGateway, proxyDoor, type Gateway, type Journey, type Stages } from '../gateway.ts'
+import {
+  createGateway,
+  proxyDoor,
+  type Gateway,
+  type GatewayOptions,
+  type Stages,
+} from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createOutbound } from '../outbound.ts'
 import { createPeerOf } from '../proxy/forwarded.ts'
 import { createProxy } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
+import { createAdmission } from './admission.ts'
 import { createAuthentication } from './authentication.ts'
 import { createExplain, type Explain } from './explain.ts'
 import { layered } from './layers.ts'
+import { watchLoopDelay } from './loop-delay.ts'
 import { createRecord } from './record.ts'
+import { createShed } from './shed.ts'
+import { connectRedis } from './redis.ts'
 
 export interface ComposeOptions {
   readonly log: Log
@@ -34,6 +44,8 @@ export interface Composed {
   readonly forwardAuth: Gateway | undefined
   /** Adds the door for services that only want the issued token; undefined where none is configured. */
   readonly addTokenEndpoint: ((app: Express) => void) | undefined
+  /** Resolves when what is worth waiting for before the first request is there, or late. */
+  readonly started: Promise<void>
   /** What is not well, in words for an operator; empty when everything is. */
   ailments(): readonly string[]
   /**
@@ -73,11 +85,24 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     outbound,
   })
   const savings = createSavings(config.issuers, metrics)
-  const { exchange, purge } = layered(savings.timed(sent), config, {
+  const redis = config.cache.redis && connectRedis(config.cache.redis, { log, metrics })
+  const layers = layered(savings.timed(sent), config, {
     maxBytes: maxBytes - verifiedBytes,
     metrics,
+    shared: redis,
   })
+  const { exchange } = layers
   const record = createRecord(log, metrics, savings)
+  const loopDelay = watchLoopDelay(config.server.limits.loopDelayMs)
+  metrics.sampled(
+    'behalf_event_loop_delay_seconds',
+    'How late the process is, as the median of a quarter of a second.',
+    () => loopDelay.ms / 1_000,
+  )
+  const admission = createAdmission({
+    ...{ loopDelay, metrics, limits: config.server.limits },
+    shed: createShed(metrics),
+  })
   metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () => proxy.webSockets())
   const peerOf = createPeerOf(config.server.trustedProxies)
   const certificateOf = createCertificateOf((socket) => peerOf(socket).trusted)
@@ -85,10 +110,20 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const { authenticate } = authentication
   const path = createGateway(
     { match, authenticate, exchange, proxy },
-    { origins: config.server.publicOrigins, certificateOf, door: proxyDoor(mountPath), record },
+    {
+      origins: config.server.publicOrigins,
+      certificateOf,
+      door: proxyDoor(mountPath),
+      admission,
+      record,
+    },
   )
   const gateway = publishing(path, config, { record })
-  const forwardAuth = forwardAuthOf(config, { match, authenticate, exchange }, record)
+  const forwardAuth = forwardAuthOf(
+    config,
+    { match, authenticate, exchange },
+    { admission, record },
+  )
   // So that the first request does not wait for what could be known before. Nothing depends on its success.
   for (const [identifier, keys] of authentication.keySets()) {
     keys.current().catch((error: unknown) => {
@@ -99,13 +134,16 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   return {
     gateway,
     forwardAuth,
-    addTokenEndpoint: tokenEndpointOf(config, { authenticate, exchange }, record),
-    ailments: () =>
-      authentication
+    addTokenEndpoint: tokenEndpointOf(config, { authenticate, exchange }, { admission, record }),
+    started: redis?.started ?? Promise.resolve(),
+    ailments: () => [
+      ...authentication
         .keySets()
         .filter(([, keys]) => keys.epoch() === '')
         .map(([identifier]) => `the keys of ${identifier} are not known`),
-    purge,
+      ...(redis?.isThere === false ? ['redis does not answer: replicas share nothing'] : []),
+    ],
+    purge: layers.purge,
     explain: createExplain({
       routes: config.routes,
       match,
@@ -116,10 +154,13 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     }),
     leave: () => proxy.leave(),
     close: async () => {
+      loopDelay.close()
       await proxy.close()
       await sent.close()
       await authentication.close()
       await outbound.close()
+      layers.close()
+      await redis?.close()
     },
   }
 }
@@ -135,7 +176,7 @@ function ownedHeaders({ routes }: Config): ReadonlySet<string> | undefined {
 function forwardAuthOf(
   { endpoints, server }: Config,
   stages: Omit<Stages, 'proxy'>,
-  record: (journey: Journey) => void,
+  shared: Pick<GatewayOptions, 'admission' | 'record'>,
 ): Gateway | undefined {
   if (endpoints.forwardAuth === undefined) return undefined
   const { original, trustedProxies } = endpoints.forwardAuth
@@ -146,14 +187,14 @@ function forwardAuthOf(
     original,
     isTrusted,
     certificateOf: createCertificateOf(isTrusted),
-    record,
+    ...shared,
   })
 }
 
 function tokenEndpointOf(
   { endpoints: { token: endpoint }, server }: Config,
   stages: Pick<Stages, 'authenticate' | 'exchange'>,
-  record: (journey: Journey) => void,
+  shared: Pick<GatewayOptions, 'admission' | 'record'>,
 ): Composed['addTokenEndpoint'] {
   if (endpoint === undefined) return undefined
   const certificateOf = createCertificateOf(() => false)
@@ -162,6 +203,6 @@ function tokenEndpointOf(
       endpoint,
       origins: server.publicOrigins,
       certificateOf,
-      record,
+      ...shared,
     })
 }

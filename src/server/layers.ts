@@ -5,6 +5,7 @@ import { createBreakers } from '../exchange/breaker.ts'
 import { type Bucket, createBucket } from '../exchange/bucket.ts'
 import { budgeted } from '../exchange/budget.ts'
 import { cached, type Kept, kept } from '../exchange/cache.ts'
+import { purgingEverywhere } from '../exchange/everywhere.ts'
 import type { Exchange } from '../exchange/exchange.ts'
 import { createFamilies, type Family } from '../exchange/families.ts'
 import { joined } from '../exchange/join.ts'
@@ -14,16 +15,28 @@ import { bringing, redeeming } from '../exchange/redeem.ts'
 import { refreshing } from '../exchange/refresh.ts'
 import { refusing, unrefused } from '../exchange/refusals.ts'
 import { type Replaced, replacing } from '../exchange/replace.ts'
+import { type Sharing, sharing } from '../exchange/shared.ts'
 import { Successions } from '../exchange/succession.ts'
 import { unexchanged } from '../exchange/unexchanged.ts'
 import type { Metrics } from '../metrics.ts'
-import { createMemoryStore } from '../store/memory.ts'
+import { createMemoryStore, type Store } from '../store/memory.ts'
+import type { Seals } from '../store/seal.ts'
+import type { SharedStore } from '../store/shared.ts'
 import { createMemoryTakingStore } from '../store/taking.ts'
 
 export interface LayersOptions {
   /** What kept tokens may weigh, in bytes. */
   readonly maxBytes: number
   readonly metrics: Metrics
+  /** What replicas share. Default: nothing. */
+  readonly shared?: SharedLevel | undefined
+}
+
+/** Where replicas keep what they share, and how. */
+export interface SharedLevel {
+  readonly store: SharedStore
+  readonly seals: Seals
+  readonly shareContext: boolean
 }
 
 export interface Layers {
@@ -34,6 +47,8 @@ export interface Layers {
    * @throws {TypeError} where nothing is named
    */
   purge(what: Purge): void
+  /** Ends what runs by itself. */
+  close(): void
 }
 
 /** Refusals last for seconds, and so do replaced tokens: these bounds are for floods. */
@@ -45,7 +60,7 @@ const SUCCESSIONS = { maxEntries: 50_000, maxBytes: 64 * 1024 * 1024 }
 
 /** Puts the layers around an exchange. Their order is the design. */
 export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
-  const { maxBytes, metrics } = options
+  const { maxBytes, metrics, shared: level } = options
   const issued = createMemoryStore<Kept>({ maxEntries: config.cache.maxEntries, maxBytes })
   const refusals = createMemoryStore<GatewayError>(REFUSALS)
   const replaced = createMemoryStore<Replaced>(REPLACED)
@@ -67,14 +82,47 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   const paced = budgeted(breakers.judged(measured(exchange, metrics)), bucketOf)
   // One of them for each key, and each request that it sends paced by itself: a refresh, and what stands in for one.
   const refreshed = refreshes(paced, config, purges)
+  const among = amongReplicas(level, { memory: issued, purges, metrics })
   // Inside the join, so that what was paid for is kept although its callers left.
-  const remembered = kept(refusing(refreshed.inner, refusals), issued, purges)
-  const shared = joined(breakers.guarded(remembered), purges)
+  const remembered = kept(refusing(refreshed.inner, refusals), among.memory, purges)
+  const guarded = breakers.guarded(remembered)
+  // Between the two: a replica looks up a key once, and one of all of them exchanges.
+  const one = joined(among.shared(guarded), purges)
   // Outside it, what is answered at once and for this very token.
-  const answered = unrefused(shared, refusals)
-  const again = replacing(answered, { store: issued, replaced, refusals, rateOf })
+  const answered = unrefused(one, refusals)
+  const again = replacing(answered, { store: among.memory, replaced, refusals, rateOf })
   const answers = refreshed.outer(cached(again, issued, purges))
-  return { exchange: unexchanged(answers), purge: purges.purge }
+  return {
+    exchange: unexchanged(answers),
+    purge(what) {
+      among.tell(purges.purge(what))
+    },
+    close: among.close,
+  }
+}
+
+interface Among {
+  shared(exchange: Exchange): Exchange
+  /** Where tokens are kept; what is dropped there is dropped for all. */
+  readonly memory: Pick<Store<Kept>, 'set'> & Pick<Sharing, 'delete'>
+  /** Tells the other replicas what was purged. */
+  tell(tags: readonly string[]): void
+  close(): void
+}
+
+/** A replica that shares nothing has nobody to tell. */
+function amongReplicas(
+  level: SharedLevel | undefined,
+  of: { readonly memory: Store<Kept>; readonly purges: Purges; readonly metrics: Metrics },
+): Among {
+  const { memory, purges } = of
+  if (level === undefined) {
+    return { shared: (exchange) => exchange, memory, tell: () => undefined, close: () => undefined }
+  }
+  const everywhere = purgingEverywhere(level.store, level.seals, purges)
+  const { shared, delete: forget } = sharing({ ...level, ...of, everywhere })
+  const { tell, close } = everywhere
+  return { shared, memory: { set: memory.set, delete: forget }, tell, close }
 }
 
 interface Refreshes {

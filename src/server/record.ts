@@ -16,6 +16,8 @@ interface RouteMetrics {
 /** What nginx logs for a caller that went away before it was answered. */
 const CALLER_GONE = 499
 
+const SPARED: ReadonlySet<ExchangeOutcome> = new Set(['hit', 'renewed', 'joined', 'shared'])
+
 /** Writes the access line of a request, and counts it. A line never holds a query, a token or an upstream's words. */
 export function createRecord(
   log: Log,
@@ -57,7 +59,7 @@ export function createRecord(
     if (proxyAt !== undefined) of.upstreamSeconds.observe((endedAt - proxyAt) / 1_000)
     if (outcome === undefined) return
     cacheCell(outcome).value++
-    const spared = outcome === 'hit' || outcome === 'renewed' || outcome === 'joined'
+    const spared = SPARED.has(outcome)
     // Without the token that it waited for, it was spared nothing.
     if (spared && proxyAt !== undefined && subject !== undefined) savings.save(subject.api.issuer)
   }

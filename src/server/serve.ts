@@ -12,6 +12,7 @@ import { createMetrics, type Metrics } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
 import { compose } from './compose.ts'
 import { createApp, createServer, type ServerOptions } from './listener.ts'
+import { createShed } from './shed.ts'
 import { upgrading } from './upgrade.ts'
 
 /** A running gateway. */
@@ -54,6 +55,8 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
   const traffic = serverOf(gateway, {
     tls: config.server.tls,
     upgrade: upgrading(gateway),
+    limits: config.server.limits,
+    shed: createShed(metrics),
     // Each route says how long its bodies may take.
     requestTimeoutMs: 0,
   })

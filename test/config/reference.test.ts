@@ -80,6 +80,8 @@ test('secrets are marked, so that no editor shows them', () => {
     [
       '.server.tls.key',
       '.admin.token',
+      '.issuers.management.clientSecret',
+      '.issuers.management.token',
       '.apis.signingSecret',
       '.apis.signingSecrets',
       '.apis.decryptionKeys.key',
@@ -93,6 +95,8 @@ test('secrets are marked, so that no editor shows them', () => {
       '.routes.exchange.client.key',
       '.routes.exchange.client.dpopKey',
       '.routes.proxy.tls.key',
+      '.cache.redis.url',
+      '.cache.redis.sealingKeys',
     ],
   )
 })

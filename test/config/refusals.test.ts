@@ -515,7 +515,7 @@ for (const [path, key, meant] of [
   ['routes[0].exchange', 'audiance', 'audience'],
   ['routes[0].proxy', 'upstrem', 'upstream'],
   ['routes[0].proxy', 'websockets', 'websocket'],
-  ['cache', 'redis', undefined],
+  ['cache', 'reddis', 'redis'],
 ] as const) {
   test(`an unknown key of ${path || 'the whole'} is named: ${key}`, () => {
     const [fault, ...others] = faultsOf(changed({ [path === '' ? key : `${path}.${key}`]: 'x' }))

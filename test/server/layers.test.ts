@@ -70,12 +70,12 @@ function world(wrong?: (permit: Permit) => Permit): World {
       expiresAt: at + 40 * SECOND,
     })
   }
-  const { exchange: inner, purge } = layered(exchange, config(8), {
+  const { exchange: inner, ...rest } = layered(exchange, config(8), {
     maxBytes: 1_000_000,
     metrics: createMetrics(),
   })
   const outer: Exchange = wrong === undefined ? inner : (given, own) => inner(wrong(given), own)
-  return Object.assign(all, { layers: { exchange: outer, purge }, sent })
+  return Object.assign(all, { layers: { exchange: outer, ...rest }, sent })
 }
 
 function holder(user: number, audience: number): Permit {

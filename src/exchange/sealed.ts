@@ -1,0 +1,84 @@
+import { hash } from 'node:crypto'
+import { parseJson } from '../authenticate/json.ts'
+import type { Permit } from '../authorize/authorize.ts'
+import type { Seals } from '../store/seal.ts'
+import { thumbprintOf } from './binding.ts'
+import type { Kept } from './cache.ts'
+import { clientOf } from './client.ts'
+import type { Confirmed } from './confirmation.ts'
+import { dpopKeyOf } from './dpop.ts'
+import { identityOf, isCertified } from './identity.ts'
+import type { IssuedToken } from './issued.ts'
+import { isOfToken } from './key.ts'
+
+/** An entry of the cache as it is for other replicas. */
+export type Shared = Omit<Kept, 'generation'> & {
+  /** When its exchange began, by the clock that purges are timed by, in epoch milliseconds. */
+  readonly askedAt: number
+}
+
+/**
+ * Beside the sealing key an entry rests on the subject token itself, where its key does. Claims can be guessed: with
+ * `key: context`, and where the API asks for itself, there is nothing more to rest on.
+ */
+export function secretOf(permit: Permit): string {
+  return isOfToken(permit) ? permit.subject.value : ''
+}
+
+export function sealEntry(seals: Seals, name: string, entry: Shared, secret: string): Buffer {
+  const { token, lifeMs, endsAt, renewAt, tags, askedAt } = entry
+  const { value, expiresAt, scopes } = token
+  // JSON has no infinity: what is never renewed has null.
+  const text = JSON.stringify({ value, expiresAt, scopes, lifeMs, endsAt, renewAt, tags, askedAt })
+  return seals.seal(name, text, secret)
+}
+
+/** Undefined: it was not sealed for this name and this permit, or is none of ours. */
+export function openEntry(
+  seals: Seals,
+  {
+    name,
+    value,
+    permit,
+  }: { readonly name: string; readonly value: Buffer; readonly permit: Permit },
+): Shared | undefined {
+  const text = seals.open(name, value, secretOf(permit))
+  if (text === undefined) return undefined
+  const members = parseJson(text) as Readonly<Record<string, unknown>>
+  const { value: token, expiresAt, scopes, lifeMs, endsAt, renewAt, tags, askedAt } = members
+  if (typeof token !== 'string' || !isTexts(scopes) || !isTexts(tags)) return undefined
+  if (!isTime(expiresAt) || !isTime(lifeMs) || !isTime(endsAt) || !isTime(askedAt)) return undefined
+  const confirmation = confirmationOf(permit, token)
+  if (confirmation === undefined) return undefined
+  const issued: IssuedToken = { ...confirmation, value: token, expiresAt, scopes }
+  const renewed = isTime(renewAt) ? renewAt : Number.POSITIVE_INFINITY
+  return { token: issued, lifeMs, endsAt, renewAt: renewed, tags, askedAt }
+}
+
+/** What a token is bound to is a part of its name: the key, or the certificate, is the one that this replica has now. */
+function confirmationOf(permit: Permit, token: string): Confirmed | undefined {
+  const { bound } = permit.route.exchange
+  if (bound === undefined) return { scheme: 'Bearer' }
+  const client = clientOf(permit)
+  const thumbprint = thumbprintOf(permit)
+  if (client === undefined) return undefined
+  if (bound === 'mtls') {
+    const identity = isCertified(client) ? identityOf(client).now() : undefined
+    return identity?.thumbprint === thumbprint ? { scheme: 'Bearer', identity } : undefined
+  }
+  const key = dpopKeyOf(client).now()
+  if (key.thumbprint !== thumbprint) return undefined
+  const ath = hash('sha256', token, 'base64url')
+  return {
+    scheme: 'DPoP',
+    prove: (method, url, nonce) => key.proof({ method, url, nonce, ath }),
+  }
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+}
