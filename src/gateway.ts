@@ -33,8 +33,18 @@ export interface GatewayOptions {
   readonly door: Door
   /** How a failure reads at this door. Default: `application/problem+json`. */
   readonly render?: typeof errorAnswer
+  /** Who is let in. Default: everybody. */
+  readonly admission?: Admission
   /** Told of every request when it has ended, whatever became of it. */
   readonly record: (journey: Journey) => void
+}
+
+/** Turns away what is too much. */
+export interface Admission {
+  /** @throws {GatewayError} `overloaded` */
+  enter(route: Route): void
+  /** Of each request that was let in, when it has ended. */
+  leave(route: Route): void
 }
 
 /** What a request asks for. */
@@ -68,7 +78,7 @@ export type MountedRequest = IncomingMessage & {
 /** The path of a request. Each step needs what the one above it returned, so that none can be skipped. */
 export function createGateway(stages: Stages, options: GatewayOptions): Gateway {
   const { match, authenticate, exchange, proxy } = stages
-  const { door, record, render = errorAnswer } = options
+  const { door, admission, record, render = errorAnswer } = options
 
   return async function behalf(request, response) {
     const journey = new Journey(request, response)
@@ -76,6 +86,8 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       const asked = (journey.asked = door(request))
 
       const route = (journey.route = match(asked.method, asked.host, asked.inner))
+      admission?.enter(route)
+      journey.admitted = route
       // What cannot be forwarded in one meaning is refused before anything is spent on it.
       journey.head = received(request, route)
       const presented = present(request, asked, options)
@@ -96,6 +108,7 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       journey.failure = blamed(error, journey)
       respondWithError(journey, journey.failure, render)
     } finally {
+      if (journey.admitted !== undefined) admission?.leave(journey.admitted)
       record(journey)
     }
   }
@@ -169,6 +182,8 @@ export class Journey implements Ask, Passage {
   asked: Asked | undefined
   head: Received | undefined
   route: Route | undefined
+  /** The route by which it was let in. */
+  admitted: Route | undefined
   subject: SubjectToken | undefined
   outcome: ExchangeOutcome | undefined
   instead: IssuedToken | undefined

@@ -101,9 +101,10 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
       cookies: 'strip',
       headers: undefined,
       websocket: undefined,
+      http2: false,
       limits: {
         ...{ body: undefined, headers: undefined, headerCount: 100 },
-        ...{ idleMs: 30_000, totalMs: undefined },
+        ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined },
       },
       ...given.proxy,
     },

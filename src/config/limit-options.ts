@@ -5,6 +5,7 @@ import { duration, size } from './values.ts'
 
 /** Node drops what stands beyond a thousand lines or so, and says nothing. */
 const MOST_HEADERS = 500
+const MOST_HEADER_BYTES = 16_384
 
 export const limits = z
   .strictObject({
@@ -14,10 +15,13 @@ export const limits = z
         'The largest body of a request. Beyond it 413, before anything of it is read where its length is told. Default: any: bodies are streamed, and cost no memory.',
       ),
     headers: size()
-      .refine((bytes) => bytes >= 1_024, 'must be at least 1KiB')
+      .refine(
+        (bytes) => bytes >= 1_024 && bytes <= MOST_HEADER_BYTES,
+        'must be between 1KiB and 16KiB, which is what the listener takes',
+      )
       .optional()
       .describe(
-        'The largest header section of a request: names and values. Beyond it 431. Default: `server.limits.headers`.',
+        'The largest header section of a request: names and values. Beyond it 431. Default: what the listener takes, `16KiB`.',
       ),
     headerCount: z
       .int()
@@ -37,6 +41,48 @@ export const limits = z
         'How long a request may take in all, until its answer has been read: 408 where the body had not come whole, 504 ' +
           'where the answer had not begun, else the connection is cut. Of a WebSocket only the handshake. Default: any time.',
       ),
+    inFlight: z
+      .int()
+      .min(1)
+      .optional()
+      .describe(
+        "How many of the route's requests may be under way at once; an open WebSocket is one. It bounds the connections to its " +
+          'upstreams. Beyond it 503 `overloaded`. Default: `server.limits.inFlight`, for all routes together.',
+      ),
   })
   .prefault({})
-  .describe('How much of a request is taken.')
+  .describe('How much of a request, and how many of them, is taken.')
+
+export const serverLimits = z
+  .strictObject({
+    connections: z
+      .int()
+      .min(1)
+      .prefault(10_000)
+      .describe(
+        'How many connections callers may have open at once. Beyond it 503 `overloaded`, without a look at the request; over ' +
+          'TLS the connection is closed.',
+      ),
+    inFlight: z
+      .int()
+      .min(1)
+      .prefault(10_000)
+      .describe(
+        'How many requests may be under way at once, at all doors; an open WebSocket is one. Beyond it 503 `overloaded`.',
+      ),
+    pipelined: z
+      .int()
+      .min(1)
+      .prefault(64)
+      .describe(
+        'How many requests may wait on one connection behind another. Beyond it 503, and the connection ends.',
+      ),
+    loopDelay: duration()
+      .prefault('1s')
+      .describe(
+        'How late the process may run, as the median of a quarter of a second, twice in a row. Beyond it requests get 503 ' +
+          '`overloaded` at once, until it is below again.',
+      ),
+  })
+  .prefault({})
+  .describe('How much the process takes.')

@@ -10,4 +10,18 @@ export interface LimitsConfig {
   readonly idleMs: number
   /** From the first to the last byte. Undefined: any time. */
   readonly totalMs: number | undefined
+  /** Requests at once. Undefined: as many as the process takes. */
+  readonly inFlight: number | undefined
+}
+
+/** How much one process takes. */
+export interface ServerLimits {
+  /** Default 10 000. */
+  readonly connections: number
+  /** Requests at once, at all doors. Default 10 000. */
+  readonly inFlight: number
+  /** Requests that wait on one connection behind another. Default 64. */
+  readonly pipelined: number
+  /** How late the event loop may be. Default 1 000. */
+  readonly loopDelayMs: number
 }

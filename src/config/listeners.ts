@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { serverLimits } from './limit-options.ts'
 import { tls } from './tls-options.ts'
 import { duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
 
@@ -43,6 +44,7 @@ export const server = z
       .describe(
         'How many processes serve this configuration. Each takes its share of the budgets: `rate / replicas`.',
       ),
+    limits: serverLimits,
     drain,
     tls,
   })

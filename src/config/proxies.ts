@@ -24,10 +24,14 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
   const headers = resolveHeaders(input.headers, [...at, 'headers'], faults)
   checkStrip(input.strip, context)
   const tls = tlsOf(input.tls, upstreams ?? [], context)
+  if (input.http2 && input.websocket !== undefined) {
+    faults.add([...at, 'websocket'], 'does not go with `http2`: WebSockets open by HTTP/1.1 alone')
+  }
   if (upstreams === undefined || faults.within(at)) return undefined
-  const { timeout, connectTimeout, retries, cookies, strip, prefix, websocket, limits } = input
+  const { timeout, connectTimeout, retries, cookies, strip, prefix, http2 } = input
+  const { websocket, limits } = input
   return {
-    ...{ upstreams, tls, retries, cookies, headers },
+    ...{ upstreams, tls, retries, cookies, headers, http2 },
     strip: strip === '/' ? '' : (strip ?? ''),
     prefix: prefix === '/' ? '' : (prefix ?? ''),
     timeoutMs: timeout,
@@ -39,6 +43,7 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
       headerCount: limits.headerCount,
       idleMs: limits.idle,
       totalMs: limits.total,
+      inFlight: limits.inFlight,
     },
   }
 }

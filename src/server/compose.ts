@@ -182,11 +182,13 @@ function forwardAuthOf(
   const { original, trustedProxies } = endpoints.forwardAuth
   const peerOf = createPeerOf(trustedProxies)
   const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
+  // Proxies that ask hand the caller's headers on: who is to be believed about certificates is said for that.
+  const tellerOf = createPeerOf(server.trustedProxies)
   return createForwardAuth(stages, {
     origins: server.publicOrigins,
     original,
     isTrusted,
-    certificateOf: createCertificateOf(isTrusted),
+    certificateOf: createCertificateOf((socket) => tellerOf(socket).trusted),
     ...shared,
   })
 }

@@ -3,9 +3,13 @@ import https from 'node:https'
 import type { Duplex } from 'node:stream'
 import express, { type Express, type Request, type Response } from 'express'
 import type { TlsConfig } from '../config/config.ts'
+import type { ServerLimits } from '../config/limits.ts'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import { nextRequestId } from '../gateway.ts'
+import { boundConnections } from './connections.ts'
 import { speakHttp2 } from './http2.ts'
+import { createPipeline } from './pipeline.ts'
+import type { Shed } from './shed.ts'
 import { createTlsServer } from './tls.ts'
 import type { Upgrade } from './upgrade.ts'
 
@@ -33,6 +37,10 @@ export interface ServerOptions {
   readonly tls?: TlsConfig | undefined
   /** How long a whole request may take to arrive, in milliseconds; 0 leaves bodies to who reads them. Default 30 000. */
   readonly requestTimeoutMs?: number
+  /** How many connections, and how many requests that wait on one. Default: any. */
+  readonly limits?: Pick<ServerLimits, 'connections' | 'pipelined'>
+  /** Told of what was turned away. */
+  readonly shed?: Shed
   /** Takes the offers of a WebSocket. Default: they are requests like any other. */
   readonly upgrade?: Upgrade
 }
@@ -45,11 +53,16 @@ export interface ServerOptions {
  * before makes every later property look-up slow: two to three times less throughput. Here they are born with those
  * prototypes, and setting them again changes nothing.
  */
-export function createServer(
-  app: Express,
-  { unrouted = refuseUnread, requestTimeoutMs = REQUEST_MS, tls, upgrade }: ServerOptions = {},
-): http.Server {
+export function createServer(app: Express, given: ServerOptions = {}): http.Server {
+  const { unrouted = refuseUnread, requestTimeoutMs = REQUEST_MS, tls, upgrade } = given
+  const { limits, shed } = given
+  const pipeline = createPipeline(limits?.pipelined ?? Infinity)
   const listener: Listener = (request, response) => {
+    const place = pipeline(request, response)
+    if (place !== 'taken') {
+      if (place === 'last') refusePipelined(response, shed)
+      return
+    }
     // What arrives in one piece with an offer of another protocol Node does not read: nothing may follow such a request.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     return app(request as Request, response as Response, () => unrouted(request, response))
@@ -75,7 +88,27 @@ export function createServer(
     closeUpgraded(server)
   }
   server.on('clientError', refuseMalformed)
+  if (limits !== undefined) {
+    boundConnections(server, {
+      most: limits.connections,
+      refused: () => shed?.('connections'),
+      refusal: () => onWire(overloaded('too many connections are open')),
+    })
+  }
   return server
+}
+
+function overloaded(detail: string): GatewayError {
+  return new GatewayError('overloaded', detail, { retryAfter: 1 })
+}
+
+/** The last answer of its connection: what follows has not been waited for. */
+function refusePipelined(response: http.ServerResponse, shed: Shed | undefined): void {
+  shed?.('pipelined')
+  const refusal = overloaded('too many requests wait on this connection')
+  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
+  response.shouldKeepAlive = false
+  response.writeHead(status, headers).end(body)
 }
 
 function presetPrototypes(app: Express): http.ServerOptions {
@@ -151,6 +184,10 @@ function refuseTunnel(_request: http.IncomingMessage, socket: Duplex): void {
 }
 
 function endWith(socket: Duplex, refusal: GatewayError): void {
+  socket.end(onWire(refusal))
+}
+
+function onWire(refusal: GatewayError): string {
   const { status, headers, body } = errorAnswer(refusal, nextRequestId())
   const lines = Object.entries({
     ...headers,
@@ -158,7 +195,7 @@ function endWith(socket: Duplex, refusal: GatewayError): void {
     connection: 'close',
   }).map(([name, value]) => `${name}: ${value}\r\n`)
   const statusLine = `HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\n`
-  socket.end(`${statusLine}${lines.join('')}\r\n${body}`)
+  return `${statusLine}${lines.join('')}\r\n${body}`
 }
 
 /**

@@ -32,6 +32,8 @@ test('a route says how much of a request it takes', () => {
 test('a limit that nothing could stay below, or that Node would not see, is refused', () => {
   for (const limits of [
     { headers: '512' },
+    { headers: '17KiB' },
+    { inFlight: 0 },
     { headerCount: 0 },
     { headerCount: 501 },
     { idle: '0s' },

@@ -65,6 +65,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       listen: { host: '127.0.0.1', port: 8080 },
       publicOrigins: [],
       trustedProxies: [],
+      limits: { connections: 10_000, inFlight: 10_000, pipelined: 64, loopDelayMs: 1_000 },
       replicas: 1,
       drain: { delayMs: 5_000, timeoutMs: 25_000 },
       tls: undefined,
@@ -144,15 +145,17 @@ test('a file becomes the configuration, with every default', async (t) => {
           cookies: 'strip',
           headers: undefined,
           websocket: undefined,
+          http2: false,
           limits: {
             ...{ body: undefined, headers: undefined, headerCount: 100 },
-            ...{ idleMs: 30_000, totalMs: undefined },
+            ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined },
           },
         },
       },
     ],
     endpoints: { forwardAuth: undefined, token: undefined },
     cache: { maxEntries: 100_000, maxBytes: 268_435_456 },
+    provision: { audiences: {}, grants: [] },
   })
   // What names something is that thing, not a copy of it: others find things by identity.
   assert.equal(api?.issuer, issuer)

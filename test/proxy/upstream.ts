@@ -12,7 +12,7 @@ import type { Scope } from '../system.ts'
 
 export const LIMITS: Route['proxy']['limits'] = {
   ...{ body: undefined, headers: undefined, headerCount: 100 },
-  ...{ idleMs: 30_000, totalMs: undefined },
+  ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined },
 }
 
 /** A route of which only `proxy` counts here. */
@@ -22,7 +22,7 @@ export function route(upstream: string, proxy: Partial<Route['proxy']> = {}): Ro
     proxy: {
       upstreams: [{ url: upstream, weight: 1 }],
       ...{ strip: '', prefix: '', retries: 1 },
-      ...{ tls: undefined, headers: undefined, websocket: undefined },
+      ...{ tls: undefined, headers: undefined, websocket: undefined, http2: false },
       timeoutMs: 30_000,
       connectTimeoutMs: 2_000,
       cookies: 'strip',

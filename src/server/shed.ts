@@ -1,0 +1,17 @@
+import type { Metrics } from '../metrics.ts'
+
+/** Why something was turned away. */
+const REASONS = ['connections', 'pipelined', 'loop_delay', 'in_flight', 'route_in_flight'] as const
+
+/** Counts what is turned away because it is too much. */
+export type Shed = (reason: (typeof REASONS)[number]) => void
+
+export function createShed(metrics: Metrics): Shed {
+  const help = 'What was turned away because it was too much, by the limit that it met.'
+  const cells = new Map(
+    REASONS.map((reason) => [reason, metrics.counter('behalf_shed_total', help, { reason })]),
+  )
+  return (reason) => {
+    cells.get(reason)!.value++
+  }
+}
