@@ -5,12 +5,15 @@ import type { Store } from '../store/memory.ts'
 import type { Exchange } from './exchange.ts'
 import type { IssuedToken } from './issued.ts'
 import { exchangeKey } from './key.ts'
+import { type Purges, tagsOf } from './purge.ts'
 import { remember } from './refusals.ts'
 
 /** The exchange in the place of a token that an upstream refused. */
 export interface Replaced {
   readonly refused: string
   readonly answer: Promise<IssuedToken>
+  /** Purges after this one reach it. */
+  readonly generation: number
 }
 
 const NOT_AGAIN_FOR_MS = 10_000
@@ -24,6 +27,7 @@ export interface ReplaceOptions {
   readonly replaced: Store<Replaced>
   /** Where it is remembered which tokens need not be exchanged. */
   readonly refusals: Store<GatewayError>
+  readonly purges: Pick<Purges, 'generation' | 'reaches'>
   /** Exchanges per second; undefined where there is no budget. */
   readonly rateOf: (permit: Permit) => number | undefined
 }
@@ -36,7 +40,7 @@ export interface ReplaceOptions {
  * @throws {GatewayError} `upstream_rejected_token`
  */
 export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange {
-  const { store, replaced, refusals, rateOf } = options
+  const { store, replaced, refusals, purges, rateOf } = options
   const nextAt = new WeakMap<Route, number>()
   const nextForgottenAt = new WeakMap<Route, number>()
 
@@ -55,6 +59,12 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     if (mayNow(nextForgottenAt, permit, Date.now())) store.delete(key)
   }
 
+  function find(permit: Permit, key: string): Replaced | undefined {
+    const known = replaced.get(key)
+    if (known === undefined || known.generation === purges.generation) return known
+    return purges.reaches(tagsOf(permit), known.generation) ? undefined : known
+  }
+
   function again(permit: Permit, key: string, refused: string): Promise<IssuedToken> {
     const now = Date.now()
     if (!mayNow(nextAt, permit, now)) throw rejected()
@@ -63,9 +73,10 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     // It belongs to all who were refused: nobody's leaving ends it.
     const { signal } = new AbortController()
     const ask = { signal, deadline, background: true, outcome: undefined }
+    const { generation } = purges
     const answer = (async () => exchange(permit, ask))()
     answer.catch(() => undefined)
-    replaced.set(key, { refused, answer }, NOT_AGAIN_FOR_MS, WEIGHT_BYTES)
+    replaced.set(key, { refused, answer, generation }, NOT_AGAIN_FOR_MS, WEIGHT_BYTES)
     return answer
   }
 
@@ -75,7 +86,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     const refused = ask.instead.value
     const key = exchangeKey(permit)
     ask.asksForMore = (refusal) => forget(permit, key, refusal)
-    const before = replaced.get(key)
+    const before = find(permit, key)
     if (before !== undefined && before.refused !== refused) throw rejected()
     ask.outcome = before === undefined ? 'miss' : 'joined'
     return before?.answer ?? again(permit, key, refused)

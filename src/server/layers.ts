@@ -90,7 +90,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   const one = joined(among.shared(guarded), purges)
   // Outside it, what is answered at once and for this very token.
   const answered = unrefused(one, refusals)
-  const again = replacing(answered, { store: among.memory, replaced, refusals, rateOf })
+  const again = replacing(answered, { store: among.memory, replaced, refusals, purges, rateOf })
   const answers = refreshed.outer(cached(again, issued, purges))
   return {
     exchange: unexchanged(answers),

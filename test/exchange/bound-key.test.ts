@@ -110,6 +110,7 @@ async function layers(context: TestContext): Promise<Layers> {
     store,
     replaced,
     refusals,
+    purges,
     rateOf: () => undefined,
   })
   const all = cached(again, store, purges)

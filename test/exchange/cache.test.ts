@@ -43,7 +43,7 @@ function cache(
 function around(exchange: Exchange, store: Store<Entry>, purges = createPurges()): Exchange {
   const replaced = createMemoryStore<Replaced>({ maxEntries: 10, maxBytes: 100_000 })
   const refusals = createMemoryStore<GatewayError>({ maxEntries: 10, maxBytes: 100_000 })
-  const again = replacing(exchange, { store, replaced, refusals, rateOf: () => undefined })
+  const again = replacing(exchange, { store, replaced, refusals, purges, rateOf: () => undefined })
   return cached(again, store, purges)
 }
 

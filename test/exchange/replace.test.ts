@@ -4,6 +4,7 @@ import { authorize, type Permit } from '../../src/authorize/authorize.ts'
 import { GatewayError } from '../../src/errors.ts'
 import type { Ask, Exchange } from '../../src/exchange/exchange.ts'
 import { refusalKey } from '../../src/exchange/key.ts'
+import { createPurges } from '../../src/exchange/purge.ts'
 import { type Replaced, replacing } from '../../src/exchange/replace.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { ask, issuedToken, route, subject } from '../support.ts'
@@ -23,8 +24,9 @@ function replacer(context: TestContext, rate?: number) {
   const replaced = createMemoryStore<Replaced>({ maxEntries: 100, maxBytes: 1_000_000 })
   const store = { delete: (key: string) => void dropped.push(key) }
   const refusals = createMemoryStore<GatewayError>({ maxEntries: 100, maxBytes: 1_000_000 })
-  const options = { store, replaced, refusals, rateOf: () => rate }
-  return { exchange: replacing(exchange, options), asked, dropped, refusals }
+  const purges = createPurges()
+  const options = { store, replaced, refusals, purges, rateOf: () => rate }
+  return { exchange: replacing(exchange, options), asked, dropped, refusals, purges }
 }
 
 test('a refused token is dropped and exchanged once more, behind those who wait', async (context) => {
@@ -53,6 +55,21 @@ test('the next token of that key is not replaced for 10 s, and stays', async (co
   assert.deepEqual([asked.length, dropped.length], [1, 1])
   context.mock.timers.tick(1)
   assert.equal((await exchange(holder('alice'), ask({ instead: next }))).value, 'new 2')
+})
+
+test('what came in its place before a purge is nobody’s after it', async (context) => {
+  const { exchange, asked, purges } = replacer(context)
+  const again = async (): Promise<string> =>
+    (await exchange(holder('alice'), ask({ instead: OLD }))).value
+  assert.equal(await again(), 'new 1')
+  purges.purge({ subject: 'bob' })
+  assert.equal(await again(), 'new 1')
+
+  purges.purge({ subject: 'alice' })
+
+  assert.equal(await again(), 'new 2')
+  assert.equal(await again(), 'new 2')
+  assert.equal(asked.length, 2)
 })
 
 test('another key is another matter', async (context) => {
