@@ -2,8 +2,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { WantedClient } from './desired-clients.ts'
 import type { WantedGrant } from './desired-grants.ts'
 import type { Desired } from './desired.ts'
-import { ProvisionError } from './failure.ts'
-import { ConflictError, type Management } from './management.ts'
+import { ConflictError, ProvisionError } from './failure.ts'
+import type { Management } from './management.ts'
 import { isObject, type Fields } from './merge.ts'
 import { isSettled, plan, type PlanOptions, type Step } from './plan.ts'
 import { readPresent, type Present } from './present.ts'
@@ -39,7 +39,7 @@ export async function apply(
   for (let round = 0; round < ROUNDS; round++) {
     const steps = plan(wanted, present, options)
     if (isSettled(steps)) return present
-    await applySteps(management, steps, present, options)
+    await applySteps(management, steps, { wanted, present }, options)
     present = await readUntilSettled(management, wanted, options)
   }
   const left = plan(wanted, present, options).filter(({ action }) => action !== 'unchanged')
@@ -70,7 +70,7 @@ async function readUntilSettled(
 async function applySteps(
   management: Management,
   steps: readonly Step[],
-  present: Present,
+  { wanted, present }: { readonly wanted: Desired; readonly present: Present },
   { onStep, onAnswer }: ApplyOptions,
 ): Promise<void> {
   const ids = new Map([...present.clients].map(([name, { id }]) => [name, id]))
@@ -79,7 +79,10 @@ async function applySteps(
     onStep?.(step)
     try {
       const answer = await send(management, step, ids)
-      if (step.kind === 'client') ids.set(step.name, String(answer['client_id']))
+      for (const { name, identifier } of wanted.clients) {
+        const isIt = step.kind === 'client' ? step.name === name : step.name === identifier
+        if (isIt && typeof answer['client_id'] === 'string') ids.set(name, answer['client_id'])
+      }
       await onAnswer?.(step, answer)
     } catch (error) {
       // What it is like now is read in the next round, and what follows may depend on it.
@@ -117,7 +120,8 @@ async function send(
 function clientIdOf({ api, name }: WantedGrant, ids: ReadonlyMap<string, string>): string {
   const id = ids.get(api)
   if (id !== undefined) return id
-  throw new ProvisionError('impossible', `client-grant ${name}: ${api} is no client`)
+  // Its API has just made it.
+  throw new ConflictError(`client-grant ${name}: ${api} has no client yet`)
 }
 
 /** A client that exists takes credentials by their ids alone: they are made first. */

@@ -1,5 +1,5 @@
 import type { Api, Client } from '../config/config.ts'
-import type { Plot } from './desired.ts'
+import type { Plot } from './plot.ts'
 import { pemOf, targetsOf } from './desired-servers.ts'
 import { ProvisionError } from './failure.ts'
 import { AnyOf, type Fields } from './merge.ts'
@@ -18,7 +18,8 @@ export interface WantedClient {
   /** The key that it signs with. Undefined: it has a secret. */
   readonly key: PublicKey | undefined
   readonly fields: Fields
-  readonly initial: Fields
+  /** Sent when it is made. Undefined: it is never made here, but by its API (2019) or by whoever logs users in. */
+  readonly initial: Fields | undefined
 }
 
 export interface PublicKey {
@@ -51,11 +52,14 @@ export async function wantedClient(plot: Plot, api: Api): Promise<WantedClient> 
               token_endpoint_auth_method: methodOf(client.method),
             }),
           },
-    initial: {
-      name: `${name} (On-Behalf-Of)`,
-      app_type: 'resource_server',
-      resource_server_identifier: audience,
-    },
+    initial:
+      plot.generation === 'legacy'
+        ? undefined
+        : {
+            name: `${name} (On-Behalf-Of)`,
+            app_type: 'resource_server',
+            resource_server_identifier: audience,
+          },
   }
 }
 
@@ -102,6 +106,6 @@ export function wantedApplications(plot: Plot): readonly WantedClient[] {
         policies: [...own].map(([audience, scopes]) => ({ audience, scope: [...scopes] })),
       },
     },
-    initial: {},
+    initial: undefined,
   }))
 }

@@ -1,4 +1,4 @@
-import type { Plot } from './desired.ts'
+import type { Plot } from './plot.ts'
 import { defined, type Fields } from './merge.ts'
 
 /** What the client of an API may ask of an audience. Which client, audience and subject type is never changed. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Api, ExchangeConfig, Material } from '../config/config.ts'
 import type { ProvisionConfig } from '../config/provision-options.ts'
-import type { Plot } from './desired.ts'
+import type { Plot } from './plot.ts'
 import { ProvisionError } from './failure.ts'
 import { AnyOf, defined, type Fields } from './merge.ts'
 import { publicPemOf, thumbprintOf } from './thumbprint.ts'

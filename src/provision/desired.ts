@@ -4,9 +4,7 @@ import { wantedApplications, wantedClient, type WantedClient } from './desired-c
 import { wantedGrants, type WantedGrant } from './desired-grants.ts'
 import { wantedServers, type WantedServer } from './desired-servers.ts'
 import { ProvisionError } from './failure.ts'
-
-/** Which of Auth0's two ways of On-Behalf-Of a tenant has: that of 2026, or that of 2019. */
-export type Generation = 'current' | 'legacy'
+import type { Generation, Plot } from './plot.ts'
 
 /** What a tenant must hold so that every route can be served, in the order in which it is made. */
 export interface Desired {
@@ -14,16 +12,6 @@ export interface Desired {
   readonly servers: readonly WantedServer[]
   readonly clients: readonly WantedClient[]
   readonly grants: readonly WantedGrant[]
-}
-
-/** The part of the configuration that one tenant is about. */
-export interface Plot {
-  readonly config: Config
-  readonly issuer: Issuer
-  readonly generation: Generation
-  readonly apis: readonly Api[]
-  /** What of them no variable says yet. */
-  readonly blanks: readonly Blank[]
 }
 
 /** Whether `provision` sets it up. */

@@ -21,3 +21,10 @@ export class ProvisionError extends Error {
     this.code = code
   }
 }
+
+/** Something else was faster: whoever reads again sees it. */
+export class ConflictError extends ProvisionError {
+  constructor(message: string) {
+    super('change_refused', message)
+  }
+}

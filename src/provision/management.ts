@@ -3,7 +3,7 @@ import { ClientsClient } from 'auth0/clients'
 import { ResourceServersClient } from 'auth0/resourceServers'
 import { masked } from '../log.ts'
 import type { Outbound } from '../outbound.ts'
-import { ProvisionError } from './failure.ts'
+import { ConflictError, ProvisionError } from './failure.ts'
 import type { Fields } from './merge.ts'
 
 /** The calls that setting a tenant up takes. What is not there is undefined. None of them deletes anything. */
@@ -93,13 +93,6 @@ async function made(call: PromiseLike<unknown>): Promise<Fields> {
 interface Refusal {
   readonly statusCode?: number
   readonly body?: { readonly message?: unknown }
-}
-
-/** Something else was faster: whoever reads again sees it. */
-export class ConflictError extends ProvisionError {
-  constructor(message: string) {
-    super('change_refused', message)
-  }
 }
 
 /** What the package throws holds the request and its token: it is no `cause`. */

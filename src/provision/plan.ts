@@ -68,7 +68,7 @@ const UNSAID: Readonly<Record<Wanted['kind'], Fields>> = {
 export function plan(wanted: Desired, present: Present, options: PlanOptions): readonly Step[] {
   return [
     ...wanted.servers.map((one) => serverStep(one, present, options)),
-    ...wanted.clients.map((one) => clientStep(one, present)),
+    ...wanted.clients.flatMap((one) => clientStep(one, present) ?? []),
     ...wanted.grants.map((one) => grantStep(one, present, options)),
   ]
 }
@@ -93,10 +93,11 @@ function serverStep(wanted: WantedServer, { servers }: Present, options: PlanOpt
   return updated(base, String(there['id']), changes)
 }
 
-function clientStep(wanted: WantedClient, { clients }: Present): Step {
+function clientStep(wanted: WantedClient, { clients }: Present): Step | undefined {
   const { kind, name, key, fields, initial } = wanted
   const there = clients.get(name)
   const base = { kind, name, wanted } as const
+  if (there === undefined && initial === undefined) return undefined
   if (there === undefined) {
     const { client_authentication_methods: _, ...plain } = fields
     const keyed = key && {

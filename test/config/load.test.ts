@@ -148,7 +148,7 @@ test('a file becomes the configuration, with every default', async (t) => {
           http2: false,
           limits: {
             ...{ body: undefined, headers: undefined, headerCount: 100 },
-            ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined },
+            ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined, rates: [] },
           },
         },
       },
