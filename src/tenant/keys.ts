@@ -32,16 +32,22 @@ interface Pair {
 
 export async function createKeys(): Promise<Keys> {
   let pairs: readonly Pair[] = [await createPair()]
+  const algorithms = new Set<string>(['RS256'])
   return {
-    published: () => ({ keys: pairs.map(({ jwk }) => jwk) }),
+    published: () => ({
+      keys: pairs.flatMap((pair) =>
+        [...algorithms].map((alg) => ({ ...pair.jwk, kid: nameOf(pair, alg), alg })),
+      ),
+    }),
     signingKey(server) {
       if (server.signing_alg === 'HS256') return { key: secretOf(server), keyId: undefined }
-      const [{ privateKey, keyId }] = pairs as readonly [Pair]
-      return { key: privateKey, keyId }
+      algorithms.add(server.signing_alg)
+      const [pair] = pairs as readonly [Pair]
+      return { key: pair.privateKey, keyId: nameOf(pair, server.signing_alg) }
     },
     verificationKey(server, keyId) {
       if (server.signing_alg === 'HS256') return secretOf(server)
-      return pairs.find((pair) => pair.keyId === keyId)?.publicKey
+      return pairs.find((pair) => nameOf(pair, server.signing_alg) === keyId)?.publicKey
     },
     async rotate() {
       pairs = [await createPair(), ...pairs]
@@ -50,6 +56,11 @@ export async function createKeys(): Promise<Keys> {
       pairs = pairs.slice(0, 1)
     },
   }
+}
+
+/** The same key goes by another name for each algorithm, once that is used: a published key says what it is for. */
+function nameOf({ keyId }: Pair, algorithm: string): string {
+  return algorithm === 'RS256' ? keyId : `${keyId}-${algorithm}`
 }
 
 /** Raw UTF-8, as Auth0 uses it: the secret is not base64, even where it looks like it. */
@@ -66,6 +77,6 @@ async function createPair(): Promise<Pair> {
     privateKey,
     publicKey,
     keyId,
-    jwk: { ...bare, kid: keyId, use: 'sig', alg: 'RS256' },
+    jwk: { ...bare, use: 'sig' },
   }
 }

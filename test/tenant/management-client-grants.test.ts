@@ -107,8 +107,8 @@ test('grants are listed by client, audience and subject type, and by both kinds 
   for (let from = ''; ;) {
     const page = await called(tenant, `GET /client-grants?take=2${from}`)
     seen.push(...(page['client_grants'] as Json[]).map(({ id }) => id))
-    if (page['next'] === undefined) break
-    from = `&from=${String(page['next'])}`
+    if (typeof page['next'] !== 'string') break
+    from = `&from=${page['next']}`
   }
   assert.equal(new Set(seen).size, 4)
 })

@@ -30,16 +30,20 @@ const SETTINGS_ALWAYS: Fields = {
   sso: flag,
   sso_disabled: flag,
   cross_origin_authentication: flag,
-  cross_origin_loc: nullable(text()),
+  cross_origin_loc: text(),
   custom_login_page_on: flag,
-  custom_login_page: text(),
-  custom_login_page_preview: text(),
-  form_template: text(),
+  custom_login_page: text(1),
+  custom_login_page_preview: text(1),
+  form_template: text(1),
   addons: anything,
   client_metadata: object({}, { open: true }),
   mobile: anything,
   initiate_login_uri: text(),
 }
+
+const ORGANIZATION_USAGE = oneOf('deny', 'allow', 'require')
+const REQUIRE_BEHAVIOR = oneOf('no_prompt', 'pre_login_prompt', 'post_login_prompt')
+const DISCOVERY_METHODS = list(oneOf('email', 'organization_name'), { least: 1 })
 
 const SETTINGS_CURRENT: Fields = {
   ...SETTINGS_ALWAYS,
@@ -49,17 +53,15 @@ const SETTINGS_CURRENT: Fields = {
   native_social_login: nullable(anything),
   fedcm_login: nullable(anything),
   default_organization: nullable(anything),
-  organization_usage: nullable(oneOf('deny', 'allow', 'require')),
-  organization_require_behavior: nullable(
-    oneOf('no_prompt', 'pre_login_prompt', 'post_login_prompt'),
-  ),
-  organization_discovery_methods: nullable(list(oneOf('email', 'organization_name'), { least: 1 })),
+  organization_usage: ORGANIZATION_USAGE,
+  organization_require_behavior: REQUIRE_BEHAVIOR,
+  organization_discovery_methods: DISCOVERY_METHODS,
   require_pushed_authorization_requests: flag,
   require_proof_of_possession: flag,
   signed_request_object: nullable(anything),
   token_vault_privileged_access: nullable(anything),
   compliance_level: nullable(text()),
-  skip_non_verifiable_callback_uri_confirmation_prompt: nullable(flag),
+  skip_non_verifiable_callback_uri_confirmation_prompt: flag,
   par_request_expiry: nullable(whole(10, 600)),
   token_quota: nullable(anything),
   third_party_security_mode: text(),
@@ -67,6 +69,18 @@ const SETTINGS_CURRENT: Fields = {
   express_configuration: nullable(anything),
   my_organization_configuration: nullable(anything),
   async_approval_notification_channels: anything,
+}
+
+/** Of these a change may also be their end. */
+const ENDED_BY_CHANGE: Fields = {
+  cross_origin_loc: nullable(text()),
+  custom_login_page: text(),
+  custom_login_page_preview: text(),
+  form_template: text(),
+  organization_usage: nullable(ORGANIZATION_USAGE),
+  organization_require_behavior: nullable(REQUIRE_BEHAVIOR),
+  organization_discovery_methods: nullable(DISCOVERY_METHODS),
+  skip_non_verifiable_callback_uri_confirmation_prompt: nullable(flag),
 }
 
 export const SETTINGS: Readonly<Record<Generation, Fields>> = {
@@ -100,7 +114,7 @@ const TOKEN_EXCHANGE = object({
 const METHOD = oneOf('none', 'client_secret_post', 'client_secret_basic')
 
 const ALWAYS: Fields = {
-  name: text(1, 200, /^[^<>]+$/),
+  name: text(0, Infinity, /^[^<>]+$/),
   grant_types: NAMES,
   is_first_party: flag,
   jwt_configuration: object(
@@ -157,6 +171,7 @@ export const CHANGED: Readonly<Record<Generation, Fields>> = {
   legacy: { ...CREATED.legacy, client_secret: text(1) },
   current: {
     ...SETTINGS.current,
+    ...ENDED_BY_CHANGE,
     ...ALWAYS,
     token_endpoint_auth_method: nullable(METHOD),
     refresh_token: nullable(REFRESH_TOKEN),

@@ -24,9 +24,9 @@ const TYPES = list(text(1, 255))
 const SCOPES = list(text(1, 280))
 
 const CREATED: Readonly<Record<Generation, Fields>> = {
-  legacy: { client_id: text(1), audience: text(1), scope: SCOPES },
+  legacy: { client_id: text(), audience: text(1), scope: SCOPES },
   current: {
-    client_id: text(1),
+    client_id: text(),
     audience: text(1),
     default_for: oneOf('third_party_clients'),
     organization_usage: oneOf('deny', 'allow', 'require'),
@@ -80,7 +80,7 @@ export function createClientGrants(state: State, generation: Generation): Kind {
       client_id: ({ client_id: id }, [value]) => id === value,
       subject_type: ({ subject_type: type }, [value]) => type === value,
       allow_any_organization: ({ allow_any_organization: any }, [value]) =>
-        String(any ?? false) === value,
+        String(any === true) === value,
       default_for: ({ default_for: whom }, [value]) => whom === value,
     },
     views: () => all().map(viewOf),

@@ -71,8 +71,9 @@ function timeOf(text: string): string {
 }
 
 /** Whatever is public about it but the key. */
-export function credentialView({ pem: _, ...credential }: Credential): View {
-  return { ...credential }
+export function credentialView(credential: Credential): View {
+  const { pem: _, ...rest } = credential
+  return rest
 }
 
 export function createdCredential(client: Client, body: unknown, now: number): View {

@@ -44,16 +44,18 @@ export function text(least = 0, most = Infinity, pattern?: RegExp): Rule {
 
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): Rule {
   return typed('integer', (value, at) => {
-    if (Number(value) < least) return complain(`Value ${value} is less than minimum ${least}`, at)
-    if (Number(value) > most) return complain(`Value ${value} is greater than maximum ${most}`, at)
+    const number = Number(value)
+    if (number < least) return complain(`Value ${number} is less than minimum ${least}`, at)
+    if (number > most) return complain(`Value ${number} is greater than maximum ${most}`, at)
     return undefined
   })
 }
 
 export function oneOf(...names: readonly string[]): Rule {
-  return typed('string', (value, at) =>
-    names.includes(String(value)) ? undefined : complain(`No enum match for: ${value}`, at),
-  )
+  return typed('string', (value, at) => {
+    const name = String(value)
+    return names.includes(name) ? undefined : complain(`No enum match for: ${name}`, at)
+  })
 }
 
 export function list(item: Rule, { least = 0, most = Infinity } = {}): Rule {
