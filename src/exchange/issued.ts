@@ -110,7 +110,7 @@ function assertClaims(claims: Claims, { subject, route }: Permit, profile: Profi
     }
   }
   if (!expectedAudiences(exchange).every((one) => holds(claims['aud'], one))) reject('aud')
-  if (claims['exp'] !== undefined && typeof claims['exp'] !== 'number') reject('exp')
+  if (claims['exp'] !== undefined && !Number.isFinite(claims['exp'])) reject('exp')
 }
 
 /** Two good tokens that do not belong together. */
@@ -199,7 +199,7 @@ function expiryOf(
   if (expiresIn === undefined) return own ?? sentAt + defaultLifetimeMs
   const seconds =
     typeof expiresIn === 'string' && expiresIn.trim() !== '' ? Number(expiresIn) : expiresIn
-  if (typeof seconds !== 'number' || !(seconds > 0)) return sentAt
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds <= 0) return sentAt
   return Math.min(sentAt + seconds * 1_000, own ?? Number.POSITIVE_INFINITY)
 }
 

@@ -1,8 +1,11 @@
 /** Tokens that are bound to their holder, at each of the doors: whoever stole one has no use for it. */
 import assert from 'node:assert/strict'
-import { hash } from 'node:crypto'
+import { hash, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import http2 from 'node:http2'
 import { test, type TestContext } from 'node:test'
 import { holder, ORIGIN, type Given } from '../authenticate/proofs.ts'
+import { createAuthority, NO_OPENSSL, type Pair } from '../certificates.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import { oneRoute, startGateway, startUpstream, type Gateway } from '../system.ts'
 
@@ -127,4 +130,29 @@ test('nobody tells certificates at the token endpoint', async (t) => {
   const { issuer, ask } = await start(t, { proofOfPossession: { mechanism: 'mtls' } }, LOOPBACK)
   const authorization = `Bearer ${await issuer.token(BOUND)}`
   assert.equal(await ask.token({ authorization, ...TOLD }), 'invalid_token')
+})
+
+test('over HTTP/2 a certificate is that of the connection', { skip: NO_OPENSSL }, async (t) => {
+  const authority = createAuthority()
+  const [own, alice, mallory] = ['gateway', 'alice', 'mallory'].map((name) => authority.issue(name))
+  const tls = { ...own, clientCertificates: 'request' }
+  const { issuer, gateway } = await start(t, {}, { tls })
+  const thumbprint = hash('sha256', new X509Certificate(alice!.certificate).raw, 'base64url')
+  const token = await issuer.token({ cnf: { 'x5t#S256': thumbprint } })
+  const asked = async (by: Partial<Pair>): Promise<unknown> => {
+    const identity = {
+      ...(by.certificate && { cert: by.certificate }),
+      ...(by.key && { key: by.key }),
+    }
+    const session = http2.connect(gateway.origin, { ca: authority.certificate, ...identity })
+    t.after(() => session.destroy())
+    const stream = session.request({ ':path': '/orders', authorization: `Bearer ${token}` })
+    const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+    stream.resume()
+    return headers[':status']
+  }
+
+  assert.equal(await asked(alice!), 200)
+  assert.equal(await asked(mallory!), 401)
+  assert.equal(await asked({}), 401)
 })

@@ -217,6 +217,9 @@ for (const [expiresIn, exp, seconds] of [
   [-1, 3_600, 0],
   [-0, 3_600, 0],
   [Number.NaN, 3_600, 0],
+  [Number.POSITIVE_INFINITY, undefined, 0],
+  ['Infinity', undefined, 0],
+  ['1e999', 3_600, 0],
   ['soon', 3_600, 0],
   ['', 3_600, 0],
   [' ', 3_600, 0],
@@ -234,6 +237,16 @@ for (const [expiresIn, exp, seconds] of [
     assert.equal((expiresAt - SENT_AT) / 1_000, seconds)
   })
 }
+
+test('a token whose end is no time is refused: JSON can write numbers that are read as infinite', () => {
+  const ending = (exp: string): string => {
+    const [header, , signature] = unsignedJwt({}).split('.')
+    const text = JSON.stringify({ ...GOOD, exp: 0 }).replace('"exp":0', `"exp":${exp}`)
+    return [header, Buffer.from(text).toString('base64url'), signature].join('.')
+  }
+  check({ answer: { accessToken: ending('4e9') } })
+  refuses({ answer: { accessToken: ending('4e999') } }, 'exp')
+})
 
 test('the life of a token that does not tell its own is the route’s default', () => {
   const given = { answer: { accessToken: 'opaque', expiresIn: undefined } }
