@@ -9,6 +9,7 @@ import type { Api, Route } from './config/config.ts'
 import { asGatewayError, errorAnswer, GatewayError, type Protection } from './errors.ts'
 import type { Ask, Exchange, ExchangeOutcome, Succession } from './exchange/exchange.ts'
 import type { IssuedToken } from './exchange/issued.ts'
+import type { AddressOf } from './proxy/address.ts'
 import { CallerGone, linger } from './proxy/caller.ts'
 import type { Passage } from './proxy/passage.ts'
 import type { Proxy } from './proxy/proxy.ts'
@@ -29,6 +30,8 @@ export interface GatewayOptions {
   readonly origins: readonly string[]
   /** Finds the certificate of a caller, for the tokens that are bound to one. */
   readonly certificateOf: CertificateOf
+  /** Finds the address of a caller, for the routes that count by it. */
+  readonly addressOf?: AddressOf
   /** How a request says what it asks for. */
   readonly door: Door
   /** How a failure reads at this door. Default: `application/problem+json`. */
@@ -127,7 +130,7 @@ function isReplayable({ method, headers }: IncomingMessage): boolean {
 function present(
   request: IncomingMessage,
   { method, target, credentials: given }: Asked,
-  { origins, certificateOf }: GatewayOptions,
+  { origins, certificateOf, addressOf }: GatewayOptions,
 ): Presented {
   const { scheme, token, proof } = given ?? credentials(request.rawHeaders, target.query)
   return {
@@ -138,6 +141,7 @@ function present(
     token,
     proof,
     certificate: () => certificateOf(request),
+    address: addressOf && (() => addressOf(request)),
   }
 }
 

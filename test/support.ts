@@ -104,7 +104,7 @@ export function route(given: Blocks & { readonly name?: string } = {}): Route {
       http2: false,
       limits: {
         ...{ body: undefined, headers: undefined, headerCount: 100 },
-        ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined },
+        ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined, rates: [] },
       },
       ...given.proxy,
     },

@@ -14,6 +14,8 @@ export interface Presented extends Credentials {
    * @throws {GatewayError} `invalid_request` where a trusted proxy tells more than one
    */
   readonly certificate: () => string | undefined
+  /** Where the request comes from. Called only where somebody counts by it. */
+  readonly address?: (() => string) | undefined
 }
 
 /** What a request names as its right to be answered. */

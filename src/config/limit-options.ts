@@ -7,6 +7,28 @@ import { duration, size } from './values.ts'
 const MOST_HEADERS = 500
 const MOST_HEADER_BYTES = 16_384
 
+const rate = z.strictObject({
+  by: z
+    .enum(['subject', 'client', 'address'])
+    .describe(
+      "Who is counted: the token's subject, the client that it was issued to, or the address that the request comes from, " +
+        'as `server.trustedProxies` tell it (of IPv6 the `/64`).',
+    ),
+  rate: z
+    .number()
+    .positive()
+    .max(1_000_000)
+    .describe(
+      'Requests per second, for all replicas together: each counts its share, `rate / replicas`.',
+    ),
+  burst: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe('How many may come at once. Default: those of one second, at least 1.'),
+})
+
 export const limits = z
   .strictObject({
     body: size()
@@ -40,6 +62,13 @@ export const limits = z
       .describe(
         'How long a request may take in all, until its answer has been read: 408 where the body had not come whole, 504 ' +
           'where the answer had not begun, else the connection is cut. Of a WebSocket only the handshake. Default: any time.',
+      ),
+    rates: z
+      .array(rate)
+      .prefault([])
+      .describe(
+        'How often each caller may come, at all doors; at most one of each `by`. Beyond it 429 `rate_limited` with ' +
+          '`Retry-After`. 100 000 callers are remembered, the least recent of which begins anew.',
       ),
     inFlight: z
       .int()

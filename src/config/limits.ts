@@ -12,6 +12,16 @@ export interface LimitsConfig {
   readonly totalMs: number | undefined
   /** Requests at once. Undefined: as many as the process takes. */
   readonly inFlight: number | undefined
+  /** At most one of each `by`. */
+  readonly rates: readonly RateConfig[]
+}
+
+export interface RateConfig {
+  readonly by: 'subject' | 'client' | 'address'
+  /** Requests per second, for all replicas together. */
+  readonly rate: number
+  /** How many may come at once. Default: those of one second, at least 1. */
+  readonly burst: number
 }
 
 /** How much one process takes. */

@@ -23,6 +23,7 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
   const upstreams = upstreamsOf(input, context)
   const headers = resolveHeaders(input.headers, [...at, 'headers'], faults)
   checkStrip(input.strip, context)
+  refuseRepeatedRates(input.limits.rates, context)
   const tls = tlsOf(input.tls, upstreams ?? [], context)
   if (input.http2 && input.websocket !== undefined) {
     faults.add([...at, 'websocket'], 'does not go with `http2`: WebSockets open by HTTP/1.1 alone')
@@ -44,6 +45,9 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
       idleMs: limits.idle,
       totalMs: limits.total,
       inFlight: limits.inFlight,
+      rates: limits.rates.map(({ by, rate, burst = Math.max(1, Math.ceil(rate)) }) => ({
+        ...{ by, rate, burst },
+      })),
     },
   }
 }
@@ -67,6 +71,17 @@ function upstreamsOf(
     faults.add([...at, 'upstreams', index, 'url'], `repeats upstreams[${first}]: give it a weight`)
   }
   return upstreams
+}
+
+function refuseRepeatedRates(
+  rates: ProxyInput['limits']['rates'],
+  { at, faults }: ProxyContext,
+): void {
+  for (const [index, { by }] of rates.entries()) {
+    const first = rates.findIndex((other) => other.by === by)
+    if (first === index) continue
+    faults.add([...at, 'limits', 'rates', index, 'by'], `repeats limits.rates[${first}]`)
+  }
 }
 
 /** What is left must begin with a segment, or one path could be read for another. */

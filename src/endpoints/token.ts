@@ -173,7 +173,7 @@ function render(error: GatewayError, id: string): ErrorAnswer {
   const body = { error: name, error_description: error.message, code: error.code, request_id: id }
   const unauthenticated = name === 'invalid_client'
   return {
-    status: unauthenticated ? 401 : status < 500 && status !== 413 ? 400 : status,
+    status: unauthenticated ? 401 : status < 500 && !OWN_STATUS.has(status) ? 400 : status,
     headers: {
       ...others,
       'content-type': 'application/json',
@@ -183,6 +183,9 @@ function render(error: GatewayError, id: string): ErrorAnswer {
   }
 }
 
+/** Of what is about the request alone. */
+const OWN_STATUS: ReadonlySet<number> = new Set([413, 429])
+
 const NAMES: Partial<Record<ErrorCode, string>> = {
   invalid_dpop_proof: 'invalid_dpop_proof',
   use_dpop_nonce: 'use_dpop_nonce',
@@ -190,6 +193,7 @@ const NAMES: Partial<Record<ErrorCode, string>> = {
   exchange_unavailable: 'temporarily_unavailable',
   replay_store_unavailable: 'temporarily_unavailable',
   overloaded: 'temporarily_unavailable',
+  rate_limited: 'temporarily_unavailable',
 }
 
 /** What the parser throws: a form that is too large, or no text. */

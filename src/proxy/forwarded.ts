@@ -22,17 +22,16 @@ export type PeerOf = (socket: Socket) => Peer
  * @throws {TypeError} one of them is neither
  */
 export function createPeerOf(trustedProxies: readonly string[]): PeerOf {
-  const trusted = blockList(trustedProxies)
+  const trusted = networksOf(trustedProxies)
   const peers = new WeakMap<Socket, Peer>()
   return (socket) => {
     const known = peers.get(socket)
     if (known !== undefined) return known
     const address = plainAddress(socket.remoteAddress)
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const peer: Peer = {
       address,
       protocol: (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http',
-      trusted: address !== UNKNOWN && trusted.check(address, family),
+      trusted: isListed(trusted, address),
       host: undefined,
       element: '',
     }
@@ -41,14 +40,21 @@ export function createPeerOf(trustedProxies: readonly string[]): PeerOf {
   }
 }
 
+export function isListed(networks: BlockList, address: string): boolean {
+  const version = isIP(address)
+  return version !== 0 && networks.check(address, version === 6 ? 'ipv6' : 'ipv4')
+}
+
 /** RFC 7239, section 6.2. */
 const UNKNOWN = 'unknown'
 
-function plainAddress(address = UNKNOWN): string {
+/** Without IPv6's mapping of IPv4 and without a zone. */
+export function plainAddress(address = UNKNOWN): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '')
 }
 
-function blockList(ranges: readonly string[]): BlockList {
+/** @throws {TypeError} one is neither an address nor a CIDR */
+export function networksOf(ranges: readonly string[]): BlockList {
   const list = new BlockList()
   for (const range of ranges) {
     const [address = '', prefix, ...rest] = range.split('/')

@@ -18,6 +18,7 @@ import {
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createOutbound } from '../outbound.ts'
+import { createAddressOf } from '../proxy/address.ts'
 import { createPeerOf } from '../proxy/forwarded.ts'
 import { createProxy } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
@@ -26,6 +27,7 @@ import { createAuthentication } from './authentication.ts'
 import { createExplain, type Explain } from './explain.ts'
 import { layered } from './layers.ts'
 import { watchLoopDelay } from './loop-delay.ts'
+import { rateLimited } from './rate-limits.ts'
 import { createRecord } from './record.ts'
 import { createShed } from './shed.ts'
 import { connectRedis } from './redis.ts'
@@ -99,20 +101,26 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     'How late the process is, as the median of a quarter of a second.',
     () => loopDelay.ms / 1_000,
   )
+  const shed = createShed(metrics)
   const admission = createAdmission({
     ...{ loopDelay, metrics, limits: config.server.limits },
-    shed: createShed(metrics),
+    shed,
   })
   metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () => proxy.webSockets())
   const peerOf = createPeerOf(config.server.trustedProxies)
   const certificateOf = createCertificateOf((socket) => peerOf(socket).trusted)
   const match = createMatch(config.routes)
-  const { authenticate } = authentication
+  const authenticate = rateLimited(authentication.authenticate, {
+    routes: config.routes,
+    replicas: config.server.replicas,
+    shed,
+  })
   const path = createGateway(
     { match, authenticate, exchange, proxy },
     {
       origins: config.server.publicOrigins,
       certificateOf,
+      addressOf: createAddressOf(config.server.trustedProxies),
       door: proxyDoor(mountPath),
       admission,
       record,
@@ -147,7 +155,8 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     explain: createExplain({
       routes: config.routes,
       match,
-      authenticate,
+      // Who asks what would become of a request has not made it.
+      authenticate: authentication.authenticate,
       tokenEndpointOf: (issuer, identifier, endpoint) =>
         authentication.metadataOf(issuer)(identifier, endpoint),
       origins: config.server.publicOrigins,
@@ -189,6 +198,8 @@ function forwardAuthOf(
     original,
     isTrusted,
     certificateOf: createCertificateOf((socket) => tellerOf(socket).trusted),
+    // They stand on the way, too.
+    addressOf: createAddressOf([...trustedProxies, ...server.trustedProxies]),
     ...shared,
   })
 }
@@ -205,6 +216,7 @@ function tokenEndpointOf(
       endpoint,
       origins: server.publicOrigins,
       certificateOf,
+      addressOf: createAddressOf([]),
       ...shared,
     })
 }

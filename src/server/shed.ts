@@ -1,7 +1,10 @@
 import type { Metrics } from '../metrics.ts'
 
 /** Why something was turned away. */
-const REASONS = ['connections', 'pipelined', 'loop_delay', 'in_flight', 'route_in_flight'] as const
+const REASONS = [
+  ...(['connections', 'pipelined', 'loop_delay', 'in_flight', 'route_in_flight'] as const),
+  ...(['rate_subject', 'rate_client', 'rate_address'] as const),
+]
 
 /** Counts what is turned away because it is too much. */
 export type Shed = (reason: (typeof REASONS)[number]) => void

@@ -45,3 +45,30 @@ test('a limit that nothing could stay below, or that Node would not see, is refu
   }
   assert.deepEqual(faults({ headers: '1KiB', headerCount: 500, body: 0 }), [])
 })
+
+test('a rate has a burst of one second unless it says another, and each kind of caller one rate', () => {
+  const by = (by: string, rate: number, burst?: number): object => ({
+    ...{ by, rate },
+    ...(burst !== undefined && { burst }),
+  })
+  const rates = [by('subject', 0.5), by('client', 2.5), by('address', 10, 50)]
+  assert.deepEqual(read({ rates }).routes[0]!.proxy.limits.rates, [
+    { by: 'subject', rate: 0.5, burst: 1 },
+    { by: 'client', rate: 2.5, burst: 3 },
+    { by: 'address', rate: 10, burst: 50 },
+  ])
+  assert.deepEqual(faults({ rates: [by('subject', 1), by('client', 1), by('subject', 2)] }), [
+    'routes[0].proxy.limits.rates[2].by: repeats limits.rates[0]',
+  ])
+  for (const rate of [by('user', 1), by('subject', 0), by('subject', 1, 0)]) {
+    assert.equal(faults({ rates: [rate] }).length, 1, JSON.stringify(rate))
+  }
+})
+
+test('a process says how much it takes', () => {
+  const limits = { connections: 100, inFlight: 50, pipelined: 8, loopDelay: '200ms' }
+  assert.deepEqual(read({}, { limits }).server.limits, {
+    ...{ connections: 100, inFlight: 50, pipelined: 8, loopDelayMs: 200 },
+  })
+  assert.deepEqual(faults({}, { limits: { ...limits, connections: 0 } }).length, 1)
+})

@@ -12,7 +12,7 @@ import type { Scope } from '../system.ts'
 
 export const LIMITS: Route['proxy']['limits'] = {
   ...{ body: undefined, headers: undefined, headerCount: 100 },
-  ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined },
+  ...{ idleMs: 30_000, totalMs: undefined, inFlight: undefined, rates: [] },
 }
 
 /** A route of which only `proxy` counts here. */
