@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
@@ -27,6 +28,8 @@ const ENVIRONMENT = {
   STOREFRONT_CLIENT_SECRET: 'a client secret',
   WEB_CLIENT_SECRET: 'the secret of a web client',
   STOREFRONT_SIGNING_SECRET: 'a signing secret of at least thirty-two bytes',
+  REDIS_PASSWORD: 'a-password',
+  SEALING_KEY: createHash('sha256').update('an example').digest('base64'),
 }
 
 function page(name: string): string {

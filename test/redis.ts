@@ -1,6 +1,8 @@
 /** A redis-server of a test's own, on a free port of loopback, that keeps nothing on disk. */
+import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,10 +34,25 @@ export interface RedisServer {
   start(): Promise<void>
 }
 
+const PASSWORD = 'a-password-of-the-tests'
+
+/**
+ * The address for a user who may do what `deploy/redis/users.acl` says, and nothing else. Whatever is refused to them stands
+ * in `ACL LOG`.
+ */
+export async function asUser({ port, command }: RedisServer): Promise<string> {
+  const file = readFileSync('deploy/redis/users.acl', 'utf8')
+  const line = file.split('\n').find((one) => one.startsWith('user behalf ')) ?? ''
+  const rules = line.replace('>CHANGE-ME', `>${PASSWORD}`).split(' ').slice(1)
+  await command('ACL', 'SETUSER', ...rules)
+  return `redis://behalf:${PASSWORD}@127.0.0.1:${port}`
+}
+
 export async function startRedis(t: Scope, ...options: string[]): Promise<RedisServer> {
   const port = await freePort()
   const url = `redis://127.0.0.1:${port}`
   let child: ChildProcess | undefined
+  let paused = false
   const client = createClient({
     url,
     disableClientInfo: true,
@@ -63,6 +80,8 @@ export async function startRedis(t: Scope, ...options: string[]): Promise<RedisS
   }
 
   t.after(async () => {
+    // Nobody was refused anything who asked as `asUser`.
+    if (client.isReady && !paused) assert.deepEqual(await client.sendCommand(['ACL', 'LOG']), [])
     client.destroy()
     await kill()
   })
@@ -70,8 +89,14 @@ export async function startRedis(t: Scope, ...options: string[]): Promise<RedisS
   return {
     ...{ url, port, start, kill },
     command: (...words) => client.sendCommand(words),
-    pause: () => void child?.kill('SIGSTOP'),
-    resume: () => void child?.kill('SIGCONT'),
+    pause() {
+      paused = true
+      child?.kill('SIGSTOP')
+    },
+    resume() {
+      paused = false
+      child?.kill('SIGCONT')
+    },
   }
 }
 

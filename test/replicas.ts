@@ -1,0 +1,85 @@
+/** Gateways that share a redis-server, an issuer and an upstream. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startIssuer, type TestIssuer } from './issuer.ts'
+import { asUser, type RedisServer, startRedis } from './redis.ts'
+import {
+  bearer,
+  type Gateway,
+  oneRoute,
+  type Scope,
+  startGateway,
+  startUpstream,
+  type Upstream,
+} from './system.ts'
+
+export const SEALING_KEY = randomBytes(32).toString('base64')
+const ADMIN_TOKEN = 'an admin token of a length that will do'
+/** What is late is not what these tests are about, but for those that say so: their machine is shared. */
+const PATIENT = { timeout: '1s' }
+
+export interface World {
+  readonly redis: RedisServer
+  readonly issuer: TestIssuer
+  readonly upstream: Upstream
+  replica(changes?: Changes): Promise<Gateway>
+}
+
+export interface Changes {
+  readonly redis?: object
+  readonly exchange?: object
+}
+
+export async function world(t: Scope, ...options: string[]): Promise<World> {
+  const redis = await startRedis(t, ...options)
+  const url = await asUser(redis)
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const replica = ({ redis: settings, exchange }: Changes = {}): Promise<Gateway> =>
+    startGateway(t, {
+      ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, ...(exchange && { exchange }) }),
+      admin: { listen: '127.0.0.1:0', token: ADMIN_TOKEN },
+      cache: { redis: { url, sealingKeys: [SEALING_KEY], ...PATIENT, ...settings } },
+    })
+  return { redis, issuer, upstream, replica }
+}
+
+export async function order(gateway: Gateway, token: string): Promise<number> {
+  const response = await fetch(`${gateway.origin}/orders`, bearer(token))
+  await response.arrayBuffer()
+  return response.status
+}
+
+export async function purge(gateway: Gateway, what: object): Promise<void> {
+  const { status } = await fetch(`${gateway.adminOrigin}/purge`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${ADMIN_TOKEN}`, 'content-type': 'application/json' },
+    body: JSON.stringify(what),
+  })
+  assert.equal(status, 204)
+}
+
+export function counted(gateway: Gateway, outcome: string): number {
+  const line = `behalf_cache_total{level="redis",outcome="${outcome}"} `
+  const found = gateway.metrics
+    .render()
+    .split('\n')
+    .find((one) => one.startsWith(line))
+  return Number(found?.slice(line.length) ?? 0)
+}
+
+/** What one replica sends is there a little later. */
+export async function entries({ redis }: World, least = 1): Promise<string[]> {
+  for (let tries = 0; ; tries++) {
+    const names = (await redis.command('KEYS', 'behalf:entry:*')) as string[]
+    if (names.length >= least || tries > 100) return names
+    await sleep(10)
+  }
+}
+
+/** As bytes: the client of the tests reads strings. */
+export async function raw({ command }: RedisServer, name: string): Promise<Buffer> {
+  const script = `return (redis.call('GET', KEYS[1]):gsub('.', function(c) return string.format('%02x', c:byte()) end))`
+  return Buffer.from((await command('EVAL', script, '1', name)) as string, 'hex')
+}
