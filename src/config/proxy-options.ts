@@ -99,6 +99,13 @@ export const proxy = z
           'is idempotent and there is no body. At most one request in ten is sent again, and ten at once.',
       ),
     tls,
+    http2: z
+      .boolean()
+      .prefault(false)
+      .describe(
+        'Whether upstreams are spoken to by HTTP/2 (RFC 9113), and nothing else: gRPC needs it. `https:` upstreams must ' +
+          'agree on it (ALPN), others must expect it.',
+      ),
     cookies: z
       .enum(['strip', 'keep'])
       .prefault('strip')

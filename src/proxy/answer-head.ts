@@ -81,3 +81,21 @@ const WANTS_NONCE =
 function asksForNonce(challenges: string): boolean {
   return WANTS_NONCE.test(challenges)
 }
+
+/**
+ * What may stand behind an answer's body (RFC 9110, section 6.5), of names and values in turn: what would pass in its head,
+ * but for what decides something there. Nothing of it is ever merged into the head.
+ */
+export function trailersOf(
+  raw: readonly string[],
+  { fateOfResponse }: Rules,
+): Record<string, string> {
+  const trailers: Record<string, string> = {}
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index]!.toLowerCase()
+    if (fateOfResponse(name) !== PASS) continue
+    const before = trailers[name]
+    trailers[name] = before === undefined ? raw[index + 1]! : `${before}, ${raw[index + 1]!}`
+  }
+  return trailers
+}

@@ -5,7 +5,7 @@ import { TLSSocket } from 'node:tls'
 import { type Dispatcher, errors } from 'undici'
 import { GatewayError } from '../errors.ts'
 import type { Succession } from '../exchange/exchange.ts'
-import { responseHead } from './answer-head.ts'
+import { responseHead, trailersOf } from './answer-head.ts'
 import { failureOf, tooLong } from './blame.ts'
 import { CallerGone, linger } from './caller.ts'
 import { restated } from './challenges.ts'
@@ -213,14 +213,18 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#abort?.(failure)
   }
 
-  onComplete(): void {
+  onComplete(trailers?: readonly string[] | readonly Buffer[] | null): void {
     if (this.#state !== 'streaming') return
     if (this.#options.upstream.breaking) {
       this.onError(new Error('the upstream reset the connection within its answer'))
       return
     }
     this.#state = 'ended'
-    this.#options.response.end()
+    const { request, response, upstream, lane } = this.#options
+    if (upstream.http2 && request.httpVersionMajor === 2) {
+      response.addTrailers(trailersOf(trailers as readonly string[], lane.rules))
+    }
+    response.end()
   }
 
   onError(error: Error): void {

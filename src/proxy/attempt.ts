@@ -53,6 +53,10 @@ export function createAttempt(options: AttemptOptions): Attempt {
       claims: subject?.claims ?? NO_CLAIMS,
     })
     if (ownedHeaders !== undefined) removeOwned(headers, ownedHeaders)
+    // RFC 9110, section 6.5.1: who says so takes trailers, which only HTTP/2 brings all the way.
+    if (upstream.http2 && request.httpVersionMajor === 2 && request.headers.te === 'trailers') {
+      headers.push('te', 'trailers')
+    }
     if (head.hasBody && request.readableDidRead) {
       throw new Error('the request body was read before it could be forwarded')
     }

@@ -41,10 +41,10 @@ export function createLanes(pools: Pools): (route: Route) => Lane {
   const lanes = new WeakMap<Route, Lane>()
 
   function placeOf({ url, weight }: WeightedUpstream, proxy: ProxyConfig): Place {
-    const { prefix, connectTimeoutMs, tls } = proxy
+    const { prefix, connectTimeoutMs, tls, http2 } = proxy
     const socketPath = url.startsWith('unix:') ? url.slice('unix:'.length) : undefined
     const { origin, pathname } = new URL(socketPath === undefined ? url : 'http://localhost')
-    const pool = { origin, socketPath, connectTimeoutMs, authorities: tls?.authorities }
+    const pool = { origin, socketPath, connectTimeoutMs, authorities: tls?.authorities, http2 }
     const base = pathname.replace(/\/+$/, '') + prefix
     return { weight, origin, base, pool, upstream: pools.of(pool) }
   }

@@ -1,9 +1,12 @@
 import { buildConnector, Pool } from 'undici'
 import type { Identity } from '../outbound.ts'
+import { Http2Connections, type Sender } from './http2-connections.ts'
 
 /** The connections to one upstream. */
 export interface Upstream {
-  readonly pool: Pool
+  readonly pool: Sender
+  /** Whether it speaks HTTP/2, whose answers may have trailers. */
+  readonly http2: boolean
   /**
    * True while a connection's error is being handled, and only then. undici takes a reset for the end of an answer
    * that ends with its connection; whoever is told of an end in this moment knows better.
@@ -27,6 +30,8 @@ export interface PoolOptions {
   readonly connectTimeoutMs: number
   /** Certificates (PEM) that the upstream's is verified by. Undefined: the proxy's. */
   readonly authorities: string | undefined
+  /** Whether HTTP/2 is spoken, and nothing else. */
+  readonly http2: boolean
 }
 
 export interface Pools {
@@ -67,11 +72,11 @@ export function createPools({ authorities }: PoolsOptions = {}): Pools {
 
   return {
     of(options, identity) {
-      const { origin, socketPath, connectTimeoutMs, authorities: own } = options
+      const { origin, socketPath, connectTimeoutMs, authorities: own, http2 } = options
       const trusted = own ?? authorities
-      const key = [origin, socketPath, connectTimeoutMs, trusted].join(' ')
+      const key = [origin, socketPath, connectTimeoutMs, http2, trusted].join(' ')
       const make = (): Upstream =>
-        createUpstream(origin, {
+        (http2 ? createHttp2Upstream : createUpstream)(origin, {
           timeout: connectTimeoutMs,
           minVersion: 'TLSv1.2',
           ...(socketPath !== undefined && { socketPath }),
@@ -104,6 +109,7 @@ const REPLACED_AFTER_MS = 600_000
 function createUpstream(origin: string, options: buildConnector.BuildOptions): Upstream {
   const connect = buildConnector({ ...options, allowH2: false })
   const upstream: Upstream = {
+    http2: false,
     breaking: false,
     ends: new WeakSet(),
     dpopNonce: undefined,
@@ -131,4 +137,14 @@ function createUpstream(origin: string, options: buildConnector.BuildOptions): U
     }),
   }
   return upstream
+}
+
+function createHttp2Upstream(origin: string, options: buildConnector.BuildOptions): Upstream {
+  const connect = buildConnector({ ...options, allowH2: true })
+  const ends = new WeakSet<Error>()
+  const pool = new Http2Connections(origin, {
+    ...{ connect, ends, longestUseMs: LONGEST_USE_MS },
+    timeoutMs: options.timeout ?? 0,
+  })
+  return { pool, http2: true, breaking: false, ends, dpopNonce: undefined }
 }

@@ -126,6 +126,7 @@ function linesOf(raw: readonly string[], stream: http2.Http2Stream): string[] {
 class PlainResponse extends http2.Http2ServerResponse {
   /** As HTTP/1.1 has it. There is no connection of its own to end here. */
   shouldKeepAlive = true
+  #written = false
 
   constructor(stream: http2.ServerHttp2Stream) {
     super(stream)
@@ -149,24 +150,29 @@ class PlainResponse extends http2.Http2ServerResponse {
           return this.stream.closed
         },
       },
+      headersSent: {
+        get(this: PlainResponse) {
+          return this.#written || this.stream.headersSent
+        },
+      },
     })
   }
 
-  /** Also as names and values in turn. Of names that come more than once, only Set-Cookie stays several lines. */
+  /**
+   * Also as names and values in turn. Of names that come more than once, only Set-Cookie stays several lines. It leaves
+   * with what follows, so that a head that is all of an answer ends it: gRPC tells such answers from others.
+   */
   override writeHead(status: number, ...rest: unknown[]): this {
     const headers = rest.at(-1)
-    if (!Array.isArray(headers))
-      return super.writeHead(status, headers as http2.OutgoingHttpHeaders)
-    const lines: http2.OutgoingHttpHeaders = {}
-    for (let index = 0; index < headers.length; index += 2) {
-      const name = (headers[index] as string).toLowerCase()
-      const value = headers[index + 1] as string
-      const before = lines[name]
-      if (before === undefined) lines[name] = name === 'set-cookie' ? [value] : value
-      else if (Array.isArray(before)) before.push(value)
-      else lines[name] = `${before}, ${value}`
+    // Node itself says no more than that when the first byte leaves.
+    if (typeof headers !== 'object' || headers === null) return super.writeHead(status)
+    const lines = Array.isArray(headers) ? gathered(headers as string[]) : headers
+    this.statusCode = status
+    for (const [name, value] of Object.entries(lines as Record<string, string | string[]>)) {
+      this.setHeader(name, value)
     }
-    return super.writeHead(status, lines)
+    this.#written = true
+    return this
   }
 
   /** Half an answer must not pass for a whole one. */
@@ -174,4 +180,17 @@ class PlainResponse extends http2.Http2ServerResponse {
     if (!this.stream.closed) this.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
     return this
   }
+}
+
+function gathered(headers: readonly string[]): http2.OutgoingHttpHeaders {
+  const lines: http2.OutgoingHttpHeaders = {}
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index]!.toLowerCase()
+    const value = headers[index + 1]!
+    const before = lines[name]
+    if (before === undefined) lines[name] = name === 'set-cookie' ? [value] : value
+    else if (Array.isArray(before)) before.push(value)
+    else lines[name] = `${before}, ${value}`
+  }
+  return lines
 }

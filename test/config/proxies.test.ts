@@ -129,3 +129,12 @@ test('what both ends of a WebSocket agree on is not a route’s to change', () =
     assert.equal(faults({ ...UPSTREAM, headers }).length, 2, name)
   }
 })
+
+test('HTTP/2 is spoken to upstreams where a route says so, and opens no WebSockets', () => {
+  assert.equal(read(UPSTREAM).http2, false)
+  assert.equal(read({ ...UPSTREAM, http2: true }).http2, true)
+  assert.deepEqual(faults({ ...UPSTREAM, http2: true, websocket: {} }), [
+    `${AT}.websocket: does not go with \`http2\`: WebSockets open by HTTP/1.1 alone`,
+  ])
+  assert.equal(faults({ ...UPSTREAM, http2: 'h2c' }).length, 1)
+})

@@ -1,0 +1,185 @@
+import http2, { constants } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { type buildConnector, type Dispatcher, errors } from 'undici'
+import { Http2Request, type StreamOptions } from './http2-request.ts'
+
+/** What sends requests to one upstream. */
+export interface Sender {
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean
+  /** Waits for the requests in flight. */
+  close(): Promise<unknown>
+}
+
+export interface Http2ConnectionsOptions {
+  readonly connect: buildConnector.connector
+  /** How long an upstream may take to say how much it takes, in milliseconds. */
+  readonly timeoutMs: number
+  /** After it a connection ends with its last request, in milliseconds. */
+  readonly longestUseMs: number
+  /** Is told what ended connections that had answered before, and what an upstream has not looked at. */
+  readonly ends: WeakSet<Error>
+}
+
+/** Fewer than most servers take, which is told only once a connection stands. */
+const MAX_STREAMS = 100
+
+/** A connection, and what is under way on it. */
+interface Session {
+  readonly session: http2.ClientHttp2Session
+  readonly startedAt: number
+  streams: number
+  /** Whether it has brought an answer. */
+  served: boolean
+}
+
+/**
+ * The connections to an upstream that speaks HTTP/2 (RFC 9113): by ALPN over TLS, else as it is known to (section 3.3).
+ * Requests share a connection as far as the upstream takes them; nothing waits for another to end. undici has a client of
+ * its own, which takes an answer whose stream was reset for one that has ended.
+ */
+export class Http2Connections implements Sender {
+  readonly #origin: URL
+  readonly #options: Http2ConnectionsOptions
+  readonly #sessions = new Set<Session>()
+  #coming: Promise<void> | undefined
+  #closed = false
+
+  constructor(origin: string, options: Http2ConnectionsOptions) {
+    this.#origin = new URL(origin)
+    this.#options = options
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const known = this.#take()
+    if (known !== undefined) this.#send(known, options, handler)
+    else {
+      this.#acquire().then(
+        (one) => this.#send(one, options, handler),
+        (error: Error) => handler.onError?.(error),
+      )
+    }
+    return true
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const open = [...this.#sessions].filter(({ session }) => !session.closed && !session.destroyed)
+    await Promise.all(
+      open.map(({ session }) => new Promise<void>((resolve) => session.close(resolve))),
+    )
+  }
+
+  /** A place on one that stands; it is given back when its request is over. */
+  #take(): Session | undefined {
+    for (const one of this.#sessions) {
+      const { session, startedAt, streams } = one
+      const most = Math.min(session.remoteSettings.maxConcurrentStreams ?? MAX_STREAMS, MAX_STREAMS)
+      if (session.closed || session.destroyed) this.#sessions.delete(one)
+      else if (performance.now() - startedAt > this.#options.longestUseMs) {
+        this.#leave(one)
+      } else if (streams < most) {
+        one.streams++
+        return one
+      }
+    }
+    return undefined
+  }
+
+  /** It ends with its last stream, and the next looks its host's address up. */
+  #leave(one: Session): void {
+    this.#sessions.delete(one)
+    one.session.close()
+  }
+
+  /** Who comes while a connection does, waits for that one. */
+  async #acquire(): Promise<Session> {
+    for (;;) {
+      const known = this.#take()
+      if (known !== undefined) return known
+      this.#coming ??= this.#begin().finally(() => (this.#coming = undefined))
+      await this.#coming
+    }
+  }
+
+  #begin(): Promise<void> {
+    const { protocol, hostname, host, port } = this.#origin
+    return new Promise((resolve, reject) => {
+      this.#options.connect({ hostname, host, protocol, port }, (error, socket) => {
+        if (error !== null) reject(error)
+        else if (protocol === 'https:' && (socket as Partial<TLSSocket>).alpnProtocol !== 'h2') {
+          socket.destroy()
+          reject(new errors.SocketError('the upstream does not speak HTTP/2'))
+        } else this.#open(socket, resolve, reject)
+      })
+    })
+  }
+
+  /** How many requests it takes at once an upstream says first. What is sent before could be too much. */
+  #open(socket: Socket, resolve: () => void, reject: (error: Error) => void): void {
+    const session = http2.connect(this.#origin, { createConnection: () => socket })
+    const one: Session = { session, startedAt: performance.now(), streams: 0, served: false }
+    const { timeoutMs } = this.#options
+    const timer = setTimeout(() => session.destroy(new errors.ConnectTimeoutError()), timeoutMs)
+    session.once('remoteSettings', () => {
+      clearTimeout(timer)
+      this.#sessions.add(one)
+      if (this.#closed) session.close()
+      resolve()
+    })
+    session.on('goaway', () => this.#sessions.delete(one))
+    // Each stream hears of it by itself.
+    session.on('error', reject)
+    session.on('close', () => {
+      clearTimeout(timer)
+      this.#sessions.delete(one)
+      reject(new errors.SocketError('the upstream ended the connection'))
+    })
+  }
+
+  #send(
+    one: Session,
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): void {
+    const over = (): void => void one.streams--
+    const sending: StreamOptions = {
+      ...{ handler, over, body: options.body as Readable | null },
+      timeoutMs: options.headersTimeout ?? 0,
+      begun: () => (one.served = true),
+      failed: (error, refused) => {
+        if (refused || (one.served && one.session.destroyed)) this.#options.ends.add(error)
+        // Whoever is there no longer answers nobody else either.
+        if (error instanceof errors.HeadersTimeoutError) this.#leave(one)
+      },
+    }
+    try {
+      new Http2Request(one.session, headersOf(options, this.#origin), sending)
+    } catch (error) {
+      over()
+      handler.onError?.(error as Error)
+    }
+  }
+}
+
+/** RFC 9113, section 8.3.1. Names that come more than once are one line each. */
+function headersOf(
+  { method, path, headers }: Dispatcher.DispatchOptions,
+  { host, protocol }: URL,
+): http2.OutgoingHttpHeaders {
+  const lines: Record<string, string> = {
+    [constants.HTTP2_HEADER_METHOD]: method,
+    [constants.HTTP2_HEADER_SCHEME]: protocol.slice(0, -1),
+    [constants.HTTP2_HEADER_AUTHORITY]: host,
+    [constants.HTTP2_HEADER_PATH]: path,
+  }
+  const given = headers as readonly string[]
+  for (let index = 0; index < given.length; index += 2) {
+    const name = given[index]!.toLowerCase()
+    const before = lines[name]
+    const separator = name === 'cookie' ? '; ' : ', '
+    lines[name] = before === undefined ? given[index + 1]! : before + separator + given[index + 1]!
+  }
+  return lines
+}

@@ -1,0 +1,179 @@
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type OutgoingHttpHeaders,
+} from 'node:http2'
+import type { Readable } from 'node:stream'
+import { type Dispatcher, errors } from 'undici'
+
+export interface StreamOptions {
+  readonly handler: Dispatcher.DispatchHandler
+  readonly body: Readable | null
+  /** How long the upstream may be silent, in milliseconds. */
+  readonly timeoutMs: number
+  /** Told when an answer begins. */
+  readonly begun: () => void
+  /** Told before the handler is. `refused`: the upstream says that it has not looked at it (RFC 9113, section 8.7). */
+  readonly failed: (error: Error, refused: boolean) => void
+  /** Told when nothing more will happen. */
+  readonly over: () => void
+}
+
+/**
+ * One request on a connection, for a handler such as undici calls. An answer is whole only when its stream was ended by
+ * the upstream: Node tells an end also of one that was reset.
+ */
+export class Http2Request {
+  readonly #options: StreamOptions
+  readonly #stream: ClientHttp2Stream
+  readonly #silence: Silence
+  #settled = false
+  /** Whether the upstream has ended the stream. */
+  #ended = false
+  #trailers: readonly string[] = []
+
+  /** @throws {Error} the connection takes no more, or a header cannot be sent */
+  constructor(session: ClientHttp2Session, headers: OutgoingHttpHeaders, options: StreamOptions) {
+    const { handler, body } = options
+    this.#options = options
+    const stream = (this.#stream = session.request(headers, { endStream: body === null }))
+    this.#silence = new Silence(options, stream, (error) => this.#fail(error))
+    watchEnd(stream, () => (this.#ended = true))
+    stream.on('error', (error: Error) => this.#fail(error))
+    handler.onConnect?.((error) => this.#fail(error ?? new errors.RequestAbortedError()))
+    if (this.#settled) return
+    this.#listen()
+    if (body !== null) upload(body, stream, this.#silence)
+  }
+
+  #listen(): void {
+    const { handler, begun } = this.#options
+    const stream = this.#stream
+    stream.on('response', (_headers, flags, ...rest: unknown[]) => {
+      this.#guard(() => {
+        begun()
+        handler.onResponseStarted?.()
+        const [status, lines] = headOf(rest[0] as readonly string[])
+        handler.onHeaders?.(status, lines, () => stream.resume(), '')
+        // Told in one, as it came: a head that is all of the answer goes on as one.
+        if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) this.#complete()
+      })
+    })
+    stream.on('trailers', (_headers, _flags, ...rest: unknown[]) => {
+      this.#trailers = rest[0] as readonly string[]
+    })
+    stream.on('data', (piece: Buffer) => {
+      this.#guard(() => {
+        if (handler.onData?.(piece) === false) stream.pause()
+      })
+    })
+    stream.on('end', () => this.#guard(() => this.#complete()))
+    stream.on('close', () => this.#fail(new errors.SocketError('the upstream ended the stream')))
+  }
+
+  /** What a handler throws is its request's, and nobody else's. */
+  #guard(act: () => void): void {
+    if (this.#settled) return
+    this.#silence.broken()
+    try {
+      act()
+    } catch (error) {
+      this.#fail(error as Error)
+    }
+  }
+
+  #settle(): boolean {
+    if (this.#settled) return false
+    this.#settled = true
+    this.#silence.end()
+    this.#options.over()
+    return true
+  }
+
+  #fail(error: Error): void {
+    if (!this.#settle()) return
+    const { handler, failed } = this.#options
+    failed(error, this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM)
+    // Not `close`, which would end a body that has not ended before it resets the stream.
+    this.#stream.destroy(error)
+    handler.onError?.(error)
+  }
+
+  #complete(): void {
+    const { handler, body } = this.#options
+    if (!this.#ended) {
+      this.#fail(new errors.SocketError('the upstream reset the stream within its answer'))
+    } else if (this.#settle()) {
+      // What the upstream does not want any more is not sent either.
+      if (!this.#stream.writableEnded) {
+        body?.destroy()
+        this.#stream.destroy(new errors.InformationalError('answered before the end'))
+      }
+      handler.onComplete?.([...this.#trailers])
+    }
+  }
+}
+
+/** Names and values, without the status, which comes first. */
+function headOf(raw: readonly string[]): [status: number, lines: Buffer[]] {
+  let status = 0
+  const lines: Buffer[] = []
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index] === constants.HTTP2_HEADER_STATUS) status = Number(raw[index + 1])
+    else lines.push(Buffer.from(raw[index]!, 'latin1'), Buffer.from(raw[index + 1]!, 'latin1'))
+  }
+  return [status, lines]
+}
+
+/** Node pushes the end of a stream that the upstream has ended before it closes it, and of one that was reset after. */
+function watchEnd(stream: ClientHttp2Stream, ended: () => void): void {
+  const push = stream.push.bind(stream)
+  stream.push = (piece: unknown, encoding?: BufferEncoding) => {
+    if (piece === null && !stream.closed) ended()
+    return push(piece, encoding)
+  }
+}
+
+function upload(body: Readable, stream: ClientHttp2Stream, silence: Silence): void {
+  body.on('data', (piece: Buffer) => {
+    silence.broken()
+    if (stream.destroyed) body.pause()
+    else if (!stream.write(piece)) body.pause()
+  })
+  stream.on('drain', () => {
+    silence.broken()
+    body.resume()
+  })
+  body.on('end', () => {
+    silence.broken()
+    if (!stream.destroyed) stream.end()
+  })
+}
+
+/** The upstream's, while it could say something: a caller that is slow, in sending or in reading, is not. */
+class Silence {
+  readonly #timer: NodeJS.Timeout | undefined
+
+  constructor(
+    { timeoutMs, body }: StreamOptions,
+    stream: ClientHttp2Stream,
+    fail: (error: Error) => void,
+  ) {
+    if (timeoutMs === 0) return
+    this.#timer = setTimeout(() => {
+      const awaitsCaller = (body as { awaitsCaller?: boolean } | null)?.awaitsCaller === true
+      if (awaitsCaller || stream.isPaused()) this.#timer?.refresh()
+      else fail(new errors.HeadersTimeoutError())
+    }, timeoutMs)
+    this.#timer.unref()
+  }
+
+  broken(): void {
+    this.#timer?.refresh()
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+  }
+}
