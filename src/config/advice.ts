@@ -191,12 +191,22 @@ function prefixes(path: string): readonly string[] {
   return ends.filter((prefix) => prefix !== path)
 }
 
-function* aboutProxies({ server: { trustedProxies } }: Config): Iterable<Advice> {
-  for (const [index, network] of trustedProxies.entries()) {
+function* aboutProxies({ server, endpoints: { forwardAuth } }: Config): Iterable<Advice> {
+  yield* aboutTrusted(
+    server.trustedProxies,
+    'server',
+    'any caller can name any client address and any certificate',
+  )
+  yield* aboutTrusted(
+    forwardAuth?.trustedProxies ?? [],
+    'endpoints.forwardAuth',
+    'whoever has an access token is given the issued one, and may name any request',
+  )
+}
+
+function* aboutTrusted(networks: readonly string[], of: string, so: string): Iterable<Advice> {
+  for (const [index, network] of networks.entries()) {
     if (!network.endsWith('/0')) continue
-    yield {
-      path: `server.trustedProxies[${index}]`,
-      message: 'trusts everybody: any caller can name any client address and any certificate',
-    }
+    yield { path: `${of}.trustedProxies[${index}]`, message: `trusts everybody: ${so}` }
   }
 }

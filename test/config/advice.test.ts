@@ -31,6 +31,10 @@ for (const [path, changes] of [
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['0.0.0.0/0'] }],
   ['server.trustedProxies[0]', { 'server.trustedProxies': ['::/0'] }],
   [
+    'endpoints.forwardAuth.trustedProxies[1]',
+    { 'endpoints.forwardAuth': { original: 'path', trustedProxies: ['10.0.0.1/32', '0.0.0.0/0'] } },
+  ],
+  [
     'apis.storefront.proofOfPossession',
     {
       'server.trustedProxies': [],
