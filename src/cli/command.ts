@@ -24,6 +24,8 @@ export interface Flag {
   readonly summary: string
   /** How the value is called in the help, for example `URL`. */
   readonly value?: string
+  /** It may be given several times. */
+  readonly multiple?: true
 }
 
 export type Flags = Readonly<Record<string, Flag>>
@@ -35,9 +37,11 @@ export interface Given<Named extends Flags = Flags> {
   /** One of the command's formats. */
   readonly format: string
   readonly flags: {
-    readonly [Name in keyof Named]: Named[Name]['type'] extends 'boolean'
-      ? boolean
-      : string | undefined
+    readonly [Name in keyof Named]: Named[Name] extends { readonly multiple: true }
+      ? readonly string[]
+      : Named[Name]['type'] extends 'boolean'
+        ? boolean
+        : string | undefined
   }
   readonly positionals: readonly string[]
 }

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../config/faults.ts'
 import { nearest, suggestion } from '../config/nearest.ts'
-import { EXIT, UsageError, type Command, type Flags, type Given } from './command.ts'
+import { EXIT, UsageError, type Command, type Flag, type Flags, type Given } from './command.ts'
 
 interface Entry {
   readonly summary: string
@@ -57,7 +57,10 @@ async function commandOf(name: string): Promise<Command> {
 function parse(command: Command, argv: readonly string[]): Given | 'help' {
   const flags = flagsOf(command)
   const options = Object.fromEntries(
-    Object.entries(flags).map(([name, { type }]) => [name, { type }]),
+    Object.entries(flags).map(([name, { type, multiple }]) => [
+      name,
+      { type, multiple: multiple ?? false },
+    ]),
   )
   const { values, positionals } = parsed(argv, options)
   if (values['help'] === true) return 'help'
@@ -68,9 +71,9 @@ function parse(command: Command, argv: readonly string[]): Given | 'help' {
   if (command.formats !== undefined && !command.formats.includes(String(format))) {
     throw new UsageError(`--format must be ${command.formats.join(' or ')}`)
   }
-  const own = Object.entries(command.flags).map(([name, { type }]) => [
+  const own = Object.entries(command.flags).map(([name, flag]) => [
     name,
-    values[name] ?? (type === 'boolean' ? false : undefined),
+    values[name] ?? absent(flag),
   ])
   return {
     config: String(values['config'] ?? 'behalf.yaml'),
@@ -78,6 +81,12 @@ function parse(command: Command, argv: readonly string[]): Given | 'help' {
     flags: Object.fromEntries(own) as Given['flags'],
     positionals,
   }
+}
+
+/** What a flag is that was not given. */
+function absent({ type, multiple }: Flag): false | undefined | readonly [] {
+  if (multiple) return []
+  return type === 'boolean' ? false : undefined
 }
 
 /** The file is given by `--config`; that is easily forgotten. */
@@ -98,13 +107,15 @@ function flagsOf(command: Command): Flags {
 }
 
 interface Parsed {
-  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly values: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
   readonly positionals: readonly string[]
 }
 
 function parsed(
   argv: readonly string[],
-  options: Readonly<Record<string, { readonly type: 'string' | 'boolean' }>>,
+  options: Readonly<
+    Record<string, { readonly type: 'string' | 'boolean'; readonly multiple?: boolean }>
+  >,
 ): Parsed {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true }) as Parsed

@@ -24,15 +24,22 @@ import type { Management } from '../provision/management.ts'
 import { isSettled, plan, type Step } from '../provision/plan.ts'
 import { readPresent, type Present } from '../provision/present.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
-import { wantsColours } from './demo/screen.ts'
 import { envText, readEnvFile, writeEnvFile } from './provision/env-file.ts'
-import { planJson, planText, type TenantPlan } from './provision/print.ts'
+import { shown, type TenantPlan } from './provision/print.ts'
+import { runSingle, singleOf } from './provision/single.ts'
 
 /** Sets tenants up for the routes. Reads; changes only with `--apply`; deletes nothing. */
 export const command = defineCommand({
   summary:
     'Say what the Auth0 tenant lacks for the routes, field by field: exit 0 when nothing is to be done, else 2.',
+  positionals: '[resource-server ID | client-grant ID]',
   flags: {
+    set: {
+      type: 'string',
+      value: 'FIELD=VALUE',
+      multiple: true,
+      summary: "of the one object that is named: Auth0's field, and JSON or text; repeatable",
+    },
     apply: { type: 'boolean', summary: 'do it: exit 0 when the tenant is as it should be' },
     issuer: { type: 'string', value: 'NAME', summary: 'of this issuer alone (default: all)' },
     'write-env': {
@@ -44,7 +51,8 @@ export const command = defineCommand({
     scopes: { type: 'boolean', summary: 'list the scopes that the Management API is asked with' },
   },
   formats: ['text', 'json'],
-  async run({ config: file, format, flags }) {
+  async run({ config: file, format, flags, positionals }) {
+    const named = singleOf(positionals, flags.set)
     if (flags.scopes) {
       process.stdout.write(`${ALL_SCOPES.join('\n')}\n`)
       return EXIT.well
@@ -56,15 +64,22 @@ export const command = defineCommand({
     const { standIn, list: blanks } = createBlanks()
     const config = await loadConfig(file, { environment, standIn })
     const issuers = issuersOf(config, flags.issuer)
-    if (flags.apply && envFile === undefined) refuseUnset(config, issuers, blanks)
+    if (named === undefined && flags.apply && envFile === undefined)
+      refuseUnset(config, issuers, blanks)
     const outbound = createOutbound({ timeoutMs: TIMEOUT_MS, maxBytes: LARGEST_ANSWER })
     try {
       const seen = readEnvironment(file, environment)
+      const options = { pruneScopes: flags['prune-scopes'] }
+      if (named !== undefined) {
+        const [issuer, ...others] = issuers
+        if (others.length > 0) throw new UsageError('--issuer NAME is needed: there are several')
+        const asked = { named, issuer: issuer!, environment: seen, outbound, format }
+        return await runSingle({ ...asked, options, isApplied: flags.apply })
+      }
       const tenants: Tenant[] = []
       for (const issuer of issuers) {
         tenants.push(await openTenant({ config, issuer, blanks, environment: seen, outbound }))
       }
-      const options = { pruneScopes: flags['prune-scopes'] }
       const plans = tenants.map((tenant) => planOf(tenant, options))
       if (!flags.apply || format === 'text') process.stdout.write(shown(plans, format))
       const isDone = plans.every(({ steps }) => isSettled(steps))
@@ -145,11 +160,6 @@ async function openTenant(options: OpenOptions): Promise<Tenant> {
 function planOf(tenant: Tenant, options: { readonly pruneScopes: boolean }): TenantPlan {
   const { issuer, access, wanted, present } = tenant
   return { issuer: issuer.name, url: access.baseUrl, steps: plan(wanted, present, options) }
-}
-
-function shown(plans: readonly TenantPlan[], format: string): string {
-  if (format === 'json') return planJson(plans)
-  return planText(plans, wantsColours(process.stdout, process.env))
 }
 
 interface ApplyAllOptions {

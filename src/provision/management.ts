@@ -18,6 +18,7 @@ export interface Management {
   createCredential(clientId: string, body: Fields): Promise<Fields>
   /** All of a client. */
   grants(clientId: string): Promise<readonly Fields[]>
+  grant(id: string): Promise<Fields | undefined>
   createGrant(body: Fields): Promise<Fields>
   updateGrant(id: string, body: Fields): Promise<Fields>
 }
@@ -68,6 +69,7 @@ export function createManagement({ baseUrl, token, outbound }: ManagementOptions
       }
       return all
     },
+    grant: (id) => found(grants.get(id)),
     createGrant: (body) => made(grants.create(body as never)),
     updateGrant: (id, body) => made(grants.update(id, body as never)),
   }

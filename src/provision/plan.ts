@@ -77,7 +77,7 @@ export function isSettled(steps: readonly Step[]): boolean {
   return steps.every(({ action }) => action === 'unchanged')
 }
 
-function serverStep(wanted: WantedServer, { servers }: Present, options: PlanOptions): Step {
+export function serverStep(wanted: WantedServer, { servers }: Present, options: PlanOptions): Step {
   const { identifier, fields, initial } = wanted
   const there = servers.get(identifier)
   const base = { kind: wanted.kind, name: identifier, wanted } as const
@@ -85,10 +85,11 @@ function serverStep(wanted: WantedServer, { servers }: Present, options: PlanOpt
     return created(base, { identifier, ...(merged(initial, fields) as Fields) })
   }
   const { signing_secret: secret, token_encryption: encryption, ...plain } = fields
+  const cleared = encryption === null ? { token_encryption: null } : {}
   const changes = {
-    ...changesOf(wanted.kind, there, plain, options),
+    ...changesOf(wanted.kind, there, { ...plain, ...cleared }, options),
     ...secretChange('signing_secret', there, secret),
-    ...(encryption !== undefined && encryptionChange(there, encryption, wanted.thumbprint)),
+    ...(isObject(encryption) && encryptionChange(there, encryption, wanted.thumbprint)),
   }
   return updated(base, String(there['id']), changes)
 }
@@ -127,20 +128,19 @@ function grantStep(wanted: WantedGrant, present: Present, options: PlanOptions):
     const own = defined({ client_id: clientId, audience, subject_type: subjectType })
     return created(base, { ...own, ...fields })
   }
+  return updated(base, String(there['id']), grantChanges(there, fields, options))
+}
+
+/** A grant of all scopes needs none by name, and takes none: both at once are refused. */
+export function grantChanges(there: Fields, fields: Fields, options: PlanOptions): Step['fields'] {
   const { scope, ...others } = fields
-  const grantsAll = there['allow_all_scopes'] === true && others['allow_all_scopes'] !== false
-  return updated(base, String(there['id']), {
-    ...changesOf(
-      kind,
-      there,
-      defined({ ...others, scope: grantsAll ? undefined : scope }),
-      options,
-    ),
-    // Both at once are refused.
-    ...(others['allow_all_scopes'] === true &&
-      there['scope'] !== undefined &&
-      !grantsAll && { scope: { from: there['scope'], to: null } }),
-  })
+  const all = others['allow_all_scopes'] ?? there['allow_all_scopes']
+  const named = all === true ? others : defined({ ...others, scope })
+  const isFreed = all === true && there['allow_all_scopes'] !== true && there['scope'] !== undefined
+  return {
+    ...changesOf('client-grant', there, named, options),
+    ...(isFreed && { scope: { from: there['scope'], to: null } }),
+  }
 }
 
 type Base = Pick<Step, 'kind' | 'name' | 'wanted'>
@@ -171,7 +171,8 @@ function changesOf(
     const all = merged(from, value)
     const isScopes = name === 'scopes' || name === 'scope'
     const to = pruneScopes && isScopes ? pruned(all, value) : all
-    if (!isDeepStrictEqual(from, to)) changes[name] = { from: there[name], to }
+    // What is null may be left out of an answer.
+    if (!isDeepStrictEqual(from ?? null, to ?? null)) changes[name] = { from: there[name], to }
   }
   return changes
 }

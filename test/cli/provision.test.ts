@@ -198,3 +198,113 @@ test('a limit of the tenant is waited for', async (t) => {
   const { code, err } = await behalf(['provision', ...APPLY], { cwd, environment })
   assert.equal(code, 0, err)
 })
+
+test('one object is set by hand: shown, then sent, then as asked for', async (t) => {
+  const { tenant, run } = await start(t)
+  assert.equal((await run(APPLY)).code, 0)
+  const lifetime = ['resource-server', SOURCE, '--set', 'token_lifetime=600', '--set', 'name=Shop']
+  const planned = await run(lifetime)
+  assert.equal(planned.code, 2, planned.err)
+  assert.match(planned.out, /token_lifetime +86400 -> 600/)
+  assert.equal(tenant.state.resourceServer(SOURCE)?.token_lifetime, 86_400)
+  const before = tenant.managementCalls().length
+  assert.equal((await run([...lifetime, '--apply'])).code, 0)
+  const sent = tenant
+    .managementCalls()
+    .slice(before)
+    .filter(({ method }) => method !== 'GET')
+  assert.deepEqual(
+    sent.map(({ method, body }) => [method, body]),
+    [['PATCH', { token_lifetime: 600, name: 'Shop' }]],
+  )
+  assert.equal((await run(lifetime)).code, 0)
+})
+
+test('an API that the tenant lacks is made, and so is a grant', async (t) => {
+  const { tenant, run } = await start(t)
+  assert.equal((await run(APPLY)).code, 0)
+  const identifier = 'https://audit.internal'
+  const api = [
+    'resource-server',
+    identifier,
+    '--set',
+    'scopes=[{"value":"audit:write"}]',
+    '--apply',
+  ]
+  assert.equal((await run(api)).code, 0)
+  assert.deepEqual(tenant.state.resourceServer(identifier)?.scopes, [{ value: 'audit:write' }])
+  const [client] = tenant.state.clients.values()
+  const fields = [
+    `client_id=${client!.client_id}`,
+    `audience=${identifier}`,
+    'scope=["audit:write"]',
+    'subject_type=user',
+  ]
+  const grant = ['client-grant', 'new', ...fields.flatMap((one) => ['--set', one]), '--apply']
+  const made = await run(grant)
+  assert.equal(made.code, 0, made.err)
+  const found = [...tenant.state.clientGrants.values()].find(
+    ({ audience }) => audience === identifier,
+  )
+  assert.deepEqual(found?.scope, ['audit:write'])
+  const all = ['client-grant', found!.id, '--set', 'allow_all_scopes=true', '--apply']
+  assert.equal((await run(all)).code, 0)
+  assert.equal(found?.allow_all_scopes, true)
+  const other = await run(['client-grant', found!.id, '--set', 'audience=https://other.internal'])
+  assert.equal(other.code, 1)
+  assert.match(other.err, /audience of a client grant cannot be changed/)
+})
+
+for (const [field, message] of [
+  ['token_lifetime=2592001', /token_lifetime: /],
+  ['signing_alg=ES256', /signing_alg: /],
+  ['name=<b>', /name: must not hold/],
+  ['token_exchange={"enabled_subject_token_types":["a"]}', /2019 is gone/],
+  ['token_lifetimes=1', /token_lifetimes/],
+] as const) {
+  test(`a field that Auth0 would refuse is refused before anybody is asked: ${field}`, async (t) => {
+    const { tenant, run } = await start(t)
+    const { code, err } = await run(['resource-server', SOURCE, '--set', field, '--apply'])
+    assert.equal(code, 1)
+    assert.match(err, message)
+    assert.deepEqual(tenant.managementCalls(), [])
+  })
+}
+
+test('a legacy tenant is told what the guides of 2019 say, field by field', async (t) => {
+  const tenant = await createTenant({ empty: true, generation: 'legacy' })
+  t.after(() => tenant.close())
+  const changes = { 'issuers.tenant.profile': 'auth0-legacy' }
+  const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url, changes)) })
+  const { clientId, clientSecret } = tenant.management
+  const environment = { AUTH0_CLIENT_ID: clientId, AUTH0_CLIENT_SECRET: clientSecret }
+  const type = 'urn:ietf:params:oauth:token-type:access_token'
+  const fields = [
+    `token_exchange={"enabled_subject_token_types":["${type}"]}`,
+    'client={"grant_types":["refresh_token"]}',
+  ]
+  const flags = fields.flatMap((one) => ['--set', one])
+  const run = (more: readonly string[]) =>
+    behalf(['provision', 'resource-server', SOURCE, ...flags, ...more], { cwd, environment })
+  const { code, err } = await run(['--apply'])
+  assert.equal(code, 0, err)
+  assert.deepEqual(tenant.state.resourceServer(SOURCE)?.token_exchange, {
+    enabled_subject_token_types: [type],
+  })
+  assert.equal((await run([])).code, 0)
+})
+
+for (const [argv, message] of [
+  [['--set', 'a=1'], /--set needs/],
+  [['client', 'id'], /there is no kind `client`/],
+  [['resource-server'], /name one resource-server/],
+  [['resource-server', SOURCE], /--set FIELD=VALUE is needed/],
+  [['resource-server', SOURCE, '--set', 'a'], /--set must be FIELD=VALUE/],
+] as const) {
+  test(`provision ${argv.join(' ')}: exit 64`, async (t) => {
+    const { run } = await start(t)
+    const { code, err } = await run(argv)
+    assert.equal(code, 64)
+    assert.match(err, message)
+  })
+}

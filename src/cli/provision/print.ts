@@ -1,4 +1,5 @@
 import type { Step } from '../../provision/plan.ts'
+import { wantsColours } from '../demo/screen.ts'
 
 /** What is to be done at one tenant. */
 export interface TenantPlan {
@@ -12,19 +13,25 @@ const SECRETS: ReadonlySet<string> = new Set(['signing_secret', 'client_secret']
 const HIDDEN = '(secret)'
 
 /** As it may be shown: whether a secret changes, and not what it is. */
-function shown(name: string, value: unknown): unknown {
+function masked(name: string, value: unknown): unknown {
   return SECRETS.has(name) && value !== undefined ? HIDDEN : value
 }
 
 function plain({ action, kind, name, fields }: Step) {
   const visible = Object.entries(fields).map(([field, { from, to }]) => [
     field,
-    { ...(from !== undefined && { from: shown(field, from) }), to: shown(field, to) },
+    { ...(from !== undefined && { from: masked(field, from) }), to: masked(field, to) },
   ])
   return { action, kind, name, fields: Object.fromEntries(visible) as Record<string, unknown> }
 }
 
-export function planJson(plans: readonly TenantPlan[]): string {
+/** As `--format` says; in colours for terminals. */
+export function shown(plans: readonly TenantPlan[], format: string): string {
+  if (format === 'json') return planJson(plans)
+  return planText(plans, wantsColours(process.stdout, process.env))
+}
+
+function planJson(plans: readonly TenantPlan[]): string {
   const steps = plans.flatMap(({ issuer, steps: own }) =>
     // One tenant needs no name.
     own.map((step) => (plans.length > 1 ? { issuer, ...plain(step) } : plain(step))),
@@ -35,7 +42,7 @@ export function planJson(plans: readonly TenantPlan[]): string {
 const MARKS = { create: '+', update: '~', unchanged: '=' } as const
 const COLOURS = { create: 32, update: 33, unchanged: 2 } as const
 
-export function planText(plans: readonly TenantPlan[], isColourful: boolean): string {
+function planText(plans: readonly TenantPlan[], isColourful: boolean): string {
   const paint = (code: number, text: string): string =>
     isColourful ? `\u001b[${code}m${text}\u001b[0m` : text
   const lines = plans.flatMap(({ issuer, url, steps }) => [
@@ -53,8 +60,8 @@ export function planText(plans: readonly TenantPlan[], isColourful: boolean): st
 function fieldLines({ action, fields }: Step): readonly string[] {
   const width = Math.max(...Object.keys(fields).map(({ length }) => length))
   return Object.entries(fields).map(([name, { from, to }]) => {
-    const value = text(shown(name, to))
-    const change = action === 'create' ? value : `${text(shown(name, from))} -> ${value}`
+    const value = text(masked(name, to))
+    const change = action === 'create' ? value : `${text(masked(name, from))} -> ${value}`
     return `    ${name.padEnd(width)}  ${change}`
   })
 }
