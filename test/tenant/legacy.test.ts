@@ -151,11 +151,15 @@ test('a refresh token needs the target to allow it, the API to use it, and the s
   const scope = 'orders:read offline_access'
   const refreshToken = async (asked: string) =>
     (await ask(tenant, legacyForm(token, { scope: asked }))).body['refresh_token']
-  assert.equal(await refreshToken(scope), undefined)
-  await call(tenant, 'PATCH', `resource-servers/${ORDERS_AT}`, { allow_offline_access: true })
+  const allow = (allow_offline_access: boolean) =>
+    call(tenant, 'PATCH', `resource-servers/${ORDERS_AT}`, { allow_offline_access })
+  await allow(true)
   assert.equal(await refreshToken(scope), undefined)
   const client = { grant_types: ['refresh_token'] }
   await call(tenant, 'PATCH', `resource-servers/${STOREFRONT_AT}`, { client })
+  await allow(false)
+  assert.equal(await refreshToken(scope), undefined)
+  await allow(true)
   assert.equal(await refreshToken('orders:read'), undefined)
   const refreshed = await ask(tenant, {
     grant_type: 'refresh_token',

@@ -183,6 +183,7 @@ test('reads can stay behind a write for a while', async (t) => {
     return all.map(({ name }) => name).slice(1)
   }
   tenant.fault({ kind: 'stale', delayMs: 200, times: 1 })
+  assert.deepEqual(await names(), [], 'a read does not use it up')
   const { client_id: id } = await called(tenant, 'POST /clients', APP)
   assert.deepEqual(await names(), [])
   assertFailed(await call(tenant, `GET /clients/${String(id)}`), 404)

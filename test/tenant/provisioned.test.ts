@@ -117,6 +117,9 @@ test('without a grant there is no exchange, and creating it mends it', async (t)
   const grant = { ...BODIES.grant, client_id: client['client_id'] }
   await called(tenant, 'POST /client-grants', { ...grant, subject_type: 'client' })
   assertRefused(await exchange(), 403, 'access_denied')
+  const open = { subject_type_authorization: { user: { policy: 'allow_all' } } }
+  await called(tenant, `PATCH ${at(TARGET)}`, open)
+  assertRefused(await exchange(), 403, 'access_denied')
   await called(tenant, 'POST /client-grants', grant)
   tokenOf(await exchange())
 })
