@@ -9,12 +9,15 @@ import { parseArgs } from 'node:util'
 import { concurrency } from './concurrency.ts'
 import { faults } from './faults.ts'
 import { framing } from './framing.ts'
+import { hostile } from './hostile.ts'
 import { identity } from './identity.ts'
 import { layers } from './layers.ts'
 import { scoped, within, type Finding, type Load } from './load.ts'
 import { memory } from './memory.ts'
+import { messages } from './messages.ts'
 import { outage } from './outage.ts'
 import { refreshed } from './refreshed.ts'
+import { replicas } from './replicas.ts'
 import { storm } from './storm.ts'
 import { tokens } from './tokens.ts'
 
@@ -29,6 +32,9 @@ const LOADS: readonly Load[] = [
   refreshed,
   faults,
   tokens,
+  hostile,
+  replicas,
+  messages,
 ]
 const USAGE = 64
 

@@ -7,7 +7,8 @@ import type { AddressInfo } from 'node:net'
 import { received, send } from './bodies.ts'
 
 const server = http.createServer({ requestTimeout: 0 }, (request, response) => {
-  void answer(request, response)
+  // Whose caller is gone has nobody to answer.
+  answer(request, response).catch(() => response.destroy())
 })
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
 process.on('disconnect', () => process.exit(0))
