@@ -35,7 +35,7 @@ function withoutPort(hop: string): string {
 }
 
 function networkOf(address: string): string {
-  const [left = '', right] = address.split('::').map((half) => half.split(':').filter(Boolean))
+  const [left = [], right] = address.split('::').map((half) => half.split(':').filter(Boolean))
   const missing = right === undefined ? 0 : 8 - left.length - right.length
   const groups = [...left, ...Array<string>(Math.max(0, missing)).fill('0'), ...(right ?? [])]
   const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))

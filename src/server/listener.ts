@@ -70,7 +70,7 @@ export function createServer(app: Express, given: ServerOptions = {}): http.Serv
   const options = {
     ...presetPrototypes(app),
     keepAliveTimeout: KEEP_ALIVE_MS,
-    headersTimeout: HEADERS_MS,
+    headersTimeout: Math.min(HEADERS_MS, requestTimeoutMs || HEADERS_MS),
     requestTimeout: requestTimeoutMs,
     connectionsCheckingInterval: CHECK_EVERY_MS,
     insecureHTTPParser: false,
