@@ -4,7 +4,7 @@ import { checked, duration, secret, size } from './values.ts'
 
 /* The part of the shape that is about what is kept; see `schema.ts`. */
 
-const LONGEST_TIMEOUT_MS = 1_000
+const LONGEST_TIMEOUT_MS = 10_000
 const KEY_BYTES = 32
 
 /** Its password makes the whole a secret. */

@@ -88,8 +88,9 @@ export function createRedis(options: RedisOptions): Redis {
     },
     async run(script, keys, args) {
       if (client === undefined || !client.isReady || !pause.admits(Date.now())) return undefined
+      const askedAt = Date.now()
       const answer = await within(timeoutMs, evaluate(client, script, keys, args))
-      if (answer === LATE_ANSWER) pause.late(Date.now())
+      if (answer === LATE_ANSWER) pause.late(askedAt, Date.now())
       else pause.end()
       return typeof answer === 'symbol' ? undefined : answer
     },
@@ -132,6 +133,8 @@ async function connect(
   })
   let isTold = false
   client.on('error', (reason: unknown) => {
+    // An answer that is late is no loss of the connection.
+    if (client.isReady) return
     if (isThere || !isTold) noticed('lost', reason)
     isThere = false
     isTold = true
@@ -201,6 +204,7 @@ async function within<Value>(
 /** Leaves Redis alone where it was late again and again. */
 class Pause {
   #late = 0
+  #lateAt = 0
   #until = 0
   #ms = SHORTEST_PAUSE_MS
 
@@ -216,7 +220,10 @@ class Pause {
     return true
   }
 
-  late(now: number): void {
+  /** What was asked for at once is late at once, and counts once. */
+  late(askedAt: number, now: number): void {
+    if (askedAt < this.#lateAt) return
+    this.#lateAt = now
     if (++this.#late < LATE) return
     if (this.#late > LATE) this.#ms = Math.min(this.#ms * 2, LONGEST_PAUSE_MS)
     this.#until = now + this.#ms

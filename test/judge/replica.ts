@@ -1,0 +1,26 @@
+/** A gateway in a process of its own, with an upstream beside it that tells the claims of the token that reached it. */
+import { readConfig } from '../../src/config/load.ts'
+import { createLog } from '../../src/log.ts'
+import { serve } from '../../src/server/serve.ts'
+import { oneRoute, startUpstream, type Setting } from '../system.ts'
+
+/** What each replica is told. */
+export interface ReplicaSetting extends Omit<Setting, 'upstream'> {
+  readonly redis: object
+}
+
+const [text] = process.argv.slice(2)
+if (text === undefined) throw new TypeError('usage: replica.js SETTING')
+const { redis, ...setting } = JSON.parse(text) as ReplicaSetting
+const upstream = await startUpstream({ after: () => undefined })
+const config = readConfig({
+  ...oneRoute({ ...setting, upstream: upstream.origin }),
+  // What is judged is who exchanges, not who is let in.
+  server: { listen: '127.0.0.1:0', limits: { loopDelay: '1m' } },
+  admin: { listen: '127.0.0.1:0' },
+  cache: { redis },
+})
+const { origin } = await serve(config, { log: createLog({ level: 'silent' }) })
+
+process.on('disconnect', () => process.exit(0))
+process.send?.(origin)
