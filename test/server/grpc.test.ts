@@ -5,6 +5,7 @@ import http2, { constants } from 'node:http2'
 import https from 'node:https'
 import net, { type AddressInfo } from 'node:net'
 import { before, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createAuthority, NO_OPENSSL, type Authority, type Pair } from '../certificates.ts'
 import { startIssuer } from '../issuer.ts'
 import { bearer, claimsOf, oneRoute, startGateway, type Gateway } from '../system.ts'
@@ -326,6 +327,23 @@ test('an upstream that is silent is given up after the timeout: 504', unless, as
   assert.equal(headers[':status'], 504)
   assert.match(body, /"code":"upstream_timeout"/)
 })
+
+test(
+  'a caller that takes its time within a call is not the upstream’s silence',
+  unless,
+  async (t) => {
+    const upstream = await startUpstream(t, echo)
+    const { call } = await world(t, upstream.origin, { timeout: '1s' })
+    const stream = call()
+    const outcome = outcomeOf(stream)
+    stream.write('one')
+    await once(stream, 'data')
+    await sleep(2_500)
+    stream.end('two')
+    const { body, trailers } = await outcome
+    assert.deepEqual([body, trailers['grpc-status']], ['onetwo', '0'])
+  },
+)
 
 test('an upstream of TLS that does not speak HTTP/2 is unavailable: 502', unless, async (t) => {
   const server = https.createServer({ cert: own.certificate, key: own.key })
