@@ -2,23 +2,45 @@ import { advice, type Advice } from '../config/advice.ts'
 import type { Config, Route } from '../config/config.ts'
 import { ConfigError } from '../config/faults.ts'
 import { loadConfig } from '../config/load.ts'
+import { unknownName } from '../config/parts.ts'
 import { durationText } from '../config/units.ts'
+import type { Proof } from './check/live.ts'
 import { needs } from './check/needs.ts'
-import { defineCommand, EXIT } from './command.ts'
+import { defineCommand, EXIT, UsageError } from './command.ts'
+import { readToken } from './token-file.ts'
 
-/** Reads everything that `serve` would read, and connects to nobody. */
+/** Reads everything that `serve` would read, and connects to nobody, unless it is asked to. */
 export const command = defineCommand({
   summary: 'Check the configuration: exit 0 when it can be served, else 78 and every fault.',
-  flags: {},
+  flags: {
+    live: {
+      type: 'boolean',
+      summary: 'try it, too; exit 1 when something fails',
+    },
+    'subject-token': {
+      type: 'string',
+      value: 'API=FILE',
+      multiple: true,
+      summary: 'with --live, a token to exchange; repeatable',
+    },
+  },
   formats: ['text', 'json'],
-  async run({ config: file, format }) {
+  async run({ config: file, format, flags }) {
     try {
       const config = await loadConfig(file)
       const warnings = advice(config)
+      const tokens = await subjectTokens(config, flags['subject-token'])
+      if (tokens.size > 0 && !flags.live) throw new UsageError('--subject-token needs --live')
+      // What it takes to try is loaded by whoever tries.
+      const live = flags.live ? await import('./check/live.ts') : undefined
+      const proofs = await live?.prove(config, tokens)
       process.stdout.write(
-        format === 'json' ? json(file, config, warnings) : text(file, config, warnings),
+        format === 'json' ? json(file, config, warnings, proofs) : text(file, config, warnings),
       )
-      return EXIT.well
+      if (live && proofs && format === 'text') {
+        process.stdout.write(`\n${live.proofsText(proofs)}`)
+      }
+      return proofs?.some(({ outcome }) => outcome === 'failed') ? EXIT.failed : EXIT.well
     } catch (error) {
       if (!(error instanceof ConfigError) || format !== 'json') throw error
       process.stdout.write(
@@ -28,6 +50,23 @@ export const command = defineCommand({
     }
   },
 })
+
+async function subjectTokens(
+  { apis }: Config,
+  given: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const tokens = new Map<string, string>()
+  for (const one of given) {
+    const [, name, path] = /^([^=]+)=(.+)$/.exec(one) ?? []
+    if (name === undefined || path === undefined) {
+      throw new UsageError('--subject-token must be API=FILE')
+    }
+    const names = apis.map((api) => api.name)
+    if (!names.includes(name)) throw new UsageError(unknownName('API', name, names))
+    tokens.set(name, await readToken(path, '--subject-token'))
+  }
+  return tokens
+}
 
 /** A route as an operator reads it. Holds no secret. */
 function summary({ name, match, authenticate, authorize, exchange, proxy }: Route) {
@@ -59,8 +98,15 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
   }
 }
 
-function json(file: string, { routes }: Config, warnings: readonly Advice[]): string {
-  return `${JSON.stringify({ ok: true, file, routes: routes.map(summary), warnings }, null, 2)}\n`
+function json(
+  file: string,
+  { routes }: Config,
+  warnings: readonly Advice[],
+  live: readonly Proof[] | undefined,
+): string {
+  const ok = live?.every(({ outcome }) => outcome !== 'failed') ?? true
+  const report = { ok, file, routes: routes.map(summary), warnings, ...(live && { live }) }
+  return `${JSON.stringify(report, null, 2)}\n`
 }
 
 function text(file: string, config: Config, warnings: readonly Advice[]): string {

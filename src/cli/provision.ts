@@ -30,25 +30,24 @@ import { runSingle, singleOf } from './provision/single.ts'
 
 /** Sets tenants up for the routes. Reads; changes only with `--apply`; deletes nothing. */
 export const command = defineCommand({
-  summary:
-    'Say what the Auth0 tenant lacks for the routes, field by field: exit 0 when nothing is to be done, else 2.',
+  summary: 'Say what the Auth0 tenant lacks for the routes: exit 0 when nothing, else 2.',
   positionals: '[resource-server ID | client-grant ID]',
   flags: {
     set: {
       type: 'string',
       value: 'FIELD=VALUE',
       multiple: true,
-      summary: "of the one object that is named: Auth0's field, and JSON or text; repeatable",
+      summary: 'of one object: a value is JSON or text; repeatable',
     },
-    apply: { type: 'boolean', summary: 'do it: exit 0 when the tenant is as it should be' },
+    apply: { type: 'boolean', summary: 'do it' },
     issuer: { type: 'string', value: 'NAME', summary: 'of this issuer alone (default: all)' },
     'write-env': {
       type: 'string',
       value: 'FILE',
-      summary: 'write the variables that are unset: ids, secrets, keys; - prints them',
+      summary: 'write unset variables there; - prints them',
     },
-    'prune-scopes': { type: 'boolean', summary: 'take away scopes that no route asks for' },
-    scopes: { type: 'boolean', summary: 'list the scopes that the Management API is asked with' },
+    'prune-scopes': { type: 'boolean', summary: 'take away scopes that nothing asks for' },
+    scopes: { type: 'boolean', summary: 'list the Management API scopes it may need' },
   },
   formats: ['text', 'json'],
   async run({ config: file, format, flags, positionals }) {

@@ -180,6 +180,7 @@ for (const argv of [['help'], ['--help'], ['-h'], ['help', 'check'], ['check', '
 for (const [name, reads] of [
   ['serve', true],
   ['check', true],
+  ['provision', true],
   ['healthcheck', true],
   ['demo', false],
   ['tenant', false],
