@@ -22,23 +22,26 @@ const PATIENT = { timeout: '1s' }
 export interface World {
   readonly redis: RedisServer
   readonly issuer: TestIssuer
-  readonly upstream: Upstream
+  readonly upstream: Upstream & { answer?: Parameters<typeof startUpstream>[1] }
   replica(changes?: Changes): Promise<Gateway>
 }
 
 export interface Changes {
   readonly redis?: object
   readonly exchange?: object
+  readonly client?: object
 }
 
 export async function world(t: Scope, ...options: string[]): Promise<World> {
   const redis = await startRedis(t, ...options)
   const url = await asUser(redis)
   const issuer = await startIssuer(t)
-  const upstream = await startUpstream(t)
-  const replica = ({ redis: settings, exchange }: Changes = {}): Promise<Gateway> =>
+  const upstream: World['upstream'] = await startUpstream(t, (received, response) =>
+    upstream.answer === undefined ? response.end('{}') : upstream.answer(received, response),
+  )
+  const replica = ({ redis: settings, ...changes }: Changes = {}): Promise<Gateway> =>
     startGateway(t, {
-      ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, ...(exchange && { exchange }) }),
+      ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, ...changes }),
       admin: { listen: '127.0.0.1:0', token: ADMIN_TOKEN },
       cache: { redis: { url, sealingKeys: [SEALING_KEY], ...PATIENT, ...settings } },
     })

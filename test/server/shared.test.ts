@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
+import { createDpopKey } from '../../src/exchange/dpop.ts'
 import { NO_REDIS } from '../redis.ts'
 import { counted, entries, order, purge, raw, SEALING_KEY, world } from '../replicas.ts'
 import { assertTokensContained } from '../system.ts'
@@ -206,4 +207,58 @@ test('Redis learns no token, no user and no client', { skip: NO_REDIS }, async (
   }
   assert.doesNotMatch(dump, /of the tests|storefront|orders|example/)
   assert.match(dump, /behalf:mark:/)
+})
+
+test(
+  'a token that is bound to a key is shared with who has the key, and proven there',
+  { skip: NO_REDIS },
+  async (t) => {
+    const all = await world(t)
+    const made = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+    const dpopKey = made.export({ type: 'pkcs8', format: 'pem' }) as string
+    const { thumbprint } = createDpopKey(dpopKey)
+    all.issuer.answer = async (form, response) => {
+      const access_token = await all.issuer.sign({
+        ...{ sub: 'alice', aud: form.get('audience') ?? '', scope: form.get('scope') ?? '' },
+        cnf: { jkt: thumbprint },
+      })
+      await all.issuer.issue(form, response, { access_token, token_type: 'DPoP' })
+    }
+    const token = await all.issuer.token({ sub: 'alice' })
+    const client = { id: 'storefront', secret: 'a-secret-of-the-storefront' }
+    const bound = { exchange: { bound: 'dpop' } }
+    const replica = { ...bound, client: { ...client, dpopKey } }
+    assert.equal(await order(await all.replica(replica), token), 200)
+    await entries(all)
+    assert.equal(await order(await all.replica(replica), token), 200)
+    assert.equal(all.issuer.exchanges.length, 1)
+    const sent = all.upstream.received.map(({ headers }) => headers)
+    assert.equal(sent[0]?.authorization, sent[1]?.authorization)
+    assert.match(sent[1]?.authorization ?? '', /^DPoP /)
+    const [header = '', payload = ''] = String(sent[1]?.['dpop']).split('.')
+    assert.match(Buffer.from(header, 'base64url').toString(), /"typ":"dpop\+jwt"/)
+    assert.match(Buffer.from(payload, 'base64url').toString(), /"ath":/)
+    // A replica with a key of its own cannot use it, and does not find it.
+    const other = await all.replica({ ...bound, client })
+    assert.equal(await order(other, token), 502)
+    assert.equal(all.issuer.exchanges.length, 2)
+  },
+)
+
+test('an upstream that refuses what Redis has gets another one', { skip: NO_REDIS }, async (t) => {
+  const all = await world(t)
+  const token = await all.issuer.token()
+  assert.equal(await order(await all.replica(), token), 200)
+  await entries(all)
+  const refused = all.upstream.received[0]?.headers.authorization
+  all.upstream.answer = ({ headers }, response) => {
+    if (headers.authorization !== refused) return response.end('{}')
+    return response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+  }
+  assert.equal(await order(await all.replica(), token), 200)
+  assert.equal(all.issuer.exchanges.length, 2)
+  await sleep(200)
+  // The third finds the new one at once.
+  assert.equal(await order(await all.replica(), token), 200)
+  assert.equal(all.issuer.exchanges.length, 2)
 })
