@@ -18,7 +18,9 @@ export interface Wave {
 
 export interface Met {
   readonly vanished: number
-  /** Of the slow ones: answered 408. */
+  /** Of the slow ones: their connection was ended. */
+  readonly ended: number
+  /** And they have read 408: who sends on while it comes may not see it. */
   readonly timedOut: number
   /** Could not connect. */
   readonly failed: number
@@ -30,7 +32,7 @@ const BODY_BYTES = 100_000
 
 const wave = JSON.parse(process.argv[2] ?? '') as Wave
 const { below, oneIn } = random(wave.seed, 0)
-const met = { vanished: 0, timedOut: 0, failed: 0 }
+const met = { vanished: 0, ended: 0, timedOut: 0, failed: 0 }
 
 async function dial(): Promise<Socket | undefined> {
   await sleep(below(wave.forMs))
@@ -71,6 +73,7 @@ async function dawdle(): Promise<void> {
     socket.write('x')
     await sleep(1_000)
   }
+  if (socket.destroyed) met.ended++
   if (text.startsWith('HTTP/1.1 408 ')) met.timedOut++
   socket.destroy()
 }

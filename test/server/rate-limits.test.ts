@@ -94,6 +94,12 @@ test('a subject that is refused does not use up what its client has', () => {
   assert.equal(ask({ client: 'spa', subject: 'bob' }), undefined)
 })
 
+test('a subject and a client of one name are two', () => {
+  const slow = { rate: 0.001, burst: 1 }
+  const ask = asking(limited('orders', { by: 'client', ...slow }, { by: 'subject', ...slow }))
+  assert.equal(ask({ client: 'spa', subject: 'spa' }), undefined)
+})
+
 test('each replica counts its share', (t) => {
   t.mock.timers.enable({ apis: ['Date'] })
   const ask = asking(limited('orders', { by: 'subject', rate: 4, burst: 4 }), { replicas: 2 })
