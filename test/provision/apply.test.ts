@@ -358,3 +358,31 @@ test('every body that is sent is as the Management API describes it', { skip }, 
     assert.ok(judge(body), `${method} ${target} ${JSON.stringify(judge.errors)}`)
   }
 })
+
+test('an application whose refresh tokens are redeemed is given the policies of the routes, beside its own', async (t) => {
+  const own = { audience: 'https://own.example', scope: ['a'] }
+  const changes = {
+    'routes[0].exchange': {
+      ...{ grant: 'refresh-token', audience: TARGET, scopes: ['orders:read'] },
+      ...{ client: { id: 'web', secret: 'secret' }, refreshTokenHeader: 'x-refresh-token' },
+      returnRefreshToken: true,
+    },
+    'apis.storefront.client': undefined,
+  }
+  const { tenant, management, wanted, steps } = await start(t, { changes })
+  const missing = apply(management, wanted, OPTIONS)
+  await assert.rejects(missing, { code: 'impossible', message: /there is no client `web`/ })
+  const refresh = { rotation_type: 'rotating', expiration_type: 'expiring', leeway: 7 } as const
+  const lifetimes = { token_lifetime: 100, idle_token_lifetime: 50 }
+  tenant.state.addClient({
+    client_id: 'web',
+    grant_types: ['authorization_code', 'refresh_token'],
+    refresh_token: { ...refresh, ...lifetimes, policies: [own] },
+  })
+  await apply(management, wanted, OPTIONS)
+  const { policies, leeway, token_lifetime: lifetime } = tenant.state.client('web')!.refresh_token
+  assert.deepEqual(policies, [own, { audience: TARGET, scope: ['orders:read'] }])
+  assert.deepEqual([leeway, lifetime], [7, 100])
+  assert.equal(tenant.state.resourceServer(SOURCE)?.allow_offline_access, true)
+  assert.deepEqual(done(await steps()), [])
+})
