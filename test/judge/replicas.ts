@@ -99,7 +99,8 @@ function settingOf(issuer: TestIssuer, { url }: RedisServer): ReplicaSetting {
   return {
     issuer: issuer.url,
     exchange: { timeout: '60s' },
-    proxy: { timeout: '2m', connectTimeout: '1m' },
+    // Thousands of connections at once are more than an upstream's backlog: who is turned away comes again.
+    proxy: { timeout: '2m', connectTimeout: '1m', retries: 3 },
     redis: { url, sealingKeys: [randomBytes(32).toString('base64')], ...PATIENCE },
   }
 }
