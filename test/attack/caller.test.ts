@@ -240,7 +240,7 @@ test('requests of two users in turn on one connection are answered in turn, each
   const line = await dial(t, gateway.origin)
   const expected: (string | undefined)[] = []
   let bytes = ''
-  for (let count = 0; count < 90; count++) {
+  for (let count = 0; count < 60; count++) {
     const kind = count % 3
     expected.push(users[kind])
     // Every third brings none: what the two before it brought must not serve it.

@@ -154,7 +154,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       },
     ],
     endpoints: { forwardAuth: undefined, token: undefined },
-    cache: { maxEntries: 100_000, maxBytes: 268_435_456 },
+    cache: { maxEntries: 100_000, maxBytes: 268_435_456, redis: undefined },
     provision: { audiences: {}, grants: [] },
   })
   // What names something is that thing, not a copy of it: others find things by identity.
