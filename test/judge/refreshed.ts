@@ -32,6 +32,7 @@ const DIFFERING: Readonly<Record<string, JWTPayload>> = {
   org_id: { org_id: 'org_1' },
   azp: { azp: 'another-client' },
   sid: { sid: 'another session' },
+  act: { act: { sub: 'somebody' } },
   'an unknown claim': { 'https://example.com/plan': 'gold' },
 }
 
