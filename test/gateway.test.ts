@@ -122,9 +122,12 @@ test('when the issuer is gone, users with a live entry are served and the others
 })
 
 test('without the issuer’s keys a token is neither good nor bad: 503, never 401', async (t) => {
-  const { issuer, gateway } = await world(t)
+  const issuer = await startIssuer(t)
   const token = await issuer.token()
+  // Before the gateway starts, which asks for the keys at once.
   await issuer.kill()
+  const upstream = 'http://127.0.0.1:9'
+  const gateway = await startGateway(t, oneRoute({ issuer: issuer.url, upstream }))
   const response = await fetch(`${gateway.origin}/orders`, bearer(token))
   assert.equal(response.status, 503)
   assert.equal(((await response.json()) as Problem).code, 'keys_unavailable')
