@@ -61,12 +61,17 @@ function world(wrong?: (permit: Permit) => Permit): World {
     const { subject: user, route: to } = given
     const audience = String(to.exchange.audience)
     const at = Date.now()
-    sent.push({ at, user: user.subject, audience, background: background ?? false })
+    const number = sent.push({
+      at,
+      user: user.subject,
+      audience,
+      background: background ?? false,
+    })
     const { weather } = all
     if (weather === 'slow') await new Promise((resolve) => setTimeout(resolve, 700))
     else if (weather !== 'fair') throw new GatewayError(weather, 'no', { retryAfter: 1 })
     return issuedToken({
-      value: `${user.subject} ${audience} ${sent.length}`,
+      value: `${user.subject} ${audience} ${number}`,
       expiresAt: at + 40 * SECOND,
     })
   }
