@@ -76,10 +76,12 @@ export function createAttempt(options: AttemptOptions): Attempt {
     }
     const websocket =
       head.websocketKey === undefined ? undefined : opening(head.websocketKey, sending, tunnels)
+    const withProof = token.prove !== undefined
+    // Of one shape, with nothing spread into it: that costs a tenth of the whole request.
+    // prettier-ignore
     const answer = new Answer({
-      ...{ request, response, id, upstream, lane, place, withToken, passage },
-      ...{ upload, again, resolve, reject, withProof: token.prove !== undefined },
-      websocket,
+      request, response, id, upstream, lane, place, withToken, withProof,
+      passage, upload, again, resolve, reject, websocket,
     })
     upstream.pool.dispatch(
       {
