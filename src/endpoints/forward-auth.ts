@@ -10,6 +10,7 @@ import {
   type MountedRequest,
   type Stages,
 } from '../gateway.ts'
+import { isHost } from '../proxy/received.ts'
 import { canonicalTarget } from '../route/target.ts'
 import { assertHandable } from './handed.ts'
 
@@ -71,7 +72,7 @@ function fromHeaders({ rawHeaders, url = '' }: MountedRequest): Asked {
   const method = told(rawHeaders, 'x-forwarded-method')
   const host = told(rawHeaders, 'x-forwarded-host')
   if (!METHOD.test(method)) refuse('X-Forwarded-Method is no method')
-  if (!HOST.test(host)) refuse('X-Forwarded-Host is no host')
+  if (!isHost(host)) refuse('X-Forwarded-Host is no host')
   return asked(method, host, told(rawHeaders, 'x-forwarded-uri'))
 }
 
@@ -94,8 +95,6 @@ function asked(method: string, host: string | undefined, uri: string): Asked {
 
 // RFC 9110, section 9.1, in the case that servers agree about.
 const METHOD = /^[A-Z][A-Z-]{0,31}$/
-// RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
-const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
 
 function told(rawHeaders: readonly string[], name: string): string {
   let found: string | undefined

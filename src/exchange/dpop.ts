@@ -93,13 +93,17 @@ function currentKey(material: Material | undefined): Current<DpopKey> {
   )
 }
 
-/** RFC 9449, section 8.1. Longer ones are nobody's nonce, and would be a part of every request. */
 const NONCE = /^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/
+
+/** RFC 9449, section 8.1. Longer ones are nobody's nonce, and would be a part of every request. */
+export function isNonce(text: string): boolean {
+  return NONCE.test(text)
+}
 
 /** What an answer gives to be named in the next proof. Any answer may (RFC 9449, section 8.2). */
 export function nonceOf(headers: Headers): string | undefined {
   const nonce = headers.get('dpop-nonce')
-  return nonce !== null && NONCE.test(nonce) ? nonce : undefined
+  return nonce !== null && isNonce(nonce) ? nonce : undefined
 }
 
 /** What issuers gave last, by their origins, of which there are no more than are configured. */

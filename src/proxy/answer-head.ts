@@ -1,3 +1,4 @@
+import { isNonce } from '../exchange/dpop.ts'
 import { CHALLENGE, CONNECTION, CONTENT_LENGTH, NONCE, PASS, TRANSFER_ENCODING } from './fates.ts'
 import { listed, removeListed } from './listed.ts'
 import type { Rules } from './rules.ts'
@@ -46,7 +47,7 @@ export function responseHead(
       nonceWanted ||= asksForNonce(value)
       headers.push(name, value)
     } else if (fate === NONCE) {
-      if (NONCE_VALUE.test(value)) nonce = value
+      if (isNonce(value)) nonce = value
     } else if (fate === TRANSFER_ENCODING && value.toLowerCase() !== 'chunked') {
       throw new Error('the upstream answered with an unknown transfer coding')
     }
@@ -60,9 +61,6 @@ export function responseHead(
   nonceWanted &&= nonce !== undefined
   return { headers, contentLength, challenged, nonceWanted, nonce }
 }
-
-/** RFC 9449, section 8.1. Longer ones are nobody's nonce, and would be a part of every request. */
-const NONCE_VALUE = /^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/
 
 // RFC 9110, section 11.6.1: a list of challenges, in which parameters stand after commas too.
 const TOKEN_SCHEME = /(?:^|,)[ \t]*(?:bearer|dpop)(?=[ \t]*(?:,|$)|[ \t]+[^ \t=,])/i

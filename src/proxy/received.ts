@@ -125,7 +125,8 @@ const HOST_FORM = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
 // Callers rarely use more than one name.
 let lastHost = ''
 
-function isHost(host: string): boolean {
+/** Whether a text is a host with perhaps a port, and nothing that another reader could make more of. */
+export function isHost(host: string): boolean {
   if (host === lastHost) return true
   if (!HOST_FORM.test(host)) return false
   lastHost = host
