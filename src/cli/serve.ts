@@ -1,3 +1,4 @@
+import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog, LEVELS, type Level } from '../log.ts'
 import { serve } from '../server/serve.ts'
@@ -16,7 +17,8 @@ export const command = defineCommand({
   },
   async run({ config: file, flags }) {
     const log = createLog({ level: levelOf(flags['log-level'] ?? 'info') })
-    const serving = await serve(await loadConfig(file), { log })
+    const load = (): Promise<Config> => loadConfig(file)
+    const serving = await serve(await load(), { log, load })
     const signal = await signalled()
     log.logger.info({ signal }, 'ending')
     void signalledAgain().then((second) => {

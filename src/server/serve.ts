@@ -12,6 +12,7 @@ import { createMetrics, type Metrics } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
 import { compose } from './compose.ts'
 import { createApp, createServer, type ServerOptions } from './listener.ts'
+import { createReload, type Reload } from './reload.ts'
 import { createShed } from './shed.ts'
 import { upgrading } from './upgrade.ts'
 
@@ -25,14 +26,22 @@ export interface Serving {
   /** Where services ask for tokens; undefined where that door is not configured. */
   readonly tokenOrigin: string | undefined
   readonly metrics: Metrics
+  /** Reads the configuration anew. */
+  readonly reload: Reload
   /** Ends it well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
   drain(): Promise<void>
   /** Ends it at once. */
   close(): Promise<void>
 }
 
+export interface ServeOptions {
+  readonly log: Log
+  /** Reads the configuration once more, for reloads. Default: there are none. */
+  readonly load?: () => Promise<Config>
+}
+
 /** Starts all listeners. Rejects when one of them cannot be had. */
-export async function serve(config: Config, { log }: { readonly log: Log }): Promise<Serving> {
+export async function serve(config: Config, { log, load }: ServeOptions): Promise<Serving> {
   const metrics = createMetrics()
   const {
     gateway,
@@ -136,7 +145,8 @@ export async function serve(config: Config, { log }: { readonly log: Log }): Pro
     await close()
   }
 
-  return { ...origins, metrics, drain, close }
+  const reload = createReload({ load, running: config, log })
+  return { ...origins, metrics, reload, drain, close }
 }
 
 function serverOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {}): Server {

@@ -1,0 +1,45 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Config } from '../config/config.ts'
+
+/** What tells one configuration from another, by name: `routes.orders`, `server.limits`. Holds no value of either. */
+export interface Changes {
+  readonly added: readonly string[]
+  readonly changed: readonly string[]
+  readonly removed: readonly string[]
+}
+
+export function changesBetween(before: Config, after: Config): Changes {
+  const [old, present] = [partsOf(before), partsOf(after)]
+  const both = [...present.keys()].filter((name) => old.has(name))
+  return {
+    added: [...present.keys()].filter((name) => !old.has(name)),
+    changed: both.filter((name) => !isDeepStrictEqual(old.get(name), present.get(name))),
+    removed: [...old.keys()].filter((name) => !present.has(name)),
+  }
+}
+
+export function isNothing({ added, changed, removed }: Changes): boolean {
+  return added.length + changed.length + removed.length === 0
+}
+
+/** Each by what it says itself: an issuer that changed is no change of its APIs. What only `provision` reads is none. */
+function partsOf(config: Config): ReadonlyMap<string, unknown> {
+  const { server, admin, issuers, apis, routes, endpoints, cache } = config
+  const parts = new Map<string, unknown>()
+  const add = (name: string, value: unknown): void => {
+    if (value !== undefined) parts.set(name, value)
+  }
+  for (const [name, value] of Object.entries(server)) add(`server.${name}`, value)
+  for (const [name, value] of Object.entries(admin)) add(`admin.${name}`, value)
+  for (const { management: _, ...issuer } of issuers) add(`issuers.${issuer.name}`, issuer)
+  for (const api of apis) add(`apis.${api.name}`, { ...api, issuer: api.issuer.name })
+  for (const route of routes) {
+    const names = route.authenticate.apis.map(({ name }) => name)
+    add(`routes.${route.name}`, { ...route, authenticate: names })
+  }
+  add('endpoints.forwardAuth', endpoints.forwardAuth)
+  const { token } = endpoints
+  add('endpoints.token', token && { ...token, routes: token.routes.map(({ name }) => name) })
+  for (const [name, value] of Object.entries(cache)) add(`cache.${name}`, value)
+  return parts
+}
