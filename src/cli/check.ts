@@ -1,5 +1,5 @@
 import { advice, type Advice } from '../config/advice.ts'
-import type { Config, Route } from '../config/config.ts'
+import type { Api, Config, Route } from '../config/config.ts'
 import { ConfigError } from '../config/faults.ts'
 import { loadConfig } from '../config/load.ts'
 import { unknownName } from '../config/parts.ts'
@@ -78,6 +78,7 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
       name: api.name,
       audience: api.audience,
       issuer: api.issuer.name,
+      ...proofSummary(api),
     })),
     needs: authorize,
     exchange: {
@@ -95,6 +96,15 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
       }),
     },
     upstreams: proxy.upstreams,
+  }
+}
+
+/** What callers must show beside a token of the API. */
+function proofSummary({ proofOfPossession: proof }: Api) {
+  if (proof === undefined) return undefined
+  const { mechanism, required, exempt } = proof
+  return {
+    proofOfPossession: { mechanism, required, ...(exempt.size > 0 && { exempt: [...exempt] }) },
   }
 }
 
@@ -125,7 +135,9 @@ function count(items: readonly unknown[], noun: string): string {
 
 function routeLines(route: Route): readonly string[] {
   const { name, path, methods, apis, upstreams } = summary(route)
-  const tokens = apis.map((api) => `of ${api.name} (${api.audience}), by ${api.issuer}`)
+  const tokens = apis.map(
+    (api) => `of ${api.name} (${api.audience}), by ${api.issuer}${proved(api.proofOfPossession)}`,
+  )
   return [
     `${name}  ${typeof methods === 'string' ? 'all methods' : methods.join(', ')} ${path}`,
     `  token     ${tokens.join('\n            or ')}`,
@@ -133,6 +145,16 @@ function routeLines(route: Route): readonly string[] {
     `  exchange  ${exchanged(route)}`,
     `  upstream  ${upstreams.map(({ url }) => url).join(', ')}`,
   ]
+}
+
+function proved(
+  proof: NonNullable<ReturnType<typeof proofSummary>>['proofOfPossession'] | undefined,
+): string {
+  if (proof === undefined) return ''
+  const { mechanism, required, exempt = [] } = proof
+  if (!required) return `, bound by ${mechanism} or to nothing`
+  const others = exempt.length === 0 ? '' : `, but those of ${exempt.join(' and ')} need not be`
+  return `, bound by ${mechanism}${others}`
 }
 
 function exchanged({ exchange }: Route): string {

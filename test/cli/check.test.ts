@@ -86,6 +86,37 @@ test('check tells how a route without an exchange is served', async (t) => {
   }
 })
 
+test('check tells what an API asks for beside a token, and nothing of one that asks for none', async (t) => {
+  const server = 'server: { publicOrigin: https://gateway.example }\n'
+  const line = '  token     of storefront (https://storefront.example), by tenant'
+  for (const [proof, told, summary] of [
+    [undefined, '', undefined],
+    ['mechanism: dpop', ', bound by dpop', { mechanism: 'dpop', required: true }],
+    [
+      'mechanism: mtls, required: false',
+      ', bound by mtls or to nothing',
+      { mechanism: 'mtls', required: false },
+    ],
+    [
+      'mechanism: dpop, requiredFor: public_clients, confidentialClients: [web, batch]',
+      ', bound by dpop, but those of web and batch need not be',
+      { mechanism: 'dpop', required: true, exempt: ['web', 'batch'] },
+    ],
+  ] as const) {
+    const block = proof === undefined ? '' : `    proofOfPossession: { ${proof} }\n`
+    const yaml = `${server}${YAML.replace('routes:', `${block}routes:`)}`
+    const cwd = await folder(t, { 'behalf.yaml': yaml })
+    const { out, err } = await behalf(['check'], { cwd, environment })
+    assert.equal(err, '')
+    assert.ok(out.includes(`\n${line}${told}\n`), out)
+    const asJson = await behalf(['check', '--format', 'json'], { cwd, environment })
+    const { routes } = JSON.parse(asJson.out) as {
+      readonly routes: readonly { readonly apis: readonly Record<string, unknown>[] }[]
+    }
+    assert.deepEqual(routes[0]?.apis[0]?.['proofOfPossession'], summary)
+  }
+})
+
 test('check names every fault at its place and exits 78', async (t) => {
   const cwd = await folder(t, { 'behalf.yaml': BROKEN })
   const { code, out, err } = await behalf(['check'], { cwd })
