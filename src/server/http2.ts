@@ -17,6 +17,17 @@ const LINGER_MS = 5_000
 /** As in HTTP/1.1: longer than the idle time of the balancers in front. */
 const IDLE_MS = 65_000
 
+/** RFC 9113, section 6.8: what may still be under way is not excluded by a first GOAWAY. */
+const ANY_STREAM = 2 ** 31 - 1
+
+export interface Http2 {
+  /**
+   * Tells all clients to ask elsewhere, and those that come later with their first request. What they asked before they
+   * heard of it is answered.
+   */
+  goAway(): void
+}
+
 /**
  * Speaks HTTP/2 (RFC 9113) on those connections of a TLS server that agreed on it (ALPN `h2`). Requests look as they would
  * in HTTP/1.1, so that one path reads both: the authority as Host, no pseudo-header, one Cookie line, and where a body of
@@ -25,7 +36,7 @@ const IDLE_MS = 65_000
  * They do not pass through Express, which takes its own classes for all requests. Does NOT push, and does NOT open
  * WebSockets (RFC 8441): a client that is not offered that opens them by HTTP/1.1.
  */
-export function speakHttp2(server: https.Server, listener: Listener): void {
+export function speakHttp2(server: https.Server, listener: Listener): Http2 {
   const sessions = new Set<http2.ServerHttp2Session>()
   const speaking = http2.createServer({
     Http2ServerRequest: PlainRequest,
@@ -63,6 +74,20 @@ export function speakHttp2(server: https.Server, listener: Listener): void {
     closeIdleConnections()
     // It ends when its streams have, and begins no other.
     for (const session of sessions) if (!session.closed) session.close()
+  }
+  return {
+    goAway() {
+      const told = new WeakSet<http2.Http2Session>()
+      const tell = (session: http2.Http2Session | undefined): void => {
+        if (session === undefined || session.closed || session.destroyed || told.has(session))
+          return
+        told.add(session)
+        session.goaway(constants.NGHTTP2_NO_ERROR, ANY_STREAM)
+      }
+      for (const session of sessions) tell(session)
+      // Before it has asked anything, a client that hears this has connected in vain.
+      speaking.on('stream', ({ session }) => tell(session))
+    },
   }
 }
 
@@ -183,7 +208,8 @@ class PlainResponse extends http2.Http2ServerResponse {
 }
 
 function gathered(headers: readonly string[]): http2.OutgoingHttpHeaders {
-  const lines: http2.OutgoingHttpHeaders = {}
+  // Without a prototype: `constructor` is a name like any other.
+  const lines = Object.create(null) as http2.OutgoingHttpHeaders
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index]!.toLowerCase()
     const value = headers[index + 1]!

@@ -1,5 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express, { type Express, type Request, type Response } from 'express'
 import type { TlsConfig } from '../config/config.ts'
@@ -8,7 +9,7 @@ import { errorAnswer, GatewayError } from '../errors.ts'
 import { nextRequestId } from '../gateway.ts'
 import { boundConnections } from './connections.ts'
 import { speakHttp2 } from './http2.ts'
-import { createPipeline } from './pipeline.ts'
+import { createPipeline, type Pipeline } from './pipeline.ts'
 import type { Shed } from './shed.ts'
 import { createTlsServer } from './tls.ts'
 import type { Upgrade } from './upgrade.ts'
@@ -28,6 +29,14 @@ export function createApp(): Express {
   app.set('case sensitive routing', true)
   app.set('strict routing', true)
   return app
+}
+
+/** A server that can end well. */
+export interface Door extends http.Server {
+  /** From now on each answer is the last of its connection: `Connection: close`, and in HTTP/2 a GOAWAY. */
+  endConnections(): void
+  /** Closes those on which nothing has been asked yet. */
+  closeSilentConnections(): void
 }
 
 export type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown
@@ -53,12 +62,12 @@ export interface ServerOptions {
  * before makes every later property look-up slow: two to three times less throughput. Here they are born with those
  * prototypes, and setting them again changes nothing.
  */
-export function createServer(app: Express, given: ServerOptions = {}): http.Server {
+export function createServer(app: Express, given: ServerOptions = {}): Door {
   const { unrouted = refuseUnread, requestTimeoutMs = REQUEST_MS, tls, upgrade } = given
   const { limits, shed } = given
   const pipeline = createPipeline(limits?.pipelined ?? Infinity)
   const listener: Listener = (request, response) => {
-    const place = pipeline(request, response)
+    const place = pipeline.place(request, response)
     if (place !== 'taken') {
       if (place === 'last') refusePipelined(response, shed)
       return
@@ -82,12 +91,14 @@ export function createServer(app: Express, given: ServerOptions = {}): http.Serv
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('connect', refuseTunnel)
-  if (server instanceof https.Server && tls?.http2 === true) speakHttp2(server, unrouted)
+  const http2 =
+    server instanceof https.Server && tls?.http2 === true ? speakHttp2(server, unrouted) : undefined
   if (upgrade !== undefined) {
     server.on('upgrade', upgrade)
     closeUpgraded(server)
   }
   server.on('clientError', refuseMalformed)
+  const closeSilentConnections = silentConnections(server)
   if (limits !== undefined) {
     boundConnections(server, {
       most: limits.connections,
@@ -95,7 +106,43 @@ export function createServer(app: Express, given: ServerOptions = {}): http.Serv
       refusal: () => onWire(overloaded('too many connections are open')),
     })
   }
-  return server
+  return Object.assign(server, {
+    closeSilentConnections,
+    endConnections() {
+      endWithAnswers(app, pipeline)
+      http2?.goAway()
+    },
+  })
+}
+
+/**
+ * Said with the head of each answer, and not when its request arrives: so it holds for what is under way as well, and where
+ * others wait behind it the last of them says it. Until somebody asks for it, it costs nothing.
+ */
+function endWithAnswers({ response }: Express, pipeline: Pipeline): void {
+  const { writeHead } = response
+  response.writeHead = function (this: Response, ...given: Parameters<typeof writeHead>) {
+    if (pipeline.isLast(this)) {
+      this.shouldKeepAlive = false
+      pipeline.end(this)
+    }
+    return writeHead.apply(this, given)
+  } as typeof writeHead
+}
+
+/** Node counts those as busy for as long as a request's head may take. */
+function silentConnections(server: http.Server): () => void {
+  const open = new Set<Socket>()
+  const watch = (socket: Socket): void => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  }
+  server.on('connection', watch)
+  // Who has shaken hands has sent bytes, and has asked for nothing yet.
+  server.on('secureConnection', watch)
+  return () => {
+    for (const socket of open) if (socket.bytesRead === 0) socket.destroy()
+  }
 }
 
 function overloaded(detail: string): GatewayError {

@@ -1,0 +1,144 @@
+import { once } from 'node:events'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Express } from 'express'
+import type { Config, Listen } from '../config/config.ts'
+import type { Purge } from '../exchange/purge.ts'
+import type { Gateway } from '../gateway.ts'
+import type { Log } from '../log.ts'
+import { createMetrics, type Metrics } from '../metrics.ts'
+import { compose } from './compose.ts'
+import { cut, drain } from './drain.ts'
+import type { Explain } from './explain.ts'
+import { createApp, createServer, type Door, type ServerOptions } from './listener.ts'
+import { createReload, type Reload } from './reload.ts'
+import { createShed } from './shed.ts'
+import { upgrading } from './upgrade.ts'
+
+/** Where the doors are. */
+export interface Origins {
+  /** Where callers reach the gateway, for example `http://127.0.0.1:8080`. */
+  readonly origin: string
+  /** Where proxies ask for tokens; undefined where that door is not configured. */
+  readonly forwardAuthOrigin: string | undefined
+  /** Where services ask for tokens; undefined where that door is not configured. */
+  readonly tokenOrigin: string | undefined
+}
+
+/** The gateway of one process at its doors, and what an operator asks of it. */
+export interface Doors {
+  readonly metrics: Metrics
+  /** Whether new requests should come here. */
+  ready(): boolean
+  /** What is not well though requests are served, in words for an operator. */
+  ailments(): readonly string[]
+  purge(what: Purge): void
+  readonly explain: Explain
+  /** Reads the configuration anew. */
+  readonly reload: Reload
+  /** Listens. Rejects when a door cannot be had. */
+  open(): Promise<Origins>
+  /** Ends them well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
+  drain(): Promise<void>
+  /** Ends them at once. */
+  close(): Promise<void>
+}
+
+export interface DoorsOptions {
+  readonly log: Log
+  /** Reads the configuration once more, for reloads. Default: there are none. */
+  readonly load?: (() => Promise<Config>) | undefined
+}
+
+/** Puts the gateway together, and its doors around it. Nobody is let in before they are opened. */
+export function createDoors(config: Config, { log, load }: DoorsOptions): Doors {
+  const metrics = createMetrics()
+  const composed = compose(config, { log, metrics })
+  const { gateway, forwardAuth, addTokenEndpoint } = composed
+  let draining = false
+
+  const traffic = doorOf(gateway, {
+    tls: config.server.tls,
+    upgrade: upgrading(gateway),
+    limits: config.server.limits,
+    shed: createShed(metrics),
+    // Each route says how long its bodies may take.
+    requestTimeoutMs: 0,
+  })
+  const asking = forwardAuth && doorOf(forwardAuth)
+  const issuing = addTokenEndpoint && tokenDoorOf(addTokenEndpoint)
+  /** What callers depend on, and is drained. */
+  const doors = [traffic, asking, issuing].filter((door) => door !== undefined)
+
+  async function open(): Promise<Origins> {
+    // What replicas share spares the first requests their exchanges, too.
+    await composed.started
+    await listen(traffic, config.server.listen)
+    if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
+    if (issuing) await listen(issuing, config.endpoints.token!.listen)
+    return {
+      origin: originOf(traffic),
+      forwardAuthOrigin: asking && originOf(asking),
+      tokenOrigin: issuing && originOf(issuing),
+    }
+  }
+
+  let closed: Promise<void> | undefined
+  const close = (): Promise<void> => (closed ??= closeNow())
+
+  async function closeNow(): Promise<void> {
+    doors.forEach(cut)
+    await composed.close()
+    log.flush()
+  }
+
+  let drained: Promise<void> | undefined
+
+  async function drainAll(): Promise<void> {
+    draining = true
+    const { leave } = composed
+    await drain(doors, { ...config.server.drain, leave, logger: log.logger })
+    await close()
+  }
+
+  return {
+    metrics,
+    ready: () => !draining,
+    ailments: composed.ailments,
+    purge(what) {
+      composed.purge(what)
+      // Whom it was about is nobody's business here.
+      log.logger.info({ by: Object.keys(what) }, 'purged')
+    },
+    explain: composed.explain,
+    reload: createReload({ load, running: config, log }),
+    open,
+    drain: () => (drained ??= drainAll()),
+    close,
+  }
+}
+
+function doorOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {}): Door {
+  const app = createApp()
+  // It answers its own failures. Express would hang another promise on each one that it is given.
+  app.use((request, response) => void gateway(request, response))
+  return createServer(app, { ...options, unrouted: gateway })
+}
+
+function tokenDoorOf(addTokenEndpoint: (app: Express) => void): Door {
+  const app = createApp()
+  addTokenEndpoint(app)
+  return createServer(app)
+}
+
+/** Rejects when it cannot be had. */
+export async function listen(server: Door, { host, port }: Listen): Promise<void> {
+  server.listen(port, host)
+  await once(server, 'listening')
+}
+
+export function originOf(server: Door): string {
+  const { address, family, port } = server.address() as AddressInfo
+  const scheme = server instanceof https.Server ? 'https' : 'http'
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
