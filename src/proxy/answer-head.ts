@@ -1,5 +1,14 @@
+import type { ServerResponse } from 'node:http'
 import { isNonce } from '../exchange/dpop.ts'
-import { CHALLENGE, CONNECTION, CONTENT_LENGTH, NONCE, PASS, TRANSFER_ENCODING } from './fates.ts'
+import {
+  CHALLENGE,
+  CONNECTION,
+  CONTENT_LENGTH,
+  NONCE,
+  PASS,
+  TRAILER,
+  TRANSFER_ENCODING,
+} from './fates.ts'
 import { listed, removeListed } from './listed.ts'
 import type { Rules } from './rules.ts'
 
@@ -14,6 +23,10 @@ export interface ResponseHead {
   readonly nonceWanted: boolean
   /** What it gives for the next proof. */
   readonly nonce: string | undefined
+  /** What its Connection names, in lower case. */
+  readonly listed: ReadonlySet<string> | undefined
+  /** What it says that follows its body (RFC 9110, section 6.6.2). */
+  readonly trailer: string | undefined
 }
 
 /**
@@ -35,6 +48,7 @@ export function responseHead(
   let nonceWanted = false
   let nonce: string | undefined
   let names: Set<string> | undefined
+  let trailer: string | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!.toString('latin1')
     const value = rawHeaders[index + 1]!.toString('latin1')
@@ -48,6 +62,8 @@ export function responseHead(
       headers.push(name, value)
     } else if (fate === NONCE) {
       if (isNonce(value)) nonce = value
+    } else if (fate === TRAILER) {
+      trailer = trailer === undefined ? value : `${trailer}, ${value}`
     } else if (fate === TRANSFER_ENCODING && value.toLowerCase() !== 'chunked') {
       throw new Error('the upstream answered with an unknown transfer coding')
     }
@@ -59,7 +75,7 @@ export function responseHead(
     headers.push('Content-Length', String(contentLength))
   headers.push('X-Request-Id', id)
   nonceWanted &&= nonce !== undefined
-  return { headers, contentLength, challenged, nonceWanted, nonce }
+  return { headers, contentLength, challenged, nonceWanted, nonce, listed: names, trailer }
 }
 
 // RFC 9110, section 11.6.1: a list of challenges, in which parameters stand after commas too.
@@ -80,20 +96,16 @@ function asksForNonce(challenges: string): boolean {
   return WANTS_NONCE.test(challenges)
 }
 
-/**
- * What may stand behind an answer's body (RFC 9110, section 6.5), of names and values in turn: what would pass in its head,
- * but for what decides something there. Nothing of it is ever merged into the head.
- */
-export function trailersOf(
-  raw: readonly string[],
-  { fateOfResponse }: Rules,
-): Record<string, string> {
-  const trailers: Record<string, string> = {}
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index]!.toLowerCase()
-    if (fateOfResponse(name) !== PASS) continue
-    const before = trailers[name]
-    trailers[name] = before === undefined ? raw[index + 1]! : `${before}, ${raw[index + 1]!}`
+/** Headers that others have set stay unless the upstream has its own of that name. */
+export function writeHead(response: ServerResponse, status: number, headers: string[]): void {
+  if (response.getHeaderNames().length === 0) {
+    response.writeHead(status, headers)
+    return
   }
-  return trailers
+  // Node would keep only the last of several Set-Cookie lines here.
+  for (let index = 0; index < headers.length; index += 2) response.removeHeader(headers[index]!)
+  for (let index = 0; index < headers.length; index += 2) {
+    response.appendHeader(headers[index]!, headers[index + 1]!)
+  }
+  response.writeHead(status)
 }

@@ -1,13 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { TLSSocket } from 'node:tls'
 import { type Dispatcher, errors } from 'undici'
 import { GatewayError } from '../errors.ts'
 import type { Succession } from '../exchange/exchange.ts'
-import { responseHead, trailersOf } from './answer-head.ts'
+import { type ResponseHead, responseHead, writeHead } from './answer-head.ts'
 import { failureOf, tooLong } from './blame.ts'
-import { CallerGone, linger } from './caller.ts'
+import { CallerGone, cut, linger } from './caller.ts'
 import { restated } from './challenges.ts'
 import { Deadlines } from './deadlines.ts'
 import { isAccepted } from './handshake.ts'
@@ -15,6 +13,7 @@ import type { Lane, Place } from './lanes.ts'
 import type { Upstream } from './pools.ts'
 import type { Unserved } from './retry.ts'
 import { tellSuccessor } from './successor.ts'
+import { announced, holdsTrailers, type Listed, trailersOf, wantsTrailers } from './trailers.ts'
 import type { TunnelOptions } from './tunnels.ts'
 import { UpgradeResponse } from './upgrade-response.ts'
 import type { Upload } from './upload.ts'
@@ -80,6 +79,8 @@ export class Answer implements Dispatcher.DispatchHandler {
   #drained = 0
   /** Whether a byte of an answer came. */
   #begun = false
+  /** What the upstream's Connection names. */
+  #listed: Listed
   /** When the first interim answer came. */
   #interimAt: number | undefined
   /** Most requests have none: their callers read as fast as we write, and may take their time. */
@@ -127,15 +128,27 @@ export class Answer implements Dispatcher.DispatchHandler {
       return true
     }
     if (passage.succession !== undefined) tellSuccessor(headers, passage.succession)
+    const isBodiless = status === 204 || status === 304 || request.method === 'HEAD'
+    if (head.trailer !== undefined && contentLength < 0 && !isBodiless) this.#announce(head)
     writeHead(response, status, headers)
     this.#state = 'streaming'
     this.#resume = resume
     this.#left = contentLength
-    if (contentLength === 0 || status === 204 || status === 304 || request.method === 'HEAD') {
+    this.#listed = head.listed
+    if (isBodiless || (contentLength === 0 && !upstream.http2)) {
       this.#state = 'ended'
       response.end()
     } else if (contentLength < 0) process.nextTick(() => this.#flush())
     return true
+  }
+
+  /** Only chunks, and HTTP/2, have a place for them, and Node refuses the header with anything else. */
+  #announce({ headers, trailer = '', listed }: ResponseHead): void {
+    const { request, lane } = this.#options
+    const { httpVersionMajor: major, httpVersionMinor: minor } = request
+    if (!(major === 2 || (major === 1 && minor === 1)) || !wantsTrailers(request)) return
+    const names = announced(trailer, lane.rules, listed)
+    if (names !== undefined) headers.push('Trailer', names)
   }
 
   /** A stream of events may have nothing to tell yet, and its caller waits to hear that it has begun. */
@@ -171,7 +184,8 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     if (this.#state !== 'streaming') return true
     this.#left -= chunk.length
-    if (this.#left === 0) {
+    // By HTTP/2 trailers may stand behind a body of a length that was told.
+    if (this.#left === 0 && !this.#options.upstream.http2) {
       this.#state = 'ended'
       // The last piece takes the end with it, and leaves in the same write.
       response.end(chunk)
@@ -220,9 +234,11 @@ export class Answer implements Dispatcher.DispatchHandler {
       return
     }
     this.#state = 'ended'
-    const { request, response, upstream, lane } = this.#options
-    if (upstream.http2 && request.httpVersionMajor === 2) {
-      response.addTrailers(trailersOf(trailers as readonly string[], lane.rules))
+    const { request, response, lane } = this.#options
+    if (trailers?.length && holdsTrailers(response) && wantsTrailers(request)) {
+      response.addTrailers(trailersOf(trailers, lane.rules, this.#listed))
+      // By HTTP/2 a head that leaves with its end has no place behind it.
+      response.flushHeaders()
     }
     response.end()
   }
@@ -320,28 +336,4 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     if (!request.complete && !request.destroyed) linger(request)
   }
-}
-
-/** Headers that others have set stay unless the upstream has its own of that name. */
-function writeHead(response: ServerResponse, status: number, headers: string[]): void {
-  if (response.getHeaderNames().length === 0) {
-    response.writeHead(status, headers)
-    return
-  }
-  // Node would keep only the last of several Set-Cookie lines here.
-  for (let index = 0; index < headers.length; index += 2) response.removeHeader(headers[index]!)
-  for (let index = 0; index < headers.length; index += 2) {
-    response.appendHeader(headers[index]!, headers[index + 1]!)
-  }
-  response.writeHead(status)
-}
-
-/** Half an answer must not pass for a whole one. */
-function cut(response: ServerResponse, left: number): void {
-  const { socket } = response
-  const framed = response.chunkedEncoding || left >= 0
-  // To a caller of HTTP/1.0 an answer without a length ends where its connection does, unless that is reset.
-  const plain = socket instanceof Socket && !(socket instanceof TLSSocket)
-  if (!framed && plain) socket.resetAndDestroy()
-  else response.destroy()
 }

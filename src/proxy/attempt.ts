@@ -9,6 +9,7 @@ import type { Pools } from './pools.ts'
 import type { Received } from './received.ts'
 import { isRepeatable, type Unserved } from './retry.ts'
 import { removeOwned } from './successor.ts'
+import { wantsTrailers } from './trailers.ts'
 import type { Tunnels } from './tunnels.ts'
 import { Upload } from './upload.ts'
 
@@ -54,10 +55,8 @@ export function createAttempt(options: AttemptOptions): Attempt {
       claims: subject?.claims ?? NO_CLAIMS,
     })
     if (ownedHeaders !== undefined) removeOwned(headers, ownedHeaders)
-    // RFC 9110, section 6.5.1: who says so takes trailers, which only HTTP/2 brings all the way.
-    if (upstream.http2 && request.httpVersionMajor === 2 && request.headers.te === 'trailers') {
-      headers.push('te', 'trailers')
-    }
+    // By HTTP/1.1 undici does not let Connection name it, as RFC 9110, section 10.1.4, wants.
+    if (upstream.http2 && wantsTrailers(request)) headers.push('te', 'trailers')
     if (head.hasBody && request.readableDidRead) {
       throw new Error('the request body was read before it could be forwarded')
     }

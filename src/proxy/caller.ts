@@ -1,4 +1,6 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 
 /** The caller went away before it was answered. Nobody is left to tell. */
 export class CallerGone extends Error {
@@ -17,4 +19,14 @@ export function linger(request: IncomingMessage): void {
   const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
   timer.unref()
   request.resume().once('close', () => clearTimeout(timer))
+}
+
+/** Half an answer must not pass for a whole one. `left`: the bytes of it that are to come; negative where that is not known. */
+export function cut(response: ServerResponse, left: number): void {
+  const { socket } = response
+  const framed = response.chunkedEncoding || left >= 0
+  // To a caller of HTTP/1.0 an answer without a length ends where its connection does, unless that is reset.
+  const plain = socket instanceof Socket && !(socket instanceof TLSSocket)
+  if (!framed && plain) socket.resetAndDestroy()
+  else response.destroy()
 }

@@ -13,6 +13,7 @@ export const FORWARDING = 8
 export const CHALLENGE = 9
 export const NONCE = 10
 export const UPGRADE = 11
+export const TRAILER = 12
 export type Fate =
   | typeof PASS
   | typeof DROP
@@ -26,6 +27,7 @@ export type Fate =
   | typeof CHALLENGE
   | typeof NONCE
   | typeof UPGRADE
+  | typeof TRAILER
 
 export type Judge = (name: string) => Fate
 
@@ -45,8 +47,11 @@ function requestFate(name: string): Fate {
   const lower = name.toLowerCase()
   const fate = REQUEST_FATES.get(lower)
   if (fate !== undefined) return fate
-  if (lower.startsWith('x-forwarded-') && lower !== 'x-forwarded-client-cert') return FORWARDING
   const plain = plainName(lower)
+  // In its own spelling alone: an alias could stand for the one that goes no further, X-Forwarded-Client-Cert.
+  if (lower === plain && lower.startsWith('x-forwarded-') && lower !== 'x-forwarded-client-cert') {
+    return FORWARDING
+  }
   return isOwned(plain) || REQUEST_FATES.has(plain) ? DROP : PASS
 }
 
@@ -59,6 +64,7 @@ const RESPONSE_FATES = new Map<string, Fate>([
   // For the proofs of ours: a caller's own never gets to this upstream.
   ['dpop-nonce', NONCE],
   ['x-request-id', DROP],
+  ['trailer', TRAILER],
 ])
 
 function responseFate(name: string): Fate {

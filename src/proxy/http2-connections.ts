@@ -168,12 +168,12 @@ function headersOf(
   { method, path, headers }: Dispatcher.DispatchOptions,
   { host, protocol }: URL,
 ): http2.OutgoingHttpHeaders {
-  const lines: Record<string, string> = {
-    [constants.HTTP2_HEADER_METHOD]: method,
-    [constants.HTTP2_HEADER_SCHEME]: protocol.slice(0, -1),
-    [constants.HTTP2_HEADER_AUTHORITY]: host,
-    [constants.HTTP2_HEADER_PATH]: path,
-  }
+  // Without a prototype: `constructor` is a name like any other.
+  const lines = Object.create(null) as Record<string, string>
+  lines[constants.HTTP2_HEADER_METHOD] = method
+  lines[constants.HTTP2_HEADER_SCHEME] = protocol.slice(0, -1)
+  lines[constants.HTTP2_HEADER_AUTHORITY] = host
+  lines[constants.HTTP2_HEADER_PATH] = path
   const given = headers as readonly string[]
   for (let index = 0; index < given.length; index += 2) {
     const name = given[index]!.toLowerCase()

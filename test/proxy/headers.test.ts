@@ -215,8 +215,17 @@ test('what anyone else tells about those before it does not', async (t) => {
 })
 
 test('aliases of forwarding headers do not go on, even from a trusted peer', async (t) => {
-  const lines = ['X_Forwarded_For: 203.0.113.7', 'X-Forwarded_Host: spoofed']
+  const lines = [
+    'X_Forwarded_For: 203.0.113.7',
+    'X-Forwarded_Host: spoofed',
+    'X-Forwarded-Client_Cert: Hash=spoofed',
+    'X-Forwarded-Client.Cert: Hash=spoofed',
+    'x-forwarded-user~name: spoofed',
+  ]
   assert.deepEqual(await received(t, lines, { trustedProxies: ['127.0.0.1'] }), OWN)
+  // The twin differs in the spelling alone.
+  const told = await received(t, ['x-forwarded-user-name: told'], { trustedProxies: ['127.0.0.1'] })
+  assert.deepEqual(told, { ...OWN, 'x-forwarded-user-name': ['told'] })
 })
 
 test('ranges that are none are refused at creation', async (t) => {

@@ -1,0 +1,92 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { FRAMING, HOP_BY_HOP, isOwned, plainName } from '../config/header-names.ts'
+import { PASS } from './fates.ts'
+import type { Rules } from './rules.ts'
+
+/**
+ * RFC 9110, section 6.5.1: what has to be known before the content. Some servers take a trailer for a line of the head
+ * all the same, so that in a trailer it would be said behind the back of whoever has judged the head.
+ */
+const OF_THE_HEAD: ReadonlySet<string> = new Set([
+  ...[...HOP_BY_HOP, ...FRAMING],
+  ...['forwarded', 'via', 'cookie', 'set-cookie', 'set-cookie2', 'www-authenticate', 'dpop-nonce'],
+  ...['cache-control', 'max-forwards', 'pragma', 'range'],
+  ...['age', 'date', 'expires', 'location', 'refresh', 'retry-after', 'vary', 'warning'],
+  ...['content-disposition', 'content-encoding', 'content-language', 'content-location'],
+  ...['content-range', 'content-type'],
+  ...['clear-site-data', 'content-security-policy', 'content-security-policy-report-only'],
+  ...['permissions-policy', 'referrer-policy', 'strict-transport-security'],
+  ...['x-content-type-options', 'x-frame-options'],
+])
+const PREFIXES_OF_THE_HEAD = ['if-', 'proxy-', 'sec-', 'access-control-', 'cross-origin-']
+
+export type TrailerRules = Pick<Rules, 'fateOfResponse'>
+
+/** What an upstream's Connection names, in lower case: it ends here, also behind the body (RFC 9110, section 7.6.1). */
+export type Listed = ReadonlySet<string> | undefined
+
+function isTrailer(name: string, { fateOfResponse }: TrailerRules, listed: Listed): boolean {
+  if (fateOfResponse(name) !== PASS || listed?.has(name) === true) return false
+  const plain = plainName(name)
+  return (
+    !isOwned(plain) &&
+    !OF_THE_HEAD.has(plain) &&
+    !PREFIXES_OF_THE_HEAD.some((prefix) => plain.startsWith(prefix))
+  )
+}
+
+// Who writes them refuses all others, when it is too late to refuse anything.
+const NAME = /^[\w!#$%&'*+.^`|~-]+$/
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/**
+ * What may stand behind an answer's body (RFC 9110, section 6.5), of names and values in turn: what would pass in its head,
+ * but for what decides something there. Nothing of it is ever merged into the head.
+ */
+export function trailersOf(
+  raw: readonly (string | Buffer)[],
+  rules: TrailerRules,
+  listed: Listed,
+): Record<string, string> {
+  const trailers = Object.create(null) as Record<string, string>
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = textOf(raw[index]!).toLowerCase()
+    const value = textOf(raw[index + 1]!)
+    if (!NAME.test(name) || !VALUE.test(value) || !isTrailer(name, rules, listed)) continue
+    const before = trailers[name]
+    trailers[name] = before === undefined ? value : `${before}, ${value}`
+  }
+  return trailers
+}
+
+function textOf(raw: string | Buffer): string {
+  return typeof raw === 'string' ? raw : raw.toString('latin1')
+}
+
+/** What is left of an upstream's Trailer header; undefined where nothing is. */
+export function announced(names: string, rules: TrailerRules, listed: Listed): string | undefined {
+  const kept = names
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => NAME.test(name) && isTrailer(name.toLowerCase(), rules, listed))
+  return kept.length === 0 ? undefined : kept.join(', ')
+}
+
+/**
+ * Whether a caller wants trailers: by HTTP/2 they have their place, by HTTP/1.1 it must say so (RFC 9110, section 10.1.4),
+ * lest it meets lines that it takes for another answer. That it names TE in Connection is not asked: browsers do not.
+ */
+export function wantsTrailers({ httpVersionMajor, headers }: IncomingMessage): boolean {
+  if (httpVersionMajor === 2) return true
+  const { te } = headers
+  // Node joins its lines, whatever its declarations say.
+  return (
+    typeof te === 'string' && te.split(',').some((one) => one.trim().toLowerCase() === 'trailers')
+  )
+}
+
+/** Whether an answer whose head has been written has a place for trailers (RFC 9112, section 7.1.2: in chunks alone). */
+export function holdsTrailers({ chunkedEncoding }: ServerResponse): boolean {
+  // An answer by HTTP/2 knows nothing of chunks.
+  return chunkedEncoding !== false
+}
