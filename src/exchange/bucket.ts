@@ -1,17 +1,7 @@
 import type { Budget } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
+import { BACKGROUND, COMING, Line, type Rank, TOLD, type Turn } from './line.ts'
 import { Promised } from './promised.ts'
-
-/** What one exchange asks of the budget. */
-export interface Turn {
-  readonly signal: AbortSignal
-  /** Epoch milliseconds. */
-  readonly deadline: number
-  /** By what it is known when it comes back. Without one nothing is promised to it. */
-  readonly key?: string | undefined
-  /** All others go first. */
-  readonly background?: boolean | undefined
-}
 
 export interface Bucket {
   /**
@@ -23,18 +13,12 @@ export interface Bucket {
   /** Lets nothing leave for this long. */
   pauseFor(ms: number): void
   /** Promises a turn to who could not have one now: in how many seconds, at most 60. */
-  promise(key: string | undefined): number
+  promise(key: string | undefined): number | Promise<number>
   /** How many exchanges could leave at once now. */
   readonly available: number
 }
 
-interface Waiting {
-  readonly turn: Turn
-  readonly leave: () => void
-  readonly refuse: (error: GatewayError) => void
-}
-
-const LONGEST_RETRY_AFTER_SECONDS = 60
+export const LONGEST_RETRY_AFTER_SECONDS = 60
 
 /**
  * Turns that were late because the process was busy are made up for, as long as somebody waits: but no more than the
@@ -46,33 +30,33 @@ const MADE_UP_FOR_MS = 100
  * A token bucket. Without a budget only what the issuer itself says holds anything back.
  *
  * @param random for the jitter of what callers are told; default `Math.random`
+ * @param level how many may leave at the beginning; default `burst`
  */
-export function createBucket(budget: Budget | undefined, random = Math.random): Bucket {
+export function createBucket(
+  budget: Budget | undefined,
+  random = Math.random,
+  level?: number,
+): Bucket {
   return budget === undefined
     ? new TokenBucket(Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER, random)
-    : new TokenBucket(budget.rate, budget.burst, random)
+    : new TokenBucket(budget.rate, budget.burst, random, level)
 }
-
-/** Who goes first: who was told to come, who comes, what nobody waits for. Each in the order of arrival. */
-const TOLD = 0
-const COMING = 1
-const BACKGROUND = 2
 
 class TokenBucket implements Bucket {
   readonly #everyMs: number
   readonly #burst: number
   readonly #random: () => number
-  readonly #queues: readonly Set<Waiting>[] = [new Set(), new Set(), new Set()]
+  readonly #line = new Line()
   readonly #promised = new Promised()
   #level: number
   #filledAt = Date.now()
   #pausedUntil = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(rate: number, burst: number, random: () => number) {
+  constructor(rate: number, burst: number, random: () => number, level = burst) {
     this.#everyMs = 1_000 / rate
     this.#burst = burst
-    this.#level = burst
+    this.#level = level
     this.#random = random
   }
 
@@ -82,7 +66,7 @@ class TokenBucket implements Bucket {
     this.#fill(now)
     this.#promised.sweep(now)
     const rank = this.#rankOf(turn, now)
-    const ahead = this.#waiting(rank)
+    const ahead = this.#line.upTo(rank)
     if (this.#waitFor(ahead, now) > 0) {
       if (now + this.#expectedWait(rank, ahead, now) > turn.deadline) throw this.#shed(turn, now)
       return this.#enqueue(rank, turn, now)
@@ -107,7 +91,7 @@ class TokenBucket implements Bucket {
     const now = Date.now()
     const dueAt = key === undefined ? undefined : this.#promised.dueAt(key)
     if (dueAt !== undefined && dueAt > now) return Math.ceil((dueAt - now) / 1_000)
-    const length = this.#waiting(COMING) + this.#promised.size
+    const length = this.#line.upTo(COMING) + this.#promised.size
     const seconds = this.#waitFor(length, now) / 1_000
     const told = Math.max(1, Math.ceil(seconds + this.#random()))
     if (told >= LONGEST_RETRY_AFTER_SECONDS) return LONGEST_RETRY_AFTER_SECONDS
@@ -121,16 +105,9 @@ class TokenBucket implements Bucket {
     return this.#pausedUntil > now ? 0 : Math.floor(Math.min(this.#level, this.#burst))
   }
 
-  #rankOf({ background, key }: Turn, now: number): number {
+  #rankOf({ background, key }: Turn, now: number): Rank {
     if (background) return BACKGROUND
     return key !== undefined && this.#promised.isDue(key, now) ? TOLD : COMING
-  }
-
-  /** How many wait in this rank and before it. */
-  #waiting(rank: number): number {
-    let waiting = 0
-    for (let at = 0; at <= rank; at++) waiting += this.#queues[at]!.size
-    return waiting
   }
 
   #redeem({ key }: Turn): void {
@@ -138,7 +115,7 @@ class TokenBucket implements Bucket {
   }
 
   #shed({ key, background }: Turn, now: number): GatewayError {
-    const seconds = Math.ceil(this.#waitFor(this.#waiting(BACKGROUND), now) / 1_000)
+    const seconds = Math.ceil(this.#waitFor(this.#line.upTo(BACKGROUND), now) / 1_000)
     return new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
       retryAfter: background
         ? Math.min(Math.max(1, seconds), LONGEST_RETRY_AFTER_SECONDS)
@@ -146,39 +123,18 @@ class TokenBucket implements Bucket {
     })
   }
 
-  #enqueue(rank: number, turn: Turn, now: number): Promise<void> {
-    const { signal } = turn
-    const queue = this.#queues[rank]!
+  #enqueue(rank: Rank, turn: Turn, now: number): Promise<void> {
     this.#redeem(turn)
-    return new Promise<void>((resolve, reject) => {
-      const stay = (): void => signal.removeEventListener('abort', dropped)
-      const dropped = (): void => {
-        queue.delete(waiting)
-        this.#schedule(Date.now())
-        reject(signal.reason as Error)
-      }
-      const waiting: Waiting = {
-        turn,
-        leave: () => {
-          stay()
-          resolve()
-        },
-        refuse: (error) => {
-          stay()
-          reject(error)
-        },
-      }
-      signal.addEventListener('abort', dropped, { once: true })
-      queue.add(waiting)
-      this.#schedule(now)
-    })
+    const { left } = this.#line.enter(rank, turn, () => this.#schedule(Date.now()))
+    this.#schedule(now)
+    return left
   }
 
   #levelAt(time: number): number {
     if (this.#everyMs === 0) return this.#burst
     // A pause is nothing to make up for: the issuer asked for it.
     const owed =
-      this.#waiting(BACKGROUND) > 0 && this.#filledAt >= this.#pausedUntil
+      this.#line.upTo(BACKGROUND) > 0 && this.#filledAt >= this.#pausedUntil
         ? Math.max(1, MADE_UP_FOR_MS / this.#everyMs)
         : 0
     const filled = this.#level + Math.max(0, time - this.#filledAt) / this.#everyMs
@@ -198,7 +154,7 @@ class TokenBucket implements Bucket {
   }
 
   /** The same for one that has to let those pass who were told to come by then. */
-  #expectedWait(rank: number, ahead: number, now: number): number {
+  #expectedWait(rank: Rank, ahead: number, now: number): number {
     const waitBehind = (more: number): number => this.#waitFor(ahead + more, now)
     return waitBehind(rank === TOLD ? 0 : this.#promised.expected(now, waitBehind))
   }
@@ -206,15 +162,13 @@ class TokenBucket implements Bucket {
   /** Those who would wait for too long now learn it now. */
   #shedLate(now: number): void {
     let ahead = 0
-    for (const queue of this.#queues) {
-      for (const waiting of queue) {
-        if (now + this.#waitFor(ahead, now) <= waiting.turn.deadline) {
-          ahead++
-          continue
-        }
-        queue.delete(waiting)
-        waiting.refuse(this.#shed(waiting.turn, now))
+    for (const waiting of this.#line.inOrder()) {
+      if (now + this.#waitFor(ahead, now) <= waiting.turn.deadline) {
+        ahead++
+        continue
       }
+      this.#line.remove(waiting)
+      waiting.refuse(this.#shed(waiting.turn, now))
     }
   }
 
@@ -223,19 +177,17 @@ class TokenBucket implements Bucket {
     const now = Date.now()
     this.#fill(now)
     this.#shedLate(now)
-    for (const queue of this.#queues) {
-      for (const waiting of queue) {
-        if (this.#waitFor(0, now) > 0) break
-        this.#level--
-        queue.delete(waiting)
-        waiting.leave()
-      }
+    for (const waiting of this.#line.inOrder()) {
+      if (this.#waitFor(0, now) > 0) break
+      this.#level--
+      this.#line.remove(waiting)
+      waiting.leave()
     }
     this.#schedule(now)
   }
 
   #schedule(now: number): void {
-    if (this.#waiting(BACKGROUND) === 0) {
+    if (this.#line.upTo(BACKGROUND) === 0) {
       clearTimeout(this.#timer)
       this.#timer = undefined
     } else if (this.#timer === undefined) {

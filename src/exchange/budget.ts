@@ -28,7 +28,7 @@ export function budgeted(exchange: Exchange, bucketOf: (permit: Permit) => Bucke
       // What the issuer says is when the first of all who wait may leave.
       throw new GatewayError(error.code, error.message, {
         cause: error.cause,
-        retryAfter: bucket.promise(key),
+        retryAfter: await bucket.promise(key),
         throttled: true,
       })
     }

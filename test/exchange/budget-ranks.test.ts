@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { GatewayError } from '../../src/errors.ts'
-import { type Bucket, createBucket, type Turn } from '../../src/exchange/bucket.ts'
+import { type Bucket, createBucket } from '../../src/exchange/bucket.ts'
+import type { Turn } from '../../src/exchange/line.ts'
 
 const NOW = 1_800_000_000_000
 

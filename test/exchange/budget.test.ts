@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { Budget } from '../../src/config/config.ts'
 import { GatewayError } from '../../src/errors.ts'
-import { type Bucket, createBucket as create, type Turn } from '../../src/exchange/bucket.ts'
+import { type Bucket, createBucket as create } from '../../src/exchange/bucket.ts'
 import { budgeted } from '../../src/exchange/budget.ts'
 import type { Exchange } from '../../src/exchange/exchange.ts'
+import type { Turn } from '../../src/exchange/line.ts'
 import { ask, issuedToken, permit } from '../support.ts'
 
 const NOW = 1_800_000_000_000

@@ -1,0 +1,102 @@
+import type { GatewayError } from '../errors.ts'
+
+/** What one exchange asks of the budget. */
+export interface Turn {
+  readonly signal: AbortSignal
+  /** Epoch milliseconds. */
+  readonly deadline: number
+  /** By what it is known when it comes back. Without one nothing is promised to it. */
+  readonly key?: string | undefined
+  /** All others go first. */
+  readonly background?: boolean | undefined
+}
+
+/** Who goes first: who was told to come, who comes, what nobody waits for. Each in the order of arrival. */
+export const TOLD = 0
+export const COMING = 1
+export const BACKGROUND = 2
+export type Rank = typeof TOLD | typeof COMING | typeof BACKGROUND
+
+/** One who waits for a turn. */
+export interface Waiting {
+  readonly turn: Turn
+  rank: Rank
+  /** Its turn has come. */
+  leave(): void
+  refuse(error: GatewayError): void
+}
+
+/** Those who wait for a turn. */
+export class Line {
+  readonly #queues: readonly Set<Waiting>[] = [new Set(), new Set(), new Set()]
+
+  /**
+   * Waits at the end of a rank: {@link leave} or `refuse` ends it, and so does the signal of who waits.
+   *
+   * @param dropped called when one is gone by its signal
+   */
+  enter(rank: Rank, turn: Turn, dropped: (waiting: Waiting) => void): Entered {
+    const { signal } = turn
+    let waiting!: Waiting
+    const left = new Promise<void>((resolve, reject) => {
+      const stay = (): void => signal.removeEventListener('abort', gone)
+      const gone = (): void => {
+        this.remove(waiting)
+        dropped(waiting)
+        reject(signal.reason as Error)
+      }
+      waiting = {
+        turn,
+        rank,
+        leave() {
+          stay()
+          resolve()
+        },
+        refuse(error) {
+          stay()
+          reject(error)
+        },
+      }
+      signal.addEventListener('abort', gone, { once: true })
+    })
+    this.#queues[rank]!.add(waiting)
+    return { waiting, left }
+  }
+
+  /** To the end of another rank, also one who was removed. */
+  move(waiting: Waiting, rank: Rank): void {
+    this.remove(waiting)
+    waiting.rank = rank
+    this.#queues[rank]!.add(waiting)
+  }
+
+  remove(waiting: Waiting): boolean {
+    return this.#queues[waiting.rank]!.delete(waiting)
+  }
+
+  has(waiting: Waiting): boolean {
+    return this.#queues[waiting.rank]!.has(waiting)
+  }
+
+  /** How many wait in this rank and before it. */
+  upTo(rank: Rank): number {
+    let waiting = 0
+    for (let at = 0; at <= rank; at++) waiting += this.#queues[at]!.size
+    return waiting
+  }
+
+  of(rank: Rank): number {
+    return this.#queues[rank]!.size
+  }
+
+  /** The first one first. Whoever is removed meanwhile is not missed. */
+  *inOrder(): Generator<Waiting> {
+    for (const queue of this.#queues) yield* queue
+  }
+}
+
+export interface Entered {
+  readonly waiting: Waiting
+  /** Resolves when its turn has come. */
+  readonly left: Promise<void>
+}
