@@ -15,10 +15,44 @@ export interface Histogram {
 export interface Metrics {
   counter(name: string, help: string, labels?: Labels): Cell
   gauge(name: string, help: string, labels?: Labels): Cell
-  /** A gauge that is asked when somebody scrapes. The last one of its name and labels counts. */
-  sampled(name: string, help: string, sample: () => number, labels?: Labels): void
+  /**
+   * A gauge that is asked when somebody scrapes. The last one of its name and labels counts.
+   *
+   * @returns what takes it away again, unless another has come in its place
+   */
+  sampled(
+    name: string,
+    help: string,
+    sample: () => number,
+    labels?: Labels,
+    /** What it is for several processes together. Default: the sum of theirs. */
+    together?: Together,
+  ): () => void
   histogram(name: string, help: string, labels?: Labels): Histogram
+  snapshot(): Snapshot
   render(): string
+}
+
+export type Together = 'sum' | 'max' | 'min'
+
+/** All metrics of a process at one moment: plain data, which processes may send each other. */
+export type Snapshot = readonly FamilySnapshot[]
+
+export interface FamilySnapshot {
+  readonly name: string
+  readonly kind: Kind
+  readonly help: string
+  readonly series: readonly Series[]
+}
+
+export interface Series {
+  readonly labels: Labels
+  /** Of a histogram: the sum of what was observed. */
+  readonly value: number
+  /** Of a histogram: how many were observed for each bucket, and beyond the last. */
+  readonly counts?: readonly number[]
+  /** Of a gauge. Default: the sum. */
+  readonly together?: Together
 }
 
 export type Labels = Readonly<Record<string, string>>
@@ -28,7 +62,7 @@ interface Family {
   readonly kind: Kind
   readonly help: string
   /** By their labels, so that no series is written twice. */
-  readonly lines: Map<string, () => string>
+  readonly series: Map<string, () => Series>
   readonly cells: Map<string, Cell & Histogram>
 }
 
@@ -43,10 +77,9 @@ export function createMetrics(): Metrics {
     const key = seriesOf(labels)
     const known = family.cells.get(key)
     if (known !== undefined) return known
-    const made = kind === 'histogram' ? new Buckets(labels) : new Single()
-    const text = labelText(labels)
+    const made = kind === 'histogram' ? new Buckets() : new Single()
     family.cells.set(key, made)
-    family.lines.set(key, () => made.render(name, text))
+    family.series.set(key, () => ({ labels, ...made.now() }))
     return made
   }
 
@@ -56,29 +89,59 @@ export function createMetrics(): Metrics {
       if (known.kind !== kind) throw new TypeError(`${name} is a ${known.kind}, not a ${kind}`)
       return known
     }
-    const family: Family = { kind, help, lines: new Map(), cells: new Map() }
+    const family: Family = { kind, help, series: new Map(), cells: new Map() }
     families.set(name, family)
     return family
+  }
+
+  function snapshot(): Snapshot {
+    return Array.from(families, ([name, { kind, help, series }]) => {
+      return { name, kind, help, series: Array.from(series.values(), (now) => now()) }
+    })
   }
 
   return {
     counter: (name, help, labels = {}) => cell('counter', name, help, labels),
     gauge: (name, help, labels = {}) => cell('gauge', name, help, labels),
     histogram: (name, help, labels = {}) => cell('histogram', name, help, labels),
-    sampled(name, help, sample, labels = {}) {
-      const text = labelText(labels)
-      const line = (): string => `${name}${text} ${spelled(sample())}\n`
-      familyOf('gauge', name, help).lines.set(seriesOf(labels), line)
-    },
-    render() {
-      let text = ''
-      for (const [name, { kind, help, lines }] of families) {
-        text += `# HELP ${name} ${escapedHelp(help)}\n# TYPE ${name} ${kind}\n`
-        for (const line of lines.values()) text += line()
+    sampled(name, help, sample, labels = {}, together = 'sum') {
+      const { series } = familyOf('gauge', name, help)
+      const key = seriesOf(labels)
+      const now = (): Series => ({ labels, value: sample(), together })
+      series.set(key, now)
+      return () => {
+        if (series.get(key) === now) series.delete(key)
       }
-      return text
     },
+    snapshot,
+    render: () => render(snapshot()),
   }
+}
+
+/** The text for Prometheus. */
+export function render(snapshot: Snapshot): string {
+  let text = ''
+  for (const { name, kind, help, series } of snapshot) {
+    text += `# HELP ${name} ${escapedHelp(help)}\n# TYPE ${name} ${kind}\n`
+    for (const one of series) text += kind === 'histogram' ? buckets(name, one) : single(name, one)
+  }
+  return text
+}
+
+function single(name: string, { labels, value }: Series): string {
+  return `${name}${labelText(labels)} ${spelled(value)}\n`
+}
+
+function buckets(name: string, { labels, value, counts = [] }: Series): string {
+  let text = ''
+  let total = 0
+  for (const [index, count] of counts.entries()) {
+    total += count
+    const le = index < BUCKETS.length ? String(BUCKETS[index]) : '+Inf'
+    text += `${name}_bucket${labelText({ ...labels, le })} ${total}\n`
+  }
+  const own = labelText(labels)
+  return `${text}${name}_sum${own} ${value}\n${name}_count${own} ${total}\n`
 }
 
 class Single implements Cell, Histogram {
@@ -86,19 +149,14 @@ class Single implements Cell, Histogram {
   observe(seconds: number): void {
     this.value += seconds
   }
-  render(name: string, labels: string): string {
-    return `${name}${labels} ${spelled(this.value)}\n`
+  now(): Omit<Series, 'labels'> {
+    return { value: this.value }
   }
 }
 
 class Buckets implements Cell, Histogram {
   value = 0
   readonly #counts = new Array<number>(BUCKETS.length + 1).fill(0)
-  readonly #labels: Labels
-
-  constructor(labels: Labels) {
-    this.#labels = labels
-  }
 
   observe(seconds: number): void {
     this.value += seconds
@@ -107,20 +165,13 @@ class Buckets implements Cell, Histogram {
     this.#counts[bucket]!++
   }
 
-  render(name: string, labels: string): string {
-    let text = ''
-    let total = 0
-    for (const [index, count] of this.#counts.entries()) {
-      total += count
-      const le = index < BUCKETS.length ? String(BUCKETS[index]) : '+Inf'
-      text += `${name}_bucket${labelText({ ...this.#labels, le })} ${total}\n`
-    }
-    return `${text}${name}_sum${labels} ${this.value}\n${name}_count${labels} ${total}\n`
+  now(): Omit<Series, 'labels'> {
+    return { value: this.value, counts: [...this.#counts] }
   }
 }
 
 /** One series is one set of labels, in whatever order they are given. */
-function seriesOf(labels: Labels): string {
+export function seriesOf(labels: Labels): string {
   return JSON.stringify(Object.entries(labels).sort(([one], [other]) => (one < other ? -1 : 1)))
 }
 
