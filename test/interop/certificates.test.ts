@@ -1,17 +1,13 @@
 /** Proxies that end TLS and tell the certificate of the caller, as docs/operations.md says that they do. */
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
 import { hash, X509Certificate } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import https from 'node:https'
-import net, { type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createAuthority, NO_OPENSSL, type Authority, type Pair } from '../certificates.ts'
 import { startIssuer } from '../issuer.ts'
+import { missing, startProgram } from '../programs.ts'
 import { assertHeadersAllowed, oneRoute, startGateway, startUpstream } from '../system.ts'
 
 interface Place {
@@ -73,8 +69,7 @@ backend behalf
 }
 
 for (const [name, front] of Object.entries(FRONTS)) {
-  const isMissing = spawnSync('which', [front.program]).status !== 0
-  const skip = NO_OPENSSL || (isMissing && `${front.program} is not installed`)
+  const skip = NO_OPENSSL || missing(front.program)
 
   test(
     `${name} tells the certificate of the caller, and of nobody else`,
@@ -126,53 +121,22 @@ function asked(
   })
 }
 
-/** Its port, once it listens there. */
-async function start(
+/** Its port. */
+function start(
   t: TestContext,
-  front: Front,
+  { program, configuration, args }: Front,
   authority: Authority,
   gateway: string,
 ): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'behalf-front-'))
-  const place = { folder, port: await freePort(), gateway }
   const { certificate, key } = authority.issue('front')
-  writeFileSync(join(folder, 'own.pem'), certificate + key)
-  writeFileSync(join(folder, 'ca.pem'), authority.certificate)
-  writeFileSync(join(folder, 'configuration'), front.configuration(place))
-  const child = spawn(front.program, front.args(place), { stdio: ['ignore', 'ignore', 'pipe'] })
-  let said = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
-  const ended = once(child, 'close')
-  t.after(async () => {
-    child.kill('SIGKILL')
-    await ended
-    rmSync(folder, { recursive: true, force: true })
+  return startProgram(t, {
+    program,
+    args(port, folder) {
+      const place = { folder, port, gateway }
+      writeFileSync(join(folder, 'own.pem'), certificate + key)
+      writeFileSync(join(folder, 'ca.pem'), authority.certificate)
+      writeFileSync(join(folder, 'configuration'), configuration(place))
+      return args(place)
+    },
   })
-  for (let tries = 0; tries < 200; tries++) {
-    assert.equal(child.exitCode, null, said)
-    if (await isListening(place.port)) return place.port
-    await sleep(50)
-  }
-  return assert.fail(`${front.program} does not listen: ${said}`)
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = net.connect(port, '127.0.0.1')
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
 }

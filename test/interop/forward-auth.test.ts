@@ -1,15 +1,11 @@
 /** The recipes of `deploy/forward-auth`, as they stand but for their ports, with the proxies that they are for. */
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
-import { once } from 'node:events'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { ask, request } from '../attack/wire.ts'
 import { startIssuer } from '../issuer.ts'
+import { missing, startProgram } from '../programs.ts'
 import {
   assertTokensContained,
   claimsOf,
@@ -59,8 +55,7 @@ const DATA_PLANES: Readonly<Record<string, DataPlane>> = {
 const RECIPES = 'deploy/forward-auth'
 
 for (const [name, plane] of Object.entries(DATA_PLANES)) {
-  const missing = spawnSync('which', [plane.program]).status !== 0
-  const skip = missing && `${plane.program} is not installed`
+  const skip = missing(plane.program)
 
   test(
     `${name} forwards with the issued token, and nobody else meets one`,
@@ -148,55 +143,18 @@ async function startDataPlane(
   { program, files, around = (recipe) => recipe, args }: DataPlane,
   addresses: Readonly<Record<string, string>>,
 ): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'behalf-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const port = await freePort()
-  for (const [index, name] of files.entries()) {
-    cpSync(join(RECIPES, name), join(folder, name))
-    let text = readFileSync(join(folder, name), 'utf8')
-    for (const [usual, actual] of Object.entries({ ...addresses, ':8088': `:${port}` })) {
-      text = text.replaceAll(usual, actual)
-    }
-    writeFileSync(join(folder, name), index === 0 ? around(text, folder) : text)
-  }
-  const child = spawn(program, args(join(folder, files[0]!), folder), {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
+  const port = await startProgram(t, {
+    program,
+    args(at, folder) {
+      for (const [index, name] of files.entries()) {
+        let text = readFileSync(join(RECIPES, name), 'utf8')
+        for (const [usual, actual] of Object.entries({ ...addresses, ':8088': `:${at}` })) {
+          text = text.replaceAll(usual, actual)
+        }
+        writeFileSync(join(folder, name), index === 0 ? around(text, folder) : text)
+      }
+      return args(join(folder, files[0]!), folder)
+    },
   })
-  let said = ''
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')))
-  const ended = once(child, 'exit')
-  t.after(async () => {
-    // Not SIGKILL: nginx's workers would outlive it.
-    child.kill('SIGTERM')
-    await ended
-  })
-  const front = `127.0.0.1:${port}`
-  while (!(await answers(front))) {
-    assert.equal(child.exitCode, null, said)
-    await sleep(20)
-  }
-  return `http://${front}`
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-async function answers(address: string): Promise<boolean> {
-  const [host = '', port] = address.split(':')
-  const socket = net.connect(Number(port), host)
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
+  return `http://127.0.0.1:${port}`
 }

@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import http from 'node:http'
-import net, { type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Route } from '../../src/config/config.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { createMatch } from '../../src/route/match.ts'
 import { canonicalTarget } from '../../src/route/target.ts'
+import { missing, startProgram } from '../programs.ts'
 import { hostileTargets, PATHS, READERS, served } from './hostile.ts'
 
 const TARGETS = hostileTargets(10_000)
@@ -75,22 +72,9 @@ for (const [name, read] of Object.entries(READERS)) {
   })
 }
 
-const NO_NGINX = ((): string | false => {
-  try {
-    execFileSync('nginx', ['-v'], { stdio: 'ignore', timeout: 10_000 })
-    return false
-  } catch {
-    return 'nginx is not on this machine'
-  }
-})()
-
 /** Answers with the path of the route that it would serve. */
-async function startNginx(t: TestContext): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'behalf-nginx-'))
-  const port = await freePort()
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${folder}/${name};`,
-  )
+function startNginx(t: TestContext): Promise<number> {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   // Regular expressions decide in their order.
   const rank = (path: string): number =>
     path.includes('{') ? 1 : path.split('/').length > 2 ? 0 : 2
@@ -98,43 +82,19 @@ async function startNginx(t: TestContext): Promise<number> {
     const [pattern, answer] = [path.replace('{id}', '[^/]+'), path.replace('{id}', ':id')]
     return `location ~ "^${pattern}(/|$)" { return 200 "${answer}"; }`
   })
-  const configuration = [
-    `pid ${folder}/pid; error_log stderr crit; daemon off; master_process off;`,
-    `events {} http { access_log off; keepalive_requests 100000; ${temporary.join(' ')}`,
-    `server { listen 127.0.0.1:${port}; ${locations.join('\n')} location / { return 404; } } }`,
-  ]
-  writeFileSync(join(folder, 'nginx.conf'), configuration.join('\n'))
-  const child = spawn('nginx', ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')], {
-    stdio: 'ignore',
+  return startProgram(t, {
+    program: 'nginx',
+    args(port, folder) {
+      const places = temporary.map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')
+      const configuration = [
+        `pid ${folder}/pid; error_log stderr crit; daemon off; master_process off;`,
+        `events {} http { access_log off; keepalive_requests 100000; ${places}`,
+        `server { listen 127.0.0.1:${port}; ${locations.join('\n')} location / { return 404; } } }`,
+      ]
+      writeFileSync(join(folder, 'nginx.conf'), configuration.join('\n'))
+      return ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')]
+    },
   })
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  t.after(async () => {
-    child.kill('SIGKILL')
-    await ended
-    rmSync(folder, { recursive: true, force: true })
-  })
-  for (let tries = 0; tries < 100; tries++) {
-    if (await isOpen(port)) return port
-    await sleep(50)
-  }
-  throw new Error('nginx does not listen')
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-async function isOpen(port: number): Promise<boolean> {
-  const socket = net.connect(port, '127.0.0.1')
-  const open = await new Promise<boolean>((resolve) => {
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-  })
-  socket.destroy()
-  return open
 }
 
 function get(agent: http.Agent, port: number, path: string): Promise<string> {
@@ -150,7 +110,7 @@ function get(agent: http.Agent, port: number, path: string): Promise<string> {
 
 test(
   'nginx serves each accepted target by the route that it was matched to',
-  { skip: NO_NGINX },
+  { skip: missing('nginx') },
   async (t) => {
     const port = await startNginx(t)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 4 })
