@@ -13,7 +13,7 @@ import type { Lane, Place } from './lanes.ts'
 import type { Upstream } from './pools.ts'
 import type { Unserved } from './retry.ts'
 import { tellSuccessor } from './successor.ts'
-import { announced, holdsTrailers, type Listed, trailersOf, wantsTrailers } from './trailers.ts'
+import { announced, type Listed, trailersOf, wantsTrailers } from './trailers.ts'
 import type { TunnelOptions } from './tunnels.ts'
 import { UpgradeResponse } from './upgrade-response.ts'
 import type { Upload } from './upload.ts'
@@ -235,7 +235,8 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     this.#state = 'ended'
     const { request, response, lane } = this.#options
-    if (trailers?.length && holdsTrailers(response) && wantsTrailers(request)) {
+    if (trailers?.length && wantsTrailers(request)) {
+      // What is not in chunks has no place for them (RFC 9112, section 7.1.2): Node leaves them out there.
       response.addTrailers(trailersOf(trailers, lane.rules, this.#listed))
       // By HTTP/2 a head that leaves with its end has no place behind it.
       response.flushHeaders()

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { FRAMING, HOP_BY_HOP, isOwned, plainName } from '../config/header-names.ts'
 import { PASS } from './fates.ts'
 import type { Rules } from './rules.ts'
@@ -83,10 +83,4 @@ export function wantsTrailers({ httpVersionMajor, headers }: IncomingMessage): b
   return (
     typeof te === 'string' && te.split(',').some((one) => one.trim().toLowerCase() === 'trailers')
   )
-}
-
-/** Whether an answer whose head has been written has a place for trailers (RFC 9112, section 7.1.2: in chunks alone). */
-export function holdsTrailers({ chunkedEncoding }: ServerResponse): boolean {
-  // An answer by HTTP/2 knows nothing of chunks.
-  return chunkedEncoding !== false
 }
