@@ -13,6 +13,8 @@ export interface TestIssuer {
   keySetRequests: number
   /** A subject token for the storefront, with these claims over the usual ones; `undefined` removes one. */
   token(claims?: JWTPayload): Promise<string>
+  /** As the usual one, but signed with a secret (HS256). */
+  signedBy(secret: string): Promise<string>
   /** A token with exactly these claims beside `iss`, `iat` and `exp`. */
   sign(claims: JWTPayload): Promise<string>
   /** Answers the next exchanges in place of the usual answer. */
@@ -54,6 +56,7 @@ export async function startIssuer(t: Scope, port = 0): Promise<TestIssuer> {
     exchanges,
     keySetRequests: 0,
     token: (claims = {}) => sign(privateKey, issuer.url, { ...SUBJECT, ...claims }),
+    signedBy: (secret) => jwt(issuer.url, SUBJECT, { alg: 'HS256' }).sign(Buffer.from(secret)),
     sign: (claims) => sign(privateKey, issuer.url, claims),
     answer: (form, response) => issuer.issue(form, response),
     async issue(form, response, members = {}) {
@@ -89,10 +92,13 @@ const SUBJECT: JWTPayload = {
 }
 
 async function sign(key: CryptoKey, issuer: string, claims: JWTPayload): Promise<string> {
+  return jwt(issuer, claims, { alg: 'RS256', kid: 'test' }).sign(key)
+}
+
+function jwt(issuer: string, claims: JWTPayload, header: { alg: string; kid?: string }): SignJWT {
   const now = Math.floor(Date.now() / 1_000)
-  return new SignJWT({ iss: issuer, iat: now, exp: now + 3_600, jti: randomUUID(), ...claims })
-    .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: 'test' })
-    .sign(key)
+  const usual = { iss: issuer, iat: now, exp: now + 3_600, jti: randomUUID() }
+  return new SignJWT({ ...usual, ...claims }).setProtectedHeader({ typ: 'at+jwt', ...header })
 }
 
 function claimsOf(token: string): JWTPayload {

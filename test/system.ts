@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Config } from '../src/config/config.ts'
 import { readConfig } from '../src/config/load.ts'
 import { createLog, type Log } from '../src/log.ts'
+import type { Outcome } from '../src/server/reload.ts'
 import { serve, type Serving } from '../src/server/serve.ts'
 
 /** One request as the upstream received it. */
@@ -72,18 +74,32 @@ export interface Gateway extends Serving {
   logged(): string
 }
 
+export interface Reloadable extends Gateway {
+  /** Reloads, and finds this. */
+  reloadWith(configuration: object): Promise<Outcome>
+}
+
 /** `behalf serve` in this process, on free ports, with a log that can be read. */
-export async function startGateway(t: Scope, configuration: object): Promise<Gateway> {
+export async function startGateway(t: Scope, configuration: object): Promise<Reloadable> {
   let text = ''
   const log: Log = createLog({ destination: { write: (line) => (text += line) } })
-  const config = readConfig({
-    server: { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } },
-    admin: { listen: '127.0.0.1:0' },
-    ...configuration,
-  })
-  const serving = await serve(config, { log })
+  let now = configuration
+  const load = async (): Promise<Config> =>
+    readConfig({
+      server: { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } },
+      admin: { listen: '127.0.0.1:0' },
+      ...now,
+    })
+  const serving = await serve(await load(), { log, load })
   t.after(() => serving.close())
-  return { ...serving, logged: () => text }
+  return {
+    ...serving,
+    logged: () => text,
+    reloadWith(configuration) {
+      now = configuration
+      return serving.reload()
+    },
+  }
 }
 
 export interface Setting {

@@ -6,6 +6,7 @@ import type { IssuedToken } from '../exchange/issued.ts'
 import {
   createGateway,
   type Door,
+  type Gateway,
   type GatewayOptions,
   type Journey,
   type MountedRequest,
@@ -32,11 +33,10 @@ const TOKEN_TYPES = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
  * `route` names it. Callers authenticate as the client of the route's API (RFC 6749, section 2.3.1). Does NOT take actor
  * tokens, nor give a scope that the route does not ask for, nor hand out tokens that are bound.
  */
-export function addTokenEndpoint(
-  app: Express,
+export function createTokenEndpoint(
   { authenticate, exchange }: Omit<Stages, 'proxy' | 'match'>,
   { endpoint, ...options }: TokenEndpointOptions,
-): void {
+): Gateway {
   const routes = new Map(endpoint.routes.map((route) => [route.name, route]))
   const door: Door = (request) => {
     const form = readForm(bodyOf(request))
@@ -56,7 +56,7 @@ export function addTokenEndpoint(
       credentials: presentedBy(request, form),
     }
   }
-  const gateway = createGateway(
+  return createGateway(
     {
       match(_method, _host, { path }) {
         const route = routes.get(path)
@@ -70,8 +70,12 @@ export function addTokenEndpoint(
     },
     { ...options, door, render },
   )
+}
+
+/** Its address. Forms are read before anybody looks at them. */
+export function addTokenEndpoint(app: Express, endpoint: Gateway): void {
   const parse = express.text({ limit: LARGEST_FORM, type: 'application/x-www-form-urlencoded' })
-  app.post(PATH, parse, (request, response) => void gateway(request, response))
+  app.post(PATH, parse, (request, response) => void endpoint(request, response))
   app.use((_request, response) => void response.status(404).end())
   app.use(unread)
 }

@@ -83,6 +83,14 @@ export function dpopKeyOf(client: Client): Current<DpopKey> {
   return key
 }
 
+/** What tokens of a client are bound to, that has no key of its own, is not lost with the object that described it. */
+export function inheritDpopKey(client: Client, from: Client): void {
+  const key = keys.get(from)
+  if (key !== undefined && client.dpopKey === undefined && from.dpopKey === undefined) {
+    keys.set(client, key)
+  }
+}
+
 function currentKey(material: Material | undefined): Current<DpopKey> {
   if (material === undefined || 'pem' in material) {
     const key = createDpopKey(material?.pem)

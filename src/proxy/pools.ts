@@ -1,5 +1,6 @@
-import { buildConnector, Pool } from 'undici'
+import { buildConnector } from 'undici'
 import type { Identity } from '../outbound.ts'
+import { Http1Connections } from './http1-connections.ts'
 import { Http2Connections, type Sender } from './http2-connections.ts'
 
 /** The connections to one upstream. */
@@ -47,9 +48,18 @@ const LONGEST_USE_MS = 60_000
 export interface PoolsOptions {
   /** Certificates (PEM) that upstreams are trusted by, instead of those that Node brings. */
   readonly authorities?: string | undefined
+  /** Keeps connections for others that want the same, and ends them. Default: they end with these pools. */
+  readonly keep?: Keep | undefined
 }
 
-export function createPools({ authorities }: PoolsOptions = {}): Pools {
+/** Whoever asks by the same name gets what was made by it. */
+export type Keep = (
+  name: string,
+  make: () => Upstream,
+  end: (upstream: Upstream) => Promise<unknown>,
+) => Upstream
+
+export function createPools({ authorities, keep }: PoolsOptions = {}): Pools {
   const upstreams = new Map<string, Upstream>()
   const shown = new Map<string, Shown>()
 
@@ -86,12 +96,13 @@ export function createPools({ authorities }: PoolsOptions = {}): Pools {
       if (identity !== undefined) return showing(key, identity, make)
       const known = upstreams.get(key)
       if (known !== undefined) return known
-      const upstream = make()
+      const upstream = keep?.(key, make, ({ pool }) => pool.close()) ?? make()
       upstreams.set(key, upstream)
       return upstream
     },
     async close() {
-      const all = [...upstreams.values(), ...Array.from(shown.values(), (one) => one.upstream)]
+      const own = keep === undefined ? [...upstreams.values()] : []
+      const all = [...own, ...Array.from(shown.values(), (one) => one.upstream)]
       await Promise.all(all.map(({ pool }) => pool.close()))
     },
   }
@@ -113,11 +124,8 @@ function createUpstream(origin: string, options: buildConnector.BuildOptions): U
     breaking: false,
     ends: new WeakSet(),
     dpopNonce: undefined,
-    pool: new Pool(origin, {
-      pipelining: 1,
-      // A request that waits for a free connection has no timeout in undici, so nothing may ever wait for one.
-      connections: null,
-      clientTtl: LONGEST_USE_MS,
+    pool: new Http1Connections(origin, {
+      longestUseMs: LONGEST_USE_MS,
       connect(options, callback) {
         connect(options, (...[error, socket]) => {
           if (error !== null) {

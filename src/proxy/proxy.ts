@@ -8,7 +8,7 @@ import { CallerGone } from './caller.ts'
 import { createPeerOf } from './forwarded.ts'
 import { createLanes, type Place } from './lanes.ts'
 import type { Passage } from './passage.ts'
-import { createPools } from './pools.ts'
+import { createPools, type Keep } from './pools.ts'
 import { received } from './received.ts'
 import { createTunnels } from './tunnels.ts'
 
@@ -29,7 +29,9 @@ import { createTunnels } from './tunnels.ts'
  * A WebSocket (RFC 6455) goes on as its handshake, and is open when the upstream has said so: the answer then ends when both
  * connections have. Where the route says so it ends with the tokens, though never within a frame of a side.
  *
- * Does NOT follow redirects, decode bodies, look into a WebSocket's messages, or forward other upgrades, trailers, interim answers and reason phrases.
+ * Trailers of an answer (RFC 9110, section 6.5) reach callers that take them; those of a request are dropped.
+ *
+ * Does NOT follow redirects, decode bodies, look into a WebSocket's messages, or forward other upgrades, interim answers and reason phrases.
  *
  * @throws {GatewayError} `invalid_request` and `expectation_failed` for what cannot be forwarded in one meaning;
  *   `upstream_rejected_token` where it wants another nonce and the request is gone; `upstream_unavailable` and
@@ -49,6 +51,8 @@ export interface ProxyOptions {
   readonly authorities?: string
   /** Headers that callers bring for the gateway alone, in lower case. Default none. */
   readonly ownedHeaders?: ReadonlySet<string> | undefined
+  /** Keeps the connections to upstreams beyond this proxy. */
+  readonly keep?: Keep | undefined
 }
 
 /** What those who run a proxy do with it, beside what requests do. */
@@ -62,8 +66,8 @@ export interface ProxyControls {
 }
 
 export function createProxy(options: ProxyOptions = {}): Proxy & ProxyControls {
-  const { trustedProxies = [], authorities, ownedHeaders } = options
-  const pools = createPools({ authorities })
+  const { trustedProxies = [], authorities, ownedHeaders, keep } = options
+  const pools = createPools({ authorities, keep })
   const peerOf = createPeerOf(trustedProxies)
   const tunnels = createTunnels()
   const attempt = createAttempt({ pools, tunnels, peerOf, ownedHeaders })

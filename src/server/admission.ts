@@ -1,4 +1,3 @@
-import type { Route } from '../config/config.ts'
 import type { ServerLimits } from '../config/limits.ts'
 import { GatewayError } from '../errors.ts'
 import type { Admission } from '../gateway.ts'
@@ -9,23 +8,38 @@ import type { Shed } from './shed.ts'
 export interface AdmissionOptions {
   readonly limits: Pick<ServerLimits, 'inFlight'>
   readonly loopDelay: Pick<LoopDelay, 'isTooLate'>
-  readonly metrics: Metrics
+  readonly counts: Counts
   readonly shed: Shed
+}
+
+/** The requests that are under way. Those that another configuration let in count as well. */
+export interface Counts {
+  inFlight: number
+  /** Of those routes that bound them, by name. */
+  readonly byRoute: Map<string, number>
+}
+
+export function createCounts(metrics: Metrics): Counts {
+  const counts: Counts = { inFlight: 0, byRoute: new Map() }
+  const help = 'Requests that are under way, at all doors.'
+  metrics.sampled('behalf_requests_in_flight', help, () => counts.inFlight)
+  return counts
+}
+
+export interface CountedAdmission extends Admission {
+  /** Resolves when nobody is in whom this one let in. From then on nobody may come. */
+  emptied(): Promise<void>
 }
 
 /** When those who were turned away may come again, in seconds. */
 const RETRY_AFTER_S = 1
 
 /** Counts requests in and out, and turns away at once what would only wait: nothing has been spent on it yet. */
-export function createAdmission(options: AdmissionOptions): Admission {
-  const { limits, loopDelay, metrics, shed } = options
-  const byRoute = new Map<Route, number>()
-  let inFlight = 0
-  metrics.sampled(
-    'behalf_requests_in_flight',
-    'Requests that are under way, at all doors.',
-    () => inFlight,
-  )
+export function createAdmission(options: AdmissionOptions): CountedAdmission {
+  const { limits, loopDelay, counts, shed } = options
+  const { byRoute } = counts
+  let own = 0
+  let emptied = (): void => undefined
 
   function refuse(reason: Parameters<Shed>[0], detail: string): never {
     shed(reason)
@@ -35,21 +49,30 @@ export function createAdmission(options: AdmissionOptions): Admission {
   return {
     enter(route) {
       if (loopDelay.isTooLate) refuse('loop_delay', 'the gateway is late with what it has')
-      if (inFlight >= limits.inFlight) refuse('in_flight', 'too many requests are under way')
+      if (counts.inFlight >= limits.inFlight) refuse('in_flight', 'too many requests are under way')
       const most = route.proxy.limits.inFlight
       if (most !== undefined) {
-        const own = byRoute.get(route) ?? 0
-        if (own >= most) {
+        const ofRoute = byRoute.get(route.name) ?? 0
+        if (ofRoute >= most) {
           refuse('route_in_flight', 'too many requests of this route are under way')
         }
-        byRoute.set(route, own + 1)
+        byRoute.set(route.name, ofRoute + 1)
       }
-      inFlight++
+      counts.inFlight++
+      own++
     },
     leave(route) {
-      inFlight--
+      counts.inFlight--
+      if (--own === 0) emptied()
       if (route.proxy.limits.inFlight === undefined) return
-      byRoute.set(route, byRoute.get(route)! - 1)
+      const left = byRoute.get(route.name)! - 1
+      if (left > 0) byRoute.set(route.name, left)
+      else byRoute.delete(route.name)
     },
+    emptied: () =>
+      new Promise((resolve) => {
+        if (own === 0) resolve()
+        else emptied = resolve
+      }),
   }
 }

@@ -17,6 +17,8 @@ import { createMemoryStore } from '../store/memory.ts'
 import { createMemoryReplayStore } from '../store/replay.ts'
 import { currentDecryptionKeys } from './decryption.ts'
 import { createIntrospections } from './introspections.ts'
+import { createLasting, type Lease } from './lasting.ts'
+import type { ReplaysOf } from './replays.ts'
 
 export interface AuthenticationOptions {
   /** Whose tokens are taken. */
@@ -26,6 +28,17 @@ export interface AuthenticationOptions {
   readonly maxEntries: number
   /** What they may weigh, in bytes. */
   readonly maxBytes: number
+  /** What is there already: keys and addresses of issuers. Default: nothing. */
+  readonly lease?: Lease
+  /** Default: this process alone knows the proofs that were used. */
+  readonly proofs?: ProofsOptions | undefined
+}
+
+/** What is to be known about proofs beyond this process. */
+export interface ProofsOptions {
+  readonly replaysOf: ReplaysOf
+  /** What nonces are made of where an API names no secret. */
+  readonly nonceSecrets: readonly Uint8Array[] | undefined
 }
 
 /** The step `authenticate`, and what others need of the issuers that it asks. */
@@ -41,15 +54,21 @@ export interface Authentication {
 
 /** Puts together what verifies tokens: for the gateway, and for the commands that do as it does. */
 export function createAuthentication(options: AuthenticationOptions): Authentication {
-  const { apis, outbound, maxEntries, maxBytes } = options
+  const { apis, outbound, maxEntries, maxBytes, proofs } = options
+  const { lease = createLasting().lease() } = options
   const issuers = new Set(apis.map(({ issuer }) => issuer))
-  const metadata = new Map([...issuers].map((issuer) => [issuer, createMetadata(issuer, outbound)]))
+  const metadata = new Map(
+    Array.from(issuers, (issuer) => [
+      issuer,
+      lease.use('metadata', askedAs(issuer), () => createMetadata(issuer, outbound)),
+    ]),
+  )
   const metadataOf = (issuer: Issuer): Metadata => {
     const found = metadata.get(issuer)
     if (found === undefined) throw new TypeError(`not an issuer of any API: ${issuer.name}`)
     return found
   }
-  const keyRing = createKeyRing(metadataOf, outbound)
+  const keyRing = createKeyRing(metadataOf, { outbound, lease })
   const { keysOf } = keyRing
   const introspections = createIntrospections({ metadataOf, keysOf, outbound })
   const verifiers = new Map(
@@ -62,11 +81,16 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
   )
   const verified = createMemoryStore<Remembered>({ maxEntries, maxBytes })
   return {
-    authenticate: createAuthenticate({ verifiers, verified, checks: proofChecks(apis) }),
+    authenticate: createAuthenticate({ verifiers, verified, checks: proofChecks(apis, proofs) }),
     metadataOf,
     keySets: keyRing.all,
     close: introspections.close,
   }
+}
+
+/** What of an issuer decides whom it is asked, and what is believed. */
+function askedAs({ budget: _, management: __, ...issuer }: Issuer): unknown {
+  return issuer
 }
 
 function nested({ decryptionKeys }: Api, signed: Verifier): Verifier {
@@ -80,16 +104,23 @@ function nested({ decryptionKeys }: Api, signed: Verifier): Verifier {
 const PROOF_KEYS = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
 
 /** One for each API that takes proofs. They share what they know, since a proof is for an address, whatever its API. */
-function proofChecks(apis: readonly Api[]): ReadonlyMap<Api, CheckProof> {
+function proofChecks(
+  apis: readonly Api[],
+  { replaysOf, nonceSecrets }: ProofsOptions = alone(),
+): ReadonlyMap<Api, CheckProof> {
   const checks = new Map<Api, CheckProof>()
-  const replays = createMemoryReplayStore()
   const keys = createMemoryStore<KeyObject>(PROOF_KEYS)
   for (const api of apis) {
     const { proofOfPossession: dpop } = api
     if (dpop?.mechanism !== 'dpop') continue
-    checks.set(api, createCheckProof({ api, dpop, replays, keys }))
+    checks.set(api, createCheckProof({ api, dpop, replays: replaysOf(dpop), keys, nonceSecrets }))
   }
   return checks
+}
+
+function alone(): ProofsOptions {
+  const replays = createMemoryReplayStore()
+  return { replaysOf: () => replays, nonceSecrets: undefined }
 }
 
 interface KeyRing {
@@ -98,7 +129,10 @@ interface KeyRing {
 }
 
 /** One key set for each identifier of each issuer that has a verifier, however many APIs it has. */
-function createKeyRing(metadataOf: (issuer: Issuer) => Metadata, outbound: Outbound): KeyRing {
+function createKeyRing(
+  metadataOf: (issuer: Issuer) => Metadata,
+  { outbound, lease }: { readonly outbound: Outbound; readonly lease: Lease },
+): KeyRing {
   const rings = new Map<Issuer, Map<string, Keys>>()
   return {
     keysOf: (issuer) => (identifier) => {
@@ -107,7 +141,10 @@ function createKeyRing(metadataOf: (issuer: Issuer) => Metadata, outbound: Outbo
       const metadata = metadataOf(issuer)
       const { staleForMs } = issuer
       const keys =
-        ring.get(identifier) ?? createKeys(identifier, { metadata, outbound, staleForMs })
+        ring.get(identifier) ??
+        lease.use('keys', [askedAs(issuer), identifier], () =>
+          createKeys(identifier, { metadata, outbound, staleForMs }),
+        )
       ring.set(identifier, keys)
       return keys
     },

@@ -1,10 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { Express } from 'express'
 import { createCertificateOf } from '../authenticate/mtls.ts'
+import { createOriginsOf } from '../authenticate/origins.ts'
 import type { Config } from '../config/config.ts'
 import { createForwardAuth } from '../endpoints/forward-auth.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
-import { addTokenEndpoint } from '../endpoints/token.ts'
+import { createStep, type Step } from '../endpoints/step.ts'
+import { createTokenEndpoint } from '../endpoints/token.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createSavings } from '../exchange/savings.ts'
@@ -20,14 +22,16 @@ import type { Metrics } from '../metrics.ts'
 import { createOutbound } from '../outbound.ts'
 import { createAddressOf } from '../proxy/address.ts'
 import { createPeerOf } from '../proxy/forwarded.ts'
-import { createProxy } from '../proxy/proxy.ts'
+import { createProxy, type ProxyControls } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
-import { createAdmission } from './admission.ts'
+import { createAdmission, createCounts } from './admission.ts'
 import { createAuthentication } from './authentication.ts'
 import { createExplain, type Explain } from './explain.ts'
+import { createLasting, type Lease } from './lasting.ts'
 import { layered } from './layers.ts'
 import { watchLoopDelay } from './loop-delay.ts'
 import { rateLimited } from './rate-limits.ts'
+import { createReplays } from './replays.ts'
 import { createRecord } from './record.ts'
 import { createShed } from './shed.ts'
 import { connectRedis } from './redis.ts'
@@ -37,6 +41,8 @@ export interface ComposeOptions {
   readonly metrics: Metrics
   /** Where Express mounted the gateway. Default: at the root. */
   readonly mountPath?: () => string
+  /** What is there already, and stays when this is closed as long as others use it. Default: nothing. */
+  readonly lease?: Lease
 }
 
 /** The whole gateway, and what those who run it need to know about it. */
@@ -44,8 +50,14 @@ export interface Composed {
   readonly gateway: Gateway
   /** The door for proxies that forward by themselves; undefined where none is configured. */
   readonly forwardAuth: Gateway | undefined
-  /** Adds the door for services that only want the issued token; undefined where none is configured. */
-  readonly addTokenEndpoint: ((app: Express) => void) | undefined
+  /** The door for services that only want the issued token; undefined where none is configured. */
+  readonly tokenEndpoint: Gateway | undefined
+  /**
+   * A middleware that goes as far as this for the route of a name, before a handler of somebody's own.
+   *
+   * @throws {TypeError} no route has the name, or its token is none for handlers
+   */
+  step(name: string, step: 'authenticate' | 'exchange'): Step
   /** Resolves when what is worth waiting for before the first request is there, or late. */
   readonly started: Promise<void>
   /** What is not well, in words for an operator; empty when everything is. */
@@ -59,6 +71,8 @@ export interface Composed {
   readonly explain: Explain
   /** Ends WebSockets well: those that are open, and those that open later. */
   leave(): Promise<void>
+  /** Closes it when the last request has ended that it let in; WebSockets are requests. From now on none may come. */
+  retire(): Promise<void>
   close(): Promise<void>
 }
 
@@ -67,35 +81,61 @@ const VERIFIED_SHARE = 0.25
 
 /** Puts the implementations together. Nobody else knows them all. */
 export function compose(config: Config, options: ComposeOptions): Composed {
-  const { log, metrics, mountPath = () => '' } = options
-  const outbound = createOutbound()
+  const { log, metrics, mountPath = () => '', lease = createLasting().lease() } = options
+  const outbound = lease.use('outbound', null, createOutbound, (one) => one.close())
   const { maxEntries, maxBytes } = config.cache
   const verifiedBytes = Math.floor(maxBytes * VERIFIED_SHARE)
+  const { redis: shared } = config.cache
+  const redis =
+    shared &&
+    lease.use(
+      'redis',
+      shared,
+      () => connectRedis(shared, { log, metrics }),
+      (one) => one.close(),
+    )
   const authentication = createAuthentication({
     apis: config.apis,
-    outbound,
+    ...{ outbound, lease },
     maxEntries,
     maxBytes: verifiedBytes,
+    proofs: {
+      replaysOf: lease.use('replays', shared, () =>
+        createReplays({ shared: redis?.replays, metrics }),
+      ),
+      nonceSecrets: redis?.seals.secrets('DPoP nonce') ?? [
+        lease.use('nonce secret', null, () => randomBytes(32)),
+      ],
+    },
   })
   const proxy = createProxy({
     trustedProxies: config.server.trustedProxies,
     ownedHeaders: ownedHeaders(config),
+    keep: (name, make, end) => lease.use('upstream', name, make, end),
   })
+  const proxies = lease.use('proxies', null, () => new Set<ProxyControls>())
+  proxies.add(proxy)
   const sent = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
       authentication.metadataOf(issuer)(identifier, endpoint),
     outbound,
   })
   const savings = createSavings(config.issuers, metrics)
-  const redis = config.cache.redis && connectRedis(config.cache.redis, { log, metrics })
   const layers = layered(savings.timed(sent), config, {
     maxBytes: maxBytes - verifiedBytes,
     metrics,
     shared: redis,
+    lease,
   })
   const { exchange } = layers
   const record = createRecord(log, metrics, savings)
-  const loopDelay = watchLoopDelay(config.server.limits.loopDelayMs)
+  const { limits } = config.server
+  const loopDelay = lease.use(
+    'loop delay',
+    limits.loopDelayMs,
+    () => watchLoopDelay(limits.loopDelayMs),
+    (one) => one.close(),
+  )
   metrics.sampled(
     'behalf_event_loop_delay_seconds',
     'How late the process is, as the median of a quarter of a second.',
@@ -103,28 +143,31 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   )
   const shed = createShed(metrics)
   const admission = createAdmission({
-    ...{ loopDelay, metrics, limits: config.server.limits },
-    shed,
+    ...{ loopDelay, limits, shed },
+    counts: lease.use('counts', null, () => createCounts(metrics)),
   })
-  metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () => proxy.webSockets())
+  metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () =>
+    [...proxies].reduce((sum, one) => sum + one.webSockets(), 0),
+  )
   const peerOf = createPeerOf(config.server.trustedProxies)
-  const certificateOf = createCertificateOf((socket) => peerOf(socket).trusted)
+  const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
+  const certificateOf = createCertificateOf(isTrusted)
   const match = createMatch(config.routes)
   const authenticate = rateLimited(authentication.authenticate, {
     routes: config.routes,
     replicas: config.server.replicas,
     shed,
   })
+  const told = {
+    originsOf: createOriginsOf(config.server.publicOrigins, isTrusted),
+    certificateOf,
+    addressOf: createAddressOf(config.server.trustedProxies),
+    admission,
+    record,
+  }
   const path = createGateway(
     { match, authenticate, exchange, proxy },
-    {
-      origins: config.server.publicOrigins,
-      certificateOf,
-      addressOf: createAddressOf(config.server.trustedProxies),
-      door: proxyDoor(mountPath),
-      admission,
-      record,
-    },
+    { ...told, door: proxyDoor(mountPath) },
   )
   const gateway = publishing(path, config, { record })
   const forwardAuth = forwardAuthOf(
@@ -139,10 +182,27 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     })
   }
 
+  let closed: Promise<void> | undefined
+  const close = (): Promise<void> => (closed ??= closeNow())
+
+  async function closeNow(): Promise<void> {
+    await proxy.close()
+    proxies.delete(proxy)
+    await sent.close()
+    await authentication.close()
+    layers.close()
+    await lease.release()
+  }
+
   return {
     gateway,
     forwardAuth,
-    addTokenEndpoint: tokenEndpointOf(config, { authenticate, exchange }, { admission, record }),
+    step(name, step) {
+      const route = config.routes.find((one) => one.name === name)
+      if (route === undefined) throw new TypeError(`no route is named ${name}`)
+      return createStep({ authenticate, exchange }, { route, step }, told)
+    },
+    tokenEndpoint: tokenEndpointOf(config, { authenticate, exchange }, { admission, record }),
     started: redis?.started ?? Promise.resolve(),
     ailments: () => [
       ...authentication
@@ -161,16 +221,14 @@ export function compose(config: Config, options: ComposeOptions): Composed {
         authentication.metadataOf(issuer)(identifier, endpoint),
       origins: config.server.publicOrigins,
     }),
-    leave: () => proxy.leave(),
-    close: async () => {
-      loopDelay.close()
-      await proxy.close()
-      await sent.close()
-      await authentication.close()
-      await outbound.close()
-      layers.close()
-      await redis?.close()
+    leave: async () => {
+      await Promise.all(Array.from(proxies, (one) => one.leave()))
     },
+    async retire() {
+      await admission.emptied()
+      await close()
+    },
+    close,
   }
 }
 
@@ -194,7 +252,8 @@ function forwardAuthOf(
   // Proxies that ask hand the caller's headers on: who is to be believed about certificates is said for that.
   const tellerOf = createPeerOf(server.trustedProxies)
   return createForwardAuth(stages, {
-    origins: server.publicOrigins,
+    // What the original request named is read by the door itself.
+    originsOf: createOriginsOf(server.publicOrigins),
     original,
     isTrusted,
     certificateOf: createCertificateOf((socket) => tellerOf(socket).trusted),
@@ -208,15 +267,14 @@ function tokenEndpointOf(
   { endpoints: { token: endpoint }, server }: Config,
   stages: Pick<Stages, 'authenticate' | 'exchange'>,
   shared: Pick<GatewayOptions, 'admission' | 'record'>,
-): Composed['addTokenEndpoint'] {
+): Gateway | undefined {
   if (endpoint === undefined) return undefined
   const certificateOf = createCertificateOf(() => false)
-  return (app) =>
-    addTokenEndpoint(app, stages, {
-      endpoint,
-      origins: server.publicOrigins,
-      certificateOf,
-      addressOf: createAddressOf([]),
-      ...shared,
-    })
+  return createTokenEndpoint(stages, {
+    endpoint,
+    originsOf: createOriginsOf(server.publicOrigins),
+    certificateOf,
+    addressOf: createAddressOf([]),
+    ...shared,
+  })
 }

@@ -1,16 +1,16 @@
 import { once } from 'node:events'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type { Express } from 'express'
 import type { Config, Listen } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
+import { addTokenEndpoint } from '../endpoints/token.ts'
 import type { Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
-import { compose } from './compose.ts'
 import { cut, drain } from './drain.ts'
 import type { Explain } from './explain.ts'
 import { createApp, createServer, type Door, type ServerOptions } from './listener.ts'
+import { createLive } from './live.ts'
 import { createReload, type Reload } from './reload.ts'
 import { createShed } from './shed.ts'
 import { upgrading } from './upgrade.ts'
@@ -53,8 +53,9 @@ export interface DoorsOptions {
 /** Puts the gateway together, and its doors around it. Nobody is let in before they are opened. */
 export function createDoors(config: Config, { log, load }: DoorsOptions): Doors {
   const metrics = createMetrics()
-  const composed = compose(config, { log, metrics })
-  const { gateway, forwardAuth, addTokenEndpoint } = composed
+  const live = createLive(config, { log, metrics })
+  const reloading = createReload({ load, live, log, metrics })
+  const gateway: Gateway = (request, response) => live.composed.gateway(request, response)
   let draining = false
 
   const traffic = doorOf(gateway, {
@@ -65,14 +66,15 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
     // Each route says how long its bodies may take.
     requestTimeoutMs: 0,
   })
-  const asking = forwardAuth && doorOf(forwardAuth)
-  const issuing = addTokenEndpoint && tokenDoorOf(addTokenEndpoint)
+  const { forwardAuth, tokenEndpoint } = live.composed
+  const asking = forwardAuth && doorOf(whileOpen(() => live.composed.forwardAuth))
+  const issuing = tokenEndpoint && tokenDoorOf(whileOpen(() => live.composed.tokenEndpoint))
   /** What callers depend on, and is drained. */
   const doors = [traffic, asking, issuing].filter((door) => door !== undefined)
 
   async function open(): Promise<Origins> {
     // What replicas share spares the first requests their exchanges, too.
-    await composed.started
+    await live.composed.started
     await listen(traffic, config.server.listen)
     if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
     if (issuing) await listen(issuing, config.endpoints.token!.listen)
@@ -88,7 +90,7 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
 
   async function closeNow(): Promise<void> {
     doors.forEach(cut)
-    await composed.close()
+    await live.close()
     log.flush()
   }
 
@@ -96,22 +98,22 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
 
   async function drainAll(): Promise<void> {
     draining = true
-    const { leave } = composed
-    await drain(doors, { ...config.server.drain, leave, logger: log.logger })
+    const { leave } = live
+    await drain(doors, { ...live.config.server.drain, leave, logger: log.logger })
     await close()
   }
 
   return {
     metrics,
     ready: () => !draining,
-    ailments: composed.ailments,
+    ailments: () => [...live.composed.ailments(), ...reloading.ailments()],
     purge(what) {
-      composed.purge(what)
+      live.composed.purge(what)
       // Whom it was about is nobody's business here.
       log.logger.info({ by: Object.keys(what) }, 'purged')
     },
-    explain: composed.explain,
-    reload: createReload({ load, running: config, log }),
+    explain: (question) => live.composed.explain(question),
+    reload: reloading.reload,
     open,
     drain: () => (drained ??= drainAll()),
     close,
@@ -125,10 +127,19 @@ function doorOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {})
   return createServer(app, { ...options, unrouted: gateway })
 }
 
-function tokenDoorOf(addTokenEndpoint: (app: Express) => void): Door {
+function tokenDoorOf(endpoint: Gateway): Door {
   const app = createApp()
-  addTokenEndpoint(app)
+  addTokenEndpoint(app, endpoint)
   return createServer(app)
+}
+
+/** A door that is configured no more is shut, though its listener needs a restart to go. */
+function whileOpen(gateway: () => Gateway | undefined): Gateway {
+  return async (request, response) => {
+    const behind = gateway()
+    if (behind !== undefined) await behind(request, response)
+    else response.writeHead(404, { 'content-length': 0 }).end()
+  }
 }
 
 /** Rejects when it cannot be had. */

@@ -1,8 +1,8 @@
 import type { Permit } from '../authorize/authorize.ts'
-import type { Config, Issuer } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import type { GatewayError } from '../errors.ts'
 import { createBreakers } from '../exchange/breaker.ts'
-import { type Bucket, createBucket } from '../exchange/bucket.ts'
+import type { Bucket } from '../exchange/bucket.ts'
 import { budgeted } from '../exchange/budget.ts'
 import { cached, type Kept, kept } from '../exchange/cache.ts'
 import { purgingEverywhere } from '../exchange/everywhere.ts'
@@ -20,9 +20,10 @@ import { Successions } from '../exchange/succession.ts'
 import { unexchanged } from '../exchange/unexchanged.ts'
 import type { Metrics } from '../metrics.ts'
 import { createMemoryStore, type Store } from '../store/memory.ts'
-import type { Seals } from '../store/seal.ts'
 import type { SharedStore } from '../store/shared.ts'
 import { createMemoryTakingStore } from '../store/taking.ts'
+import { bucketsOf, type SharedBudgets, shareOf } from './buckets.ts'
+import { createLasting, type Lease } from './lasting.ts'
 
 export interface LayersOptions {
   /** What kept tokens may weigh, in bytes. */
@@ -30,12 +31,13 @@ export interface LayersOptions {
   readonly metrics: Metrics
   /** What replicas share. Default: nothing. */
   readonly shared?: SharedLevel | undefined
+  /** What is there already, and stays as long as others use it. Default: nothing, and `close` ends it. */
+  readonly lease?: Lease
 }
 
 /** Where replicas keep what they share, and how. */
-export interface SharedLevel {
+export interface SharedLevel extends SharedBudgets {
   readonly store: SharedStore
-  readonly seals: Seals
   readonly shareContext: boolean
 }
 
@@ -61,28 +63,40 @@ const SUCCESSIONS = { maxEntries: 50_000, maxBytes: 64 * 1024 * 1024 }
 /** Puts the layers around an exchange. Their order is the design. */
 export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
   const { maxBytes, metrics, shared: level } = options
-  const issued = createMemoryStore<Kept>({ maxEntries: config.cache.maxEntries, maxBytes })
+  const own = options.lease === undefined ? createLasting().lease() : undefined
+  const lease = (options.lease ?? own)!
+  const { maxEntries } = config.cache
+  const issued = lease.use('issued tokens', [maxEntries, maxBytes], () =>
+    createMemoryStore<Kept>({ maxEntries, maxBytes }),
+  )
+  const replaced = lease.use('replaced tokens', null, () => createMemoryStore<Replaced>(REPLACED))
+  const purges = lease.use('purges', null, () => createPurges())
+  // What was refused to another configuration is asked for anew: whoever mends it wants to see that.
   const refusals = createMemoryStore<GatewayError>(REFUSALS)
-  const replaced = createMemoryStore<Replaced>(REPLACED)
-  const purges = createPurges()
   const breakers = createBreakers()
-  const buckets = bucketsOf(config, metrics)
+  const buckets = bucketsOf(config, { metrics, lease, shared: level })
   const bucketOf = ({ subject }: Permit): Bucket => buckets.get(subject.api.issuer)!
-  const rateOf = ({ subject }: Permit): number | undefined => rate(subject.api.issuer, config)
+  const rateOf = ({ subject }: Permit): number | undefined => shareOf(subject.api.issuer, config)
 
   metrics.sampled('behalf_cache_entries', 'Issued tokens that are kept.', () => issued.size)
   metrics.sampled('behalf_cache_bytes', 'What kept tokens weigh.', () => issued.bytes)
   for (const issuer of config.issuers) {
     const help = 'Targets that are not asked for, since what came last was not acceptable.'
     const open = (): number => breakers.open(issuer)
-    metrics.sampled('behalf_issuer_breakers_open', help, open, { issuer: issuer.name })
+    const labels = { issuer: issuer.name }
+    lease.own(metrics.sampled('behalf_issuer_breakers_open', help, open, labels))
   }
 
   // Only what is really sent is paced and judged. A breaker stands before the wait for a turn, and hears of what came after.
   const paced = budgeted(breakers.judged(measured(exchange, metrics)), bucketOf)
   // One of them for each key, and each request that it sends paced by itself: a refresh, and what stands in for one.
-  const refreshed = refreshes(paced, config, purges)
-  const among = amongReplicas(level, { memory: issued, purges, metrics })
+  const refreshed = refreshes(paced, config, purges, lease)
+  const among = lease.use(
+    'among replicas',
+    [config.cache, level !== undefined],
+    () => amongReplicas(level, { memory: issued, purges, metrics }),
+    (one) => one.close(),
+  )
   // Inside the join, so that what was paid for is kept although its callers left.
   const remembered = kept(refusing(refreshed.inner, refusals), among.memory, purges)
   const guarded = breakers.guarded(remembered)
@@ -97,7 +111,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
     purge(what) {
       among.tell(purges.purge(what))
     },
-    close: among.close,
+    close: () => void own?.release(),
   }
 }
 
@@ -133,42 +147,25 @@ interface Refreshes {
 }
 
 /** What no route asks for takes no place. */
-function refreshes(exchange: Exchange, { routes, cache }: Config, purges: Purges): Refreshes {
+function refreshes(
+  exchange: Exchange,
+  { routes, cache }: Config,
+  purges: Purges,
+  lease: Lease,
+): Refreshes {
   let inner = exchange
   let outer: Refreshes['outer'] = (cachedExchange) => cachedExchange
   if (routes.some((route) => route.exchange.renew !== undefined)) {
     const bounds = { maxEntries: cache.maxEntries, maxBytes: FAMILY_BYTES }
-    const families = createFamilies(createMemoryTakingStore<Family>(bounds), purges)
+    const families = lease.use('families', bounds, () =>
+      createFamilies(createMemoryTakingStore<Family>(bounds), purges),
+    )
     inner = refreshing(inner, families)
   }
   if (routes.some((route) => route.exchange.grant === 'refresh-token')) {
-    const successions = new Successions(SUCCESSIONS, purges)
+    const successions = lease.use('successions', null, () => new Successions(SUCCESSIONS, purges))
     inner = redeeming(inner, successions)
     outer = (cachedExchange) => bringing(cachedExchange, successions)
   }
   return { inner, outer }
-}
-
-/** Each replica's share of an issuer's budget, in exchanges per second. */
-function rate({ budget }: Issuer, { server }: Config): number | undefined {
-  return budget && budget.rate / server.replicas
-}
-
-function bucketsOf(config: Config, metrics: Metrics): ReadonlyMap<Issuer, Bucket> {
-  const buckets = new Map<Issuer, Bucket>()
-  for (const issuer of config.issuers) {
-    const { budget } = issuer
-    const share = rate(issuer, config)
-    const bucket = createBucket(budget && share ? { ...budget, rate: share } : undefined)
-    buckets.set(issuer, bucket)
-    if (budget === undefined) continue
-    const labels = { issuer: issuer.name }
-    metrics.sampled(
-      'behalf_issuer_budget_available',
-      'Exchanges that could leave now.',
-      () => bucket.available,
-      labels,
-    )
-  }
-  return buckets
 }

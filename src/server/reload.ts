@@ -1,7 +1,10 @@
 import type { Config } from '../config/config.ts'
 import { ConfigError, type Fault } from '../config/faults.ts'
 import { type Log, masked } from '../log.ts'
-import { type Changes, changesBetween } from './changes.ts'
+import type { Metrics } from '../metrics.ts'
+import { type Changes, changesBetween, isNothing } from './changes.ts'
+import type { Live } from './live.ts'
+import { settled } from './restart.ts'
 
 /** What became of a reload. Plain data, which processes may send each other; holds no secret. */
 export type Outcome =
@@ -19,33 +22,98 @@ export type Outcome =
 /** Reads the configuration anew, and serves by it from then on. Never rejects. One at a time: who comes meanwhile waits. */
 export type Reload = () => Promise<Outcome>
 
+export interface Reloading {
+  readonly reload: Reload
+  /** What is not well since the last one, in words for an operator. */
+  ailments(): readonly string[]
+}
+
 export interface ReloadOptions {
   /** Reads it. Absent: there is nothing to read, and every reload fails. */
   readonly load: (() => Promise<Config>) | undefined
-  readonly running: Config
+  readonly live: Pick<Live, 'config' | 'swap'>
   readonly log: Log
+  readonly metrics: Metrics
 }
 
-export function createReload({ load, running, log }: ReloadOptions): Reload {
+/**
+ * The configuration is read and judged whole before anything of it is used. What has faults, or cannot be put together,
+ * changes nothing. What needs a restart is named, and the rest is served.
+ */
+export function createReload({ load, live, log, metrics }: ReloadOptions): Reloading {
+  const first = live.config
+  const count = countsOf(metrics)
+  let ailments: readonly string[] = []
+
   async function once(): Promise<Outcome> {
     if (load === undefined) return { outcome: 'failed', reason: 'there is nothing to read' }
-    const changes = changesBetween(running, await load())
-    const needsRestart = [...changes.added, ...changes.changed, ...changes.removed]
-    return { outcome: 'unchanged', changes, needsRestart }
+    const running = live.config
+    const { config, needsRestart } = settled(await load(), { first, running })
+    const changes = changesBetween(running, config)
+    if (isNothing(changes)) return { outcome: 'unchanged', changes, needsRestart }
+    await live.swap(config)
+    return { outcome: 'reloaded', changes, needsRestart }
   }
 
   async function reload(): Promise<Outcome> {
     const outcome = await once().catch(failure)
-    const level = outcome.outcome === 'refused' || outcome.outcome === 'failed' ? 'error' : 'info'
-    log.logger[level](outcome, 'reload')
+    count(outcome)
+    ailments = ailmentsOf(outcome)
+    log.logger[ailments.length === 0 ? 'info' : 'error'](outcome, 'reload')
     return outcome
   }
 
-  let last: Promise<Outcome> | undefined
-  return () => (last = (last ?? Promise.resolve()).then(reload, reload))
+  let running: Promise<unknown> = Promise.resolve()
+  let next: Promise<Outcome> | undefined
+  return {
+    // What begins after they asked will do for all of them.
+    reload: () =>
+      (next ??= running.then(() => {
+        next = undefined
+        const now = reload()
+        running = now
+        return now
+      })),
+    ailments: () => ailments,
+  }
 }
 
 function failure(error: unknown): Outcome {
   if (error instanceof ConfigError) return { outcome: 'refused', faults: error.faults }
   return { outcome: 'failed', reason: masked(error instanceof Error ? error.message : 'unknown') }
+}
+
+function ailmentsOf(outcome: Outcome): readonly string[] {
+  switch (outcome.outcome) {
+    case 'refused': {
+      const { length } = outcome.faults
+      const faults = `${length} fault${length === 1 ? '' : 's'}`
+      return [`the configuration has ${faults}: the one before it is in force`]
+    }
+    case 'failed':
+      return ['the configuration cannot be loaded: the one before it is in force']
+    default:
+      return outcome.needsRestart.map((name) => `${name} needs a restart`)
+  }
+}
+
+function countsOf(metrics: Metrics): (outcome: Outcome) => void {
+  const help = 'Reloads of the configuration, by what became of them.'
+  const counter = (outcome: Outcome['outcome']) =>
+    metrics.counter('behalf_reloads_total', help, { outcome })
+  const counts = {
+    reloaded: counter('reloaded'),
+    unchanged: counter('unchanged'),
+    refused: counter('refused'),
+    failed: counter('failed'),
+  }
+  const loaded = metrics.gauge(
+    'behalf_configuration_loaded_timestamp_seconds',
+    'When the configuration in force was read, in seconds since 1970.',
+  )
+  loaded.value = Date.now() / 1_000
+  return ({ outcome }) => {
+    counts[outcome].value++
+    if (outcome === 'reloaded' || outcome === 'unchanged') loaded.value = Date.now() / 1_000
+  }
 }

@@ -5,7 +5,7 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { GatewayError } from '../../src/errors.ts'
 import { createMetrics } from '../../src/metrics.ts'
-import { createAdmission } from '../../src/server/admission.ts'
+import { createAdmission, createCounts } from '../../src/server/admission.ts'
 import { createApp, createServer, type ServerOptions } from '../../src/server/listener.ts'
 import { watchLoopDelay } from '../../src/server/loop-delay.ts'
 import { startIssuer } from '../issuer.ts'
@@ -133,7 +133,8 @@ function admission(given: { isTooLate?: boolean; inFlight?: number } = {}) {
   const loopDelay = { isTooLate: given.isTooLate ?? false }
   const limits = { inFlight: given.inFlight ?? 10 }
   const admitted = createAdmission({
-    ...{ limits, loopDelay, metrics },
+    ...{ limits, loopDelay },
+    counts: createCounts(metrics),
     shed: (reason) => void shed.push(reason),
   })
   return { ...admitted, loopDelay, metrics, shed }

@@ -1,0 +1,64 @@
+import { hash } from 'node:crypto'
+import { canonicalJson } from '../exchange/key.ts'
+
+/** What outlives a configuration: what is kept, counted and connected stays where the next one wants the same. */
+export interface Lasting {
+  lease(): Lease
+}
+
+/** What one configuration uses of it. */
+export interface Lease {
+  /**
+   * What was made of this kind for the same, or is made now. All that it is made of has to be told, or outlive any lease.
+   *
+   * @param of plain data
+   * @param end told when nobody uses it any more
+   */
+  use<Part>(kind: string, of: unknown, make: () => Part, end?: (part: Part) => unknown): Part
+  /** What ends with this lease, whoever else there is. */
+  own(end: () => unknown): void
+  /** Ends what nobody else uses, the last first: what was made of others goes before them. Once. */
+  release(): Promise<void>
+}
+
+interface Lasts {
+  readonly part: unknown
+  readonly end: () => unknown
+  users: number
+}
+
+export function createLasting(): Lasting {
+  const known = new Map<string, Lasts>()
+
+  async function leave(name: string, one: Lasts): Promise<void> {
+    if (--one.users > 0) return
+    known.delete(name)
+    await one.end()
+  }
+
+  function lease(): Lease {
+    const used = new Set<string>()
+    const ends: (() => unknown)[] = []
+    return {
+      use<Part>(kind: string, of: unknown, make: () => Part, ended?: (part: Part) => unknown) {
+        const name = `${kind} ${hash('sha256', canonicalJson(of ?? null), 'base64url')}`
+        const one = known.get(name) ?? lastsAs(make(), ended)
+        known.set(name, one)
+        if (used.has(name)) return one.part as Part
+        used.add(name)
+        one.users++
+        ends.push(() => leave(name, one))
+        return one.part as Part
+      },
+      own: (end) => void ends.push(end),
+      async release() {
+        for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end()
+      },
+    }
+  }
+  return { lease }
+}
+
+function lastsAs<Part>(part: Part, ended?: (part: Part) => unknown): Lasts {
+  return { part, end: () => ended?.(part), users: 0 }
+}

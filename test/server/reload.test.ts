@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import http from 'node:http'
+import { test } from 'node:test'
+import { startIssuer, type TestIssuer } from '../issuer.ts'
+import {
+  bearer,
+  claimsOf,
+  oneRoute,
+  startGateway,
+  startUpstream,
+  type Upstream,
+} from '../system.ts'
+
+interface Route {
+  readonly path?: string
+  readonly upstream: string
+  readonly audience?: string
+}
+
+/** One API, and a route for each of these. */
+function routes(issuer: TestIssuer, all: Readonly<Record<string, Route>>, more: object = {}) {
+  const [first] = Object.values(all)
+  const base = oneRoute({ issuer: issuer.url, upstream: first!.upstream }) as {
+    readonly routes: readonly [{ readonly exchange: object }]
+  }
+  return {
+    ...base,
+    routes: Object.entries(all).map(([name, { path = `/${name}`, upstream, audience }]) => ({
+      ...base.routes[0],
+      name,
+      match: { path },
+      exchange: { audience: audience ?? `https://${name}.internal`, scopes: ['orders:read'] },
+      proxy: { upstream },
+    })),
+    ...more,
+  }
+}
+
+async function ask(origin: string, path: string, token: string): Promise<number> {
+  const response = await fetch(`${origin}${path}`, bearer(token))
+  await response.text()
+  return response.status
+}
+
+const audiencesOf = ({ received }: Upstream): unknown[] =>
+  received.map(({ headers }) => claimsOf(headers.authorization)['aud'])
+
+test('after a reload requests go the new way, and the outcome names what changed', async (t) => {
+  const issuer = await startIssuer(t)
+  const [one, two] = [await startUpstream(t), await startUpstream(t)]
+  const token = await issuer.token()
+  const gateway = await startGateway(
+    t,
+    routes(issuer, { orders: { upstream: one.origin }, old: { upstream: one.origin } }),
+  )
+  assert.equal(await ask(gateway.origin, '/orders', token), 200)
+  const outcome = await gateway.reloadWith(
+    routes(issuer, { orders: { upstream: two.origin }, new: { upstream: two.origin } }),
+  )
+  assert.deepEqual(outcome, {
+    outcome: 'reloaded',
+    changes: { added: ['routes.new'], changed: ['routes.orders'], removed: ['routes.old'] },
+    needsRestart: [],
+  })
+  assert.equal(await ask(gateway.origin, '/orders', token), 200)
+  assert.equal(await ask(gateway.origin, '/new', token), 200)
+  assert.equal(await ask(gateway.origin, '/old', token), 404)
+  assert.equal(one.received.length, 1)
+  assert.deepEqual(
+    two.received.map(({ url }) => url),
+    ['/orders', '/new'],
+  )
+})
+
+test('what another route becomes costs no exchange; another exchange block does', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const token = await issuer.token()
+  const orders = { upstream: upstream.origin }
+  const gateway = await startGateway(t, routes(issuer, { orders }))
+  await ask(gateway.origin, '/orders', token)
+  await gateway.reloadWith(routes(issuer, { orders, invoices: orders }))
+  await ask(gateway.origin, '/orders', token)
+  assert.equal(issuer.exchanges.length, 1)
+  const other = { ...orders, audience: 'https://other.internal' }
+  await gateway.reloadWith(routes(issuer, { orders: other, invoices: orders }))
+  await ask(gateway.origin, '/orders', token)
+  assert.equal(issuer.exchanges.length, 2)
+  assert.deepEqual(audiencesOf(upstream), [
+    'https://orders.internal',
+    'https://orders.internal',
+    'https://other.internal',
+  ])
+})
+
+test('another client secret is used from then on, and what was exchanged by the old one is kept', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const withSecret = (secret: string): object => ({
+    ...oneRoute({
+      issuer: issuer.url,
+      upstream: upstream.origin,
+      client: { id: 'storefront', secret, method: 'client_secret_post' },
+    }),
+  })
+  const gateway = await startGateway(t, withSecret('the-first-secret-of-it'))
+  const [alice, bob] = [await issuer.token(), await issuer.token({ sub: 'bob' })]
+  await ask(gateway.origin, '/orders', alice)
+  const outcome = await gateway.reloadWith(withSecret('the-second-secret-of-it'))
+  assert.equal(JSON.stringify(outcome).includes('secret-of-it'), false)
+  assert.equal(gateway.logged().includes('secret-of-it'), false)
+  await ask(gateway.origin, '/orders', alice)
+  await ask(gateway.origin, '/orders', bob)
+  assert.deepEqual(
+    issuer.exchanges.map((form) => form.get('client_secret')),
+    ['the-first-secret-of-it', 'the-second-secret-of-it'],
+  )
+})
+
+test('a configuration with faults changes nothing: it is logged, counted and told', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const token = await issuer.token()
+  const good = routes(issuer, { orders: { upstream: upstream.origin } })
+  const gateway = await startGateway(t, good)
+  const outcome = await gateway.reloadWith({ ...good, apis: {}, unknown: 1 })
+  assert.equal(outcome.outcome, 'refused')
+  assert.ok(outcome.outcome === 'refused' && outcome.faults.length > 1)
+  assert.equal(await ask(gateway.origin, '/orders', token), 200)
+  assert.match(gateway.logged(), /"level":"error".*"outcome":"refused".*"msg":"reload"/)
+  assert.match(gateway.metrics.render(), /^behalf_reloads_total\{outcome="refused"\} 1$/m)
+  const told = async (): Promise<string> =>
+    (await fetch(`${gateway.adminOrigin}/readyz?verbose`)).text()
+  assert.match(await told(), /^\[!\] the configuration has \d+ faults: the one before it is in/m)
+  const mended = await gateway.reloadWith(good)
+  assert.equal(mended.outcome, 'unchanged')
+  assert.doesNotMatch(await told(), /in force/)
+})
+
+test('what needs a restart is named, and the rest is served', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const token = await issuer.token()
+  const orders = { upstream: upstream.origin }
+  const gateway = await startGateway(t, routes(issuer, { orders }))
+  const outcome = await gateway.reloadWith(
+    routes(
+      issuer,
+      { orders, invoices: orders },
+      {
+        server: { listen: '127.0.0.2:0', limits: { connections: 7 } },
+        endpoints: { forwardAuth: { original: 'path' } },
+        cache: { maxEntries: 17 },
+      },
+    ),
+  )
+  assert.equal(outcome.outcome, 'reloaded')
+  assert.deepEqual(outcome.outcome === 'reloaded' && [...outcome.needsRestart].sort(), [
+    'cache.maxEntries',
+    'endpoints.forwardAuth',
+    'server.limits.connections',
+    'server.listen',
+  ])
+  assert.equal(await ask(gateway.origin, '/invoices', token), 200)
+  const told = await (await fetch(`${gateway.adminOrigin}/readyz?verbose`)).text()
+  assert.match(told, /^\[!\] server\.listen needs a restart$/m)
+  assert.match(told, /^ready$/m)
+})
+
+test('a signing secret goes only when the configuration names it no more', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const base = oneRoute({ issuer: issuer.url, upstream: upstream.origin }) as {
+    readonly apis: { readonly storefront: object }
+  }
+  const signedBy = (...signingSecrets: readonly string[]): object => ({
+    ...base,
+    apis: { storefront: { ...base.apis.storefront, algorithms: ['HS256'], signingSecrets } },
+  })
+  const gateway = await startGateway(t, signedBy(OLD))
+  const [old, recent] = [issuer.signedBy(OLD), issuer.signedBy(NEW)]
+  const statuses = async (): Promise<number[]> => [
+    await ask(gateway.origin, '/orders', await old),
+    await ask(gateway.origin, '/orders', await recent),
+  ]
+  assert.deepEqual(await statuses(), [200, 401])
+  await gateway.reloadWith(signedBy(NEW, OLD))
+  assert.deepEqual(await statuses(), [200, 200])
+  await gateway.reloadWith(signedBy(NEW))
+  assert.deepEqual(await statuses(), [401, 200])
+})
+
+const OLD = 'x4Wk0dTq81Zr6mB2uNf9hLs3vEj7cYpA'
+const NEW = 'Qe5Rt7Uz2Io9Pa4Sd6Fg8Hj1Kl3Yx0Cv'
+
+test('a request goes on with the configuration that it began with, and ends there', async (t) => {
+  const issuer = await startIssuer(t)
+  const token = await issuer.token()
+  let answer: http.ServerResponse | undefined
+  const slow = http.createServer((_request, response) => {
+    response.writeHead(200).write('half, ')
+    answer = response
+  })
+  slow.listen(0, '127.0.0.1')
+  await once(slow, 'listening')
+  t.after(() => slow.close())
+  const { port } = slow.address() as { port: number }
+  const upstream = await startUpstream(t)
+  const gateway = await startGateway(
+    t,
+    routes(issuer, { orders: { upstream: `http://127.0.0.1:${port}` } }),
+  )
+  const response = await fetch(`${gateway.origin}/orders`, bearer(token))
+  await gateway.reloadWith(routes(issuer, { orders: { upstream: upstream.origin } }))
+  assert.equal(await ask(gateway.origin, '/orders', token), 200)
+  assert.equal(upstream.received.length, 1)
+  answer!.end('and whole')
+  assert.equal(await response.text(), 'half, and whole')
+})
