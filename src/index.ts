@@ -1,14 +1,28 @@
 /** What a user imports. The only barrel of the house. */
 import { loadConfig, readConfig, type ConfigInput } from './config/load.ts'
-import { embed, type EmbedOptions, type Middleware } from './server/embed.ts'
+import {
+  authenticate,
+  embed,
+  type EmbedOptions,
+  type Middleware,
+  onBehalfOf,
+} from './server/embed.ts'
 
 export type { Config } from './config/config.ts'
 export { ConfigError } from './config/faults.ts'
+export type { Behalf, HandedToken, Step } from './endpoints/step.ts'
 export { GatewayError, type ErrorCode } from './errors.ts'
 export { createLog, type Log } from './log.ts'
 export { createMetrics, type Metrics } from './metrics.ts'
 export { serve, type Serving } from './server/serve.ts'
-export { loadConfig, type ConfigInput, type EmbedOptions, type Middleware }
+export {
+  authenticate,
+  loadConfig,
+  onBehalfOf,
+  type ConfigInput,
+  type EmbedOptions,
+  type Middleware,
+}
 
 /**
  * The gateway as an Express 5 middleware: `app.use('/api', await gateway('behalf.yaml'))`.
