@@ -4,6 +4,7 @@ import type { Authenticate, SubjectToken } from './authenticate/authenticate.ts'
 import { credentials, type Credentials, type Presented } from './authenticate/bearer.ts'
 import { broughtRefreshToken } from './authenticate/brought.ts'
 import type { CertificateOf } from './authenticate/mtls.ts'
+import type { OriginsOf } from './authenticate/origins.ts'
 import { authorize } from './authorize/authorize.ts'
 import type { Api, Route } from './config/config.ts'
 import { asGatewayError, errorAnswer, GatewayError, type Protection } from './errors.ts'
@@ -26,8 +27,8 @@ export interface Stages {
 }
 
 export interface GatewayOptions {
-  /** The origins that callers reach the gateway by (`server.publicOrigin`). */
-  readonly origins: readonly string[]
+  /** Finds the origins that a caller can have reached the gateway by (`server.publicOrigin`), for proofs. */
+  readonly originsOf: OriginsOf
   /** Finds the certificate of a caller, for the tokens that are bound to one. */
   readonly certificateOf: CertificateOf
   /** Finds the address of a caller, for the routes that count by it. */
@@ -129,13 +130,13 @@ function isReplayable({ method, headers }: IncomingMessage): boolean {
 
 function present(
   request: IncomingMessage,
-  { method, target, credentials: given }: Asked,
-  { origins, certificateOf, addressOf }: GatewayOptions,
+  { method, host, target, credentials: given }: Asked,
+  { originsOf, certificateOf, addressOf }: GatewayOptions,
 ): Presented {
   const { scheme, token, proof } = given ?? credentials(request.rawHeaders, target.query)
   return {
     method,
-    origins,
+    origins: scheme === 'DPoP' ? originsOf(request, host) : NO_ORIGINS,
     target: target.path,
     scheme,
     token,
@@ -144,6 +145,9 @@ function present(
     address: addressOf && (() => addressOf(request)),
   }
 }
+
+/** Of who shows no proof nobody asks by which it came. */
+const NO_ORIGINS: readonly string[] = []
 
 /**
  * The door of a proxy: what is asked for is the request itself.

@@ -220,7 +220,8 @@ test('openid-client gets through with its own proofs, and a stolen token does no
 })
 
 test('openid-client learns the nonce from the refusal and comes back with it', async (t) => {
-  const server = { publicOrigin: [PUBLIC, 'https://other.example'] }
+  const publicOrigin = [PUBLIC, 'https://other.example']
+  const server = { publicOrigin, trustedProxies: ['127.0.0.0/8'] }
   const dpop = { mechanism: 'dpop', nonce: 'required' }
   const { issuer, gateway } = await world(t, dpop, server)
   const keys = await client.randomDPoPKeyPair('ES256', { extractable: true })
@@ -244,8 +245,12 @@ function caller(gateway: Gateway): {
   const answers: Response[] = []
   const configuration = new client.Configuration({ issuer: 'https://issuer.example' }, 'spa')
   configuration[client.customFetch] = async (url, options) => {
-    const { pathname } = new URL(url)
-    const response = await fetch(gateway.origin + pathname, options as RequestInit)
+    const { pathname, host } = new URL(url)
+    const { headers, ...rest } = options as RequestInit
+    const told = new Headers(headers)
+    // As the proxy that stands at the public origin.
+    told.set('x-forwarded-host', host)
+    const response = await fetch(gateway.origin + pathname, { ...rest, headers: told })
     answers.push(response)
     return response
   }

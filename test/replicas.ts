@@ -19,6 +19,9 @@ const ADMIN_TOKEN = 'an admin token of a length that will do'
 /** What is late is not what these tests are about, but for those that say so: their machine is shared. */
 const PATIENT = { timeout: '1s' }
 
+/** As gateways of tests listen. */
+const LISTENING = { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } }
+
 export interface World {
   readonly redis: RedisServer
   readonly issuer: TestIssuer
@@ -30,6 +33,8 @@ export interface Changes {
   readonly redis?: object
   readonly exchange?: object
   readonly client?: object
+  readonly api?: object
+  readonly server?: object
 }
 
 export async function world(t: Scope, ...options: string[]): Promise<World> {
@@ -39,9 +44,10 @@ export async function world(t: Scope, ...options: string[]): Promise<World> {
   const upstream: World['upstream'] = await startUpstream(t, (received, response) =>
     upstream.answer === undefined ? response.end('{}') : upstream.answer(received, response),
   )
-  const replica = ({ redis: settings, ...changes }: Changes = {}): Promise<Gateway> =>
+  const replica = ({ redis: settings, server, ...changes }: Changes = {}): Promise<Gateway> =>
     startGateway(t, {
       ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, ...changes }),
+      server: { ...LISTENING, ...server },
       admin: { listen: '127.0.0.1:0', token: ADMIN_TOKEN },
       cache: { redis: { url, sealingKeys: [SEALING_KEY], ...PATIENT, ...settings } },
     })

@@ -3,7 +3,10 @@ import { GatewayError } from '../errors.ts'
 /** What a caller presented, from the original request. Each door builds one. */
 export interface Presented extends Credentials {
   readonly method: string
-  /** The origins that callers reach the gateway by, from the configuration; empty where none is configured. */
+  /**
+   * The origins that the caller can have reached the gateway by, from the configuration; empty where none is configured, and
+   * without a proof, which alone names one.
+   */
   readonly origins: readonly string[]
   /** The path of the request target as the caller sees it, canonical. */
   readonly target: string

@@ -33,6 +33,8 @@ export interface CheckProofOptions {
   readonly replays: ReplayStore
   /** Public keys by their thumbprint. */
   readonly keys: Store<KeyObject>
+  /** What nonces are made of where `dpop` names no secret (see `createNonces`). */
+  readonly nonceSecrets?: readonly Uint8Array[] | undefined
 }
 
 /** Room for an RSA key of 4096 bits with its signature, and a long address. */
@@ -40,8 +42,9 @@ const LONGEST = 8_192
 const LONGEST_JTI = 256
 const KEY_KEPT_FOR_MS = 3_600_000
 
-export function createCheckProof({ api, dpop, replays, keys }: CheckProofOptions): CheckProof {
-  const judgeTime = createJudgeTime(api, dpop)
+export function createCheckProof(options: CheckProofOptions): CheckProof {
+  const { dpop, replays, keys } = options
+  const judgeTime = createJudgeTime(options)
   return async (proven) => {
     const { proof, key, tokenDigest } = proven
     if (proof === undefined) rejectProof('the scheme DPoP needs a proof in the DPoP header')
@@ -60,7 +63,7 @@ export function createCheckProof({ api, dpop, replays, keys }: CheckProofOptions
     await assertSigned(proof, algorithm, publicKey(jwk, key, keys))
     // Section 11.1. Last, so that nobody can use up what another signed.
     const name = hash('sha256', JSON.stringify([key, jti, claims['htu']]), 'base64url')
-    if (!(await replays.isFirst(name, until))) rejectProof('the proof was used before')
+    if (!(await replays.isFirst(name, until, key))) rejectProof('the proof was used before')
   }
 }
 
@@ -169,9 +172,11 @@ type JudgeTime = (claims: Members) => number
  * 10 and 11. By `iat`; where a nonce is required by that, which our own clock made: then the caller's does not matter. What
  * is no nonce of ours, or too old, is answered with a new one (section 9).
  */
-function createJudgeTime({ clockToleranceMs: tolerance }: Api, dpop: DpopConfig): JudgeTime {
+function createJudgeTime({ api, dpop, nonceSecrets }: CheckProofOptions): JudgeTime {
+  const { clockToleranceMs: tolerance } = api
   const lifetime = dpop.maxAgeMs + tolerance
-  const nonces = dpop.nonce && createNonces(dpop.nonce.secret)
+  const secret = dpop.nonce?.secret
+  const nonces = dpop.nonce && createNonces(secret === undefined ? nonceSecrets : [secret])
   return ({ iat, nonce }) => {
     if (typeof iat !== 'number' || !Number.isFinite(iat)) {
       rejectProof('the "iat" claim of the proof must be a number')

@@ -11,13 +11,18 @@ const TIME_BYTES = 6
 const MAC_BYTES = 18
 const LENGTH = 32
 
+type Secret = string | Uint8Array
+
 /**
  * A nonce is the time and its HMAC: who cannot make them cannot sign a proof ahead of time.
  *
- * @param secret the same in all processes that take each other's nonces. Default: of this process alone
+ * @param secrets the same in all processes that take each other's nonces: the first makes them, each knows its own again.
+ *   Default: one of this process alone
  */
-export function createNonces(secret: string | Uint8Array = randomBytes(32)): Nonces {
-  const macOf = (time: Uint8Array): Buffer =>
+export function createNonces(secrets: readonly Secret[] = [randomBytes(32)]): Nonces {
+  const [first] = secrets
+  if (first === undefined) throw new RangeError('there must be a secret')
+  const macOf = (secret: Secret, time: Uint8Array): Buffer =>
     createHmac('sha256', secret)
       .update('behalf DPoP nonce')
       .update(time)
@@ -27,15 +32,15 @@ export function createNonces(secret: string | Uint8Array = randomBytes(32)): Non
     make() {
       const time = Buffer.alloc(TIME_BYTES)
       time.writeUIntBE(Date.now(), 0, TIME_BYTES)
-      return Buffer.concat([time, macOf(time)]).toString('base64url')
+      return Buffer.concat([time, macOf(first, time)]).toString('base64url')
     },
     madeAt(nonce) {
       const bytes = nonce.length === LENGTH ? Buffer.from(nonce, 'base64url') : undefined
       if (bytes?.length !== TIME_BYTES + MAC_BYTES) return undefined
       const time = bytes.subarray(0, TIME_BYTES)
-      return timingSafeEqual(bytes.subarray(TIME_BYTES), macOf(time))
-        ? time.readUIntBE(0, TIME_BYTES)
-        : undefined
+      const mac = bytes.subarray(TIME_BYTES)
+      const isOurs = secrets.some((secret) => timingSafeEqual(mac, macOf(secret, time)))
+      return isOurs ? time.readUIntBE(0, TIME_BYTES) : undefined
     },
   }
 }

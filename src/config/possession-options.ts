@@ -67,15 +67,16 @@ export const proofOfPossession = z
     nonceSecret: secret()
       .optional()
       .describe(
-        'With `nonce: required`, what nonces are made from, the same in all replicas: at least 32 bytes. Default: each ' +
-          'process makes one for itself.',
+        'With `nonce: required`, what nonces are made from, the same in all replicas: at least 32 bytes. Default: the ' +
+          'sealing keys of `cache.redis`, else each process makes one for itself.',
       ),
     replay: z
       .literal('local')
       .optional()
       .describe(
-        'With `dpop`, where the proofs that were used are remembered: `local`, in this process. Has to be said where ' +
-          '`server.replicas` is more than 1. Danger: each replica then takes a proof once.',
+        'With `dpop`, take a proof where only this process can tell whether it was used: `local`. That is so with several ' +
+          '`server.replicas` and no `cache.redis`, where it has to be said, and while Redis does not answer. Danger: each ' +
+          'replica then takes a proof once. Default: such a proof is refused, with 503 `replay_store_unavailable`.',
       ),
   })
   .optional()

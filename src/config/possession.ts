@@ -18,8 +18,13 @@ export interface DpopConfig {
   readonly algorithms: readonly DpopAlgorithm[]
   /** How old a proof may be, by its `iat` or, where one is required, by its nonce. Default 60 000; with a nonce 300 000. */
   readonly maxAgeMs: number
-  /** Proofs must name one (RFC 9449, section 9). Without a secret each process makes one for itself. */
+  /**
+   * Proofs must name one (RFC 9449, section 9). Without a secret they are made of the sealing keys that replicas share, else
+   * of one that each process makes for itself.
+   */
   readonly nonce: { readonly secret: string | undefined } | undefined
+  /** `local`: a proof is taken although only this process could be asked whether it was used. Default: where it is alone. */
+  readonly replay: 'local' | undefined
 }
 
 export type DpopAlgorithm = 'ES256' | 'ES384' | 'ES512' | 'EdDSA' | 'Ed25519' | 'PS256' | 'RS256'
@@ -57,6 +62,7 @@ export function resolvePossession(
     algorithms: input.algorithms ?? DEFAULT_ALGORITHMS,
     maxAgeMs: input.maxAge ?? DEFAULT_AGE_MS[nonce],
     nonce: nonce === 'off' ? undefined : { secret: nonceSecret },
+    replay: input.replay,
   }
 }
 
@@ -89,10 +95,12 @@ interface Surroundings {
   /** Undefined where something is wrong with the listener. */
   readonly server:
     { readonly publicOrigin?: string | string[] | undefined; readonly replicas: number } | undefined
+  /** Whether replicas share a level that knows what was used, and from whose keys nonces are made. */
+  readonly shares: boolean
 }
 
 /** What proofs need beside their API: a place that they are for, and one that knows those that were used. */
-export function checkPossession({ apis, server }: Surroundings, faults: Faults): void {
+export function checkPossession({ apis, server, shares }: Surroundings, faults: Faults): void {
   if (server === undefined) return
   for (const [name, value] of Object.entries(apis)) {
     const at = ['apis', name, 'proofOfPossession']
@@ -102,16 +110,16 @@ export function checkPossession({ apis, server }: Surroundings, faults: Faults):
       const message = 'needs `server.publicOrigin`: a proof names the address that it is for'
       faults.add([...at, 'mechanism'], message)
     }
-    if (server.replicas === 1) continue
+    if (server.replicas === 1 || shares) continue
     if (replay === undefined) {
       const message =
-        'needs `replay: local`: with several replicas nobody knows all proofs that were used, and each takes a proof once'
+        'needs `cache.redis`, or `replay: local`: with several replicas nobody knows all proofs that were used, and each takes a proof once'
       faults.add([...at, 'mechanism'], message)
     }
     if (nonce === 'required' && nonceSecret === undefined) {
       faults.add(
         [...at, 'nonce'],
-        'needs `nonceSecret`: several replicas know only the nonces of it',
+        'needs `nonceSecret`, or `cache.redis`: several replicas know only the nonces that are made of one secret',
       )
     }
   }

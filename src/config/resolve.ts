@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os'
+import type { z } from 'zod'
 import { resolveApis } from './apis.ts'
 import { refuseUnusedBindings } from './bindings.ts'
 import { resolveCache } from './cache.ts'
@@ -28,7 +30,10 @@ import { resolveTls } from './tls.ts'
 export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const root = mapping(raw)
   const { server, admin, cache, endpoints, provision } = configurationSchema.shape
-  const listeners = { server: part(server, root['server']), admin: part(admin, root['admin']) }
+  const listeners = {
+    server: several(part(server, root['server'])),
+    admin: part(admin, root['admin']),
+  }
   const doors = part(endpoints, root['endpoints'])
   checkListeners(listeners, faults)
   refuseRepeatedListeners(
@@ -52,7 +57,8 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   if (!faults.within(['routes'])) refuseUnusedBindings(present(apis), routes, faults)
   const publicOrigins = listeners.server && many(listeners.server.publicOrigin)
   checkResources({ apis: mapping(root['apis']), routes: root['routes'], publicOrigins }, faults)
-  checkPossession({ apis: mapping(root['apis']), server: listeners.server }, faults)
+  const shares = mapping(root['cache'])['redis'] !== undefined
+  checkPossession({ apis: mapping(root['apis']), server: listeners.server, shares }, faults)
   const tlsInput = listeners.server?.tls
   const tls = tlsInput && resolveTls(tlsInput, { at: ['server', 'tls'], faults, folder })
   // Of a route that is faulty itself nobody knows whether it could be listed.
@@ -60,17 +66,17 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const resolvedDoors = settled && resolveEndpoints(settled, routes, faults)
   const cacheInput = part(cache, root['cache'])
   const goodRoutes = faults.within(['routes']) ? undefined : routes
-  const caching = cacheInput && resolveCache(cacheInput, goodRoutes, faults)
+  const caching = cacheInput && resolveCache(cacheInput, goodRoutes, { faults, folder })
   const provisioned = part(provision, root['provision'])
   if (provisioned) checkProvision(provisioned, mapping(root['apis']), faults)
   faults.throwIfAny()
-  const { trustedProxies, replicas, drain, listen, limits } = listeners.server!
+  const { trustedProxies, replicas, workers, drain, listen, limits } = listeners.server!
   return {
     server: {
       listen,
       publicOrigins: publicOrigins!,
       trustedProxies,
-      replicas,
+      ...{ replicas, workers },
       drain: { delayMs: drain.delay, timeoutMs: drain.timeout },
       limits: {
         ...{ connections: limits.connections, inFlight: limits.inFlight },
@@ -86,6 +92,15 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
     cache: caching!,
     provision: provisioned!,
   }
+}
+
+type ServerInput = z.output<typeof configurationSchema>['server']
+
+/** Whoever shares something, or knows what others do not, is a process: each worker of each replica. */
+function several(server: ServerInput | undefined) {
+  if (server === undefined) return undefined
+  const workers = server.workers === 'auto' ? availableParallelism() : Number(server.workers)
+  return { ...server, workers, replicas: server.replicas * workers }
 }
 
 interface Listeners {

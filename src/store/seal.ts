@@ -1,5 +1,8 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 
+/** A proof that was used; a family of refresh tokens; a refresh token that callers bring; who is told when to come back. */
+export type Kind = 'proof' | 'family' | 'line' | 'caller'
+
 /**
  * What stands between a store that others can read, and what is kept in it: names that say nothing, and values that only
  * those can open who hold a sealing key.
@@ -11,6 +14,10 @@ export interface Seals {
   names(key: string): readonly string[]
   /** The names of a mark, one for each sealing key, all of them written and all of them looked up. */
   marks(tag: string): readonly string[]
+  /** The names of something else that replicas share, one for each sealing key: what it is says the kind. */
+  named(kind: Kind, key: string): readonly string[]
+  /** What else is to be secret and the same in all replicas, one for each sealing key. */
+  secrets(purpose: string): readonly Buffer[]
   /**
    * Seals for one name, under the first key.
    *
@@ -47,8 +54,11 @@ export function createSeals(sealingKeys: readonly Buffer[]): Seals {
   if (first === undefined) throw new RangeError('there must be a sealing key')
 
   return {
-    names: (key) => sealings.map(({ nameKey }) => `behalf:entry:${named(nameKey, key)}`),
+    names: (key) => sealings.map(({ nameKey }) => `behalf:entry:{${named(nameKey, key)}}`),
     marks: (tag) => sealings.map(({ markKey }) => `behalf:mark:${named(markKey, tag)}`),
+    named: (kind, key) =>
+      sealings.map(({ nameKey }) => `behalf:${kind}:${named(nameKey, `${kind} ${key}`)}`),
+    secrets: (purpose) => sealings.map(({ key }) => derived(key, `behalf ${purpose} 1`)),
     seal(name, text, secret) {
       const nonce = randomBytes(NONCE_BYTES)
       const cipher = createCipheriv('aes-256-gcm', valueKey(first, nonce, secret), nonce)

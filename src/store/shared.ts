@@ -31,8 +31,13 @@ export interface Filling {
 
 /** One that purged, told to all. */
 export interface Told {
+  /** Up to which one it goes. */
   readonly count: number
-  readonly values: readonly Buffer[]
+  readonly purges: readonly {
+    readonly value: Buffer
+    /** When it was, by Redis' own clock, in epoch milliseconds. */
+    readonly at: number
+  }[]
 }
 
 /**
@@ -42,15 +47,21 @@ export interface Told {
 export interface SharedStore {
   take(look: Look): Promise<Taken | undefined>
   /** Keeps the claim for another {@link LEASE_MS}. */
-  hold(name: string, claimant: string): Promise<void>
+  hold(name: string, claimant: string): void
   /** Fills the entry, and gives the claim back in the same step. */
-  fill(filling: Filling): Promise<void>
-  release(name: string, claimant: string): Promise<void>
-  drop(names: readonly string[]): Promise<void>
-  /** Sets marks to the present time, and tells it to all. Whether it was done. */
-  purge(marks: readonly string[], told: Buffer): Promise<boolean>
+  fill(filling: Filling): void
+  release(name: string, claimant: string): void
+  drop(names: readonly string[]): void
+  /**
+   * Sets marks to the present time, and tells it to all.
+   *
+   * @returns that time, by Redis' own clock; undefined where it was not done
+   */
+  purge(marks: readonly string[], told: Buffer): Promise<number | undefined>
   /** What was told after so many. */
   told(after: number): Promise<Told | undefined>
+  /** Whether it is connected to, though it may be late. */
+  readonly isConnected: boolean
 }
 
 /** A claim whose holder died delays the others for so long, at most. */
@@ -60,11 +71,14 @@ export const KEPT_AT_MOST_MS = 86_400_000
 const MARKED_FOR_MS = KEPT_AT_MOST_MS + 3_600_000
 /** A header of Node holds 16 KiB, and so does a token. Nobody's memory is filled by what somebody else wrote. */
 export const LARGEST_BYTES = 65_536
-const TOLD = 'behalf:purges'
-const TOLD_COUNT = 'behalf:purges:count'
+// In a Cluster what stands in the braces says where a key is: these two are in one place, and so are entry and claim.
+const TOLD = 'behalf:{purges}'
+const TOLD_COUNT = 'behalf:{purges}:count'
 const TOLD_MOST = 10_000
+/** By so much may the clocks of the nodes of a Cluster differ. */
+const CLOCKS_APART_MS = 2_000
 
-function script(source: string): Script {
+export function script(source: string): Script {
   return { source, sha1: hash('sha1', source) }
 }
 
@@ -89,6 +103,12 @@ end
 return { claim, time[1] * 1000 + math.floor(time[2] / 1000), values, marks }
 `)
 
+// What is too large is not carried here either. One step, or it could become so in between.
+const SEEK = script(`
+if redis.call('STRLEN', KEYS[1]) > tonumber(ARGV[1]) then return '' end
+return redis.call('GET', KEYS[1])
+`)
+
 // Each only where the claim is still one's own.
 const HOLD = script(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -104,85 +124,180 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 `)
 const DROP = script(`redis.call('DEL', unpack(KEYS))`)
 
-// The time is Redis' own, and the same for all marks. The count grows with each, so that none is missed in a busy
-// millisecond, and begins with the time, so that it grows also past a restart that lost it.
+// The time is Redis' own, and the same for all marks. The count is that time, but grows with each, so that none is missed
+// in a busy millisecond; past a restart that lost it, it grows all the same.
 const PURGE = script(`
 local time = redis.call('TIME')
 local at = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 3, #KEYS do redis.call('SET', KEYS[i], string.format('%.0f', at), 'PX', ARGV[2]) end
-redis.call('SET', KEYS[2], string.format('%.0f', at), 'NX')
-local count = redis.call('INCR', KEYS[2])
-redis.call('ZADD', KEYS[1], count, ARGV[1])
+local count = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, at)
+redis.call('SET', KEYS[2], string.format('%.0f', count))
+redis.call('ZADD', KEYS[1], string.format('%.0f', count), ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[3]))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return count
+return at
+`)
+const MARK = script(`
+local time = redis.call('TIME')
+local at = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', ARGV[1])
+return at
 `)
 const TELL = script(`
 local count = tonumber(redis.call('GET', KEYS[2]) or '0')
 local after = tonumber(ARGV[1])
 if count == after then return { count, {} } end
 if count < after then after = 0 end
-return { count, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. after, '+inf') }
+local lowest = string.format('(%.0f', after)
+return { count, redis.call('ZRANGEBYSCORE', KEYS[1], lowest, '+inf', 'WITHSCORES') }
 `)
 
 /** What the scripts use is a fixed list of commands, in `deploy/redis/users.acl`. */
 export function createSharedStore(redis: Redis): SharedStore {
+  const keyed = redis.isSpread ? spread(redis) : together(redis)
   return {
-    async take({ names, marks, claimant, anew }) {
-      const keys = [claimOf(names[0]!), ...names, ...marks]
-      const args = [names.length, claimant, LEASE_MS, LARGEST_BYTES, anew ? 1 : 0].map(String)
-      return takenOf(await redis.run(TAKE, keys, args))
+    ...keyed,
+    get isConnected() {
+      return redis.isConnected
     },
-    async hold(name, claimant) {
-      await redis.run(HOLD, [claimOf(name)], [claimant, String(LEASE_MS)])
+    hold(name, claimant) {
+      redis.send(HOLD, [claimOf(name)], [claimant, String(LEASE_MS)])
     },
-    async fill({ name, claimant, value, ttlMs }) {
+    fill({ name, claimant, value, ttlMs }) {
       const ttl = String(Math.max(1, Math.floor(Math.min(ttlMs, KEPT_AT_MOST_MS))))
-      await redis.run(FILL, [claimOf(name), name], [claimant, value, ttl])
+      redis.send(FILL, [claimOf(name), name], [claimant, value, ttl])
     },
-    async release(name, claimant) {
-      await redis.run(RELEASE, [claimOf(name)], [claimant])
-    },
-    async drop(names) {
-      await redis.run(DROP, names, [])
-    },
-    async purge(marks, told) {
-      const args = [told, String(MARKED_FOR_MS), String(TOLD_MOST)]
-      return (await redis.run(PURGE, [TOLD, TOLD_COUNT, ...marks], args)) !== undefined
+    release(name, claimant) {
+      redis.send(RELEASE, [claimOf(name)], [claimant])
     },
     async told(after) {
       const reply = await redis.run(TELL, [TOLD, TOLD_COUNT], [String(after)])
       if (!isList(reply) || typeof reply[0] !== 'number' || !isList(reply[1])) return undefined
-      return { count: reply[0], values: reply[1].filter((one) => Buffer.isBuffer(one)) }
+      const further = redis.isSpread ? CLOCKS_APART_MS : 0
+      return { count: reply[0], purges: purgesOf(reply[1], further) }
     },
   }
 }
 
+/** What touches several keys. */
+type Keyed = Pick<SharedStore, 'take' | 'drop' | 'purge'>
+
+/** A look-up that nobody waits for any more keeps nobody else from the key. */
+function released(redis: Redis, { names, claimant }: Look): (reply: Reply) => void {
+  return (reply) => {
+    if (takenOf(reply)?.claim === 'mine') redis.send(RELEASE, [claimOf(names[0]!)], [claimant])
+  }
+}
+
+function lookArgs({ claimant, anew }: Look, names: number): readonly string[] {
+  return [names, claimant, LEASE_MS, LARGEST_BYTES, anew ? 1 : 0].map(String)
+}
+
+function together(redis: Redis): Keyed {
+  return {
+    async take(look) {
+      const { names, marks } = look
+      const keys = [claimOf(names[0]!), ...names, ...marks]
+      const tooLate = released(redis, look)
+      return takenOf(await redis.run(TAKE, keys, lookArgs(look, names.length), tooLate))
+    },
+    drop(names) {
+      redis.send(DROP, names, [])
+    },
+    async purge(marks, told) {
+      const args = [told, String(MARKED_FOR_MS), String(TOLD_MOST)]
+      return timeOf(await redis.run(PURGE, [TOLD, TOLD_COUNT, ...marks], args))
+    },
+  }
+}
+
+/**
+ * In a Cluster each key is where its name says, and only an entry and its claim are in one place: a look-up is as many
+ * commands as it has keys, sent at once. What is not one step need not be one: a mark that is set while it is looked up is
+ * seen by the next. But the clocks are several, so that a mark reaches a little further.
+ */
+function spread(redis: Redis): Keyed {
+  const seek = (key: string): Promise<Reply | undefined> =>
+    redis.run(SEEK, [key], [String(LARGEST_BYTES)])
+  return {
+    async take(look) {
+      const [name, ...others] = look.names as readonly [string, ...string[]]
+      const tooLate = released(redis, look)
+      const [first, ...sought] = await Promise.all([
+        redis.run(TAKE, [claimOf(name), name], lookArgs(look, 1), tooLate),
+        ...[...others, ...look.marks].map(seek),
+      ])
+      const taken = takenOf(first)
+      if (taken === undefined) return undefined
+      if (sought.includes(undefined)) {
+        tooLate(first)
+        return undefined
+      }
+      const values = sought.slice(0, others.length).map(valueOf)
+      const marks = sought.slice(others.length).map((mark) => markOf(mark, taken.at))
+      return {
+        ...taken,
+        values: [...taken.values, ...values],
+        marks: marks.map((mark) => (mark === 0 ? 0 : mark + CLOCKS_APART_MS)),
+      }
+    },
+    drop(names) {
+      for (const name of names) redis.send(DROP, [name], [])
+    },
+    async purge(marks, told) {
+      const marked = await Promise.all(
+        marks.map((mark) => redis.run(MARK, [mark], [String(MARKED_FOR_MS)])),
+      )
+      const times = marked.map(timeOf)
+      if (times.includes(undefined)) return undefined
+      const args = [told, String(MARKED_FOR_MS), String(TOLD_MOST)]
+      const at = timeOf(await redis.run(PURGE, [TOLD, TOLD_COUNT], args))
+      return at === undefined ? undefined : Math.max(at, ...times.map(Number)) + CLOCKS_APART_MS
+    },
+  }
+}
+
+/** @param flat each value, and its time after it */
+function purgesOf(flat: readonly Reply[], furtherMs: number): Told['purges'] {
+  return flat.flatMap((value, index) => {
+    const at = Number(flat[index + 1])
+    if (index % 2 === 1 || !Buffer.isBuffer(value) || !Number.isFinite(at)) return []
+    return [{ value, at: at + furtherMs }]
+  })
+}
+
+function timeOf(reply: Reply | undefined): number | undefined {
+  return typeof reply === 'number' ? reply : undefined
+}
+
+/** The braces say what of the name decides where it is in a Cluster: the same as of the entry. */
 function claimOf(name: string): string {
   return name.replace('behalf:entry:', 'behalf:claim:')
 }
 
-function isList(reply: Reply): reply is readonly Reply[] {
+function isList(reply: Reply | undefined): reply is readonly Reply[] {
   return Array.isArray(reply)
 }
 
 const CLAIMS = ['none', 'mine', 'held'] as const
 
 /** Whatever a server that is none of ours answers: what does not have this shape is no answer. */
-function takenOf(reply: Reply): Taken | undefined {
+function takenOf(reply: Reply | undefined): Taken | undefined {
   if (!isList(reply)) return undefined
   const [claimed, at, values, marks] = reply
   const claim = typeof claimed === 'number' ? CLAIMS[claimed] : undefined
   if (claim === undefined || typeof at !== 'number' || !isList(values) || !isList(marks)) {
     return undefined
   }
-  return {
-    claim,
-    at,
-    values: values.map((value) =>
-      Buffer.isBuffer(value) ? (value.length === 0 ? 'oversized' : value) : undefined,
-    ),
-    // A mark that cannot be read is one of now: it was set, and nobody knows when.
-    marks: marks.map((mark) => (Buffer.isBuffer(mark) ? Number(mark.toString()) || at : 0)),
-  }
+  return { claim, at, values: values.map(valueOf), marks: marks.map((mark) => markOf(mark, at)) }
+}
+
+function valueOf(reply: Reply): Buffer | 'oversized' | undefined {
+  if (!Buffer.isBuffer(reply)) return undefined
+  return reply.length === 0 ? 'oversized' : reply
+}
+
+/** A mark that cannot be read is one of now: it was set, and nobody knows when. */
+function markOf(reply: Reply, at: number): number {
+  return Buffer.isBuffer(reply) ? Number(reply.toString()) || at : 0
 }

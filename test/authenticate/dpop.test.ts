@@ -20,6 +20,7 @@ const DPOP: ProofOfPossession & DpopConfig = {
   algorithms: ['ES256', 'EdDSA', 'Ed25519', 'PS256', 'RS256'],
   maxAgeMs: 60_000,
   nonce: undefined,
+  replay: undefined,
 }
 const INVALID_PROOF = { code: 'invalid_dpop_proof', status: 401 }
 const INVALID_TOKEN = { code: 'invalid_token', status: 401 }

@@ -16,7 +16,7 @@ before(async () => (alice = await holder()))
 
 const dpop = (given: Partial<ProofOfPossession> = {}): ProofOfPossession => ({
   ...{ mechanism: 'dpop', required: true, exempt: new Set(), nonce: undefined },
-  ...{ algorithms: ['ES256'], maxAgeMs: 60_000 },
+  ...{ algorithms: ['ES256'], maxAgeMs: 60_000, replay: undefined },
   ...(given as object),
 })
 const mtls = (given: Partial<ProofOfPossession> = {}): ProofOfPossession => ({

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
@@ -18,7 +19,10 @@ test('an API asks for nothing unless it says so', () => {
 test('what is asked for is required of everybody unless it says otherwise', () => {
   const algorithms = ['ES256', 'EdDSA', 'Ed25519', 'PS256', 'RS256']
   const required = { required: true, exempt: new Set() }
-  const dpop = { mechanism: 'dpop', ...required, algorithms, maxAgeMs: 60_000, nonce: undefined }
+  const dpop = {
+    ...{ mechanism: 'dpop', ...required, algorithms, maxAgeMs: 60_000, nonce: undefined },
+    replay: undefined,
+  }
   assert.deepEqual(possessionOf({ mechanism: 'mtls' }), { mechanism: 'mtls', ...required })
   assert.deepEqual(possessionOf({ mechanism: 'dpop' }), dpop)
   const all = { mechanism: 'dpop', requiredFor: 'all_clients' }
@@ -120,10 +124,18 @@ test('a proof needs an address that it can be for', () => {
 test('several replicas that do not know each other’s proofs are to be meant', () => {
   const dpop = { mechanism: 'dpop', nonce: 'required' }
   const [replay, nonce] = faultsOf(changed({ [AT]: dpop, 'server.replicas': 2 }))
-  assert.match(replay?.message ?? '', /needs `replay: local`/)
+  assert.match(replay?.message ?? '', /needs `cache.redis`, or `replay: local`/)
   assert.match(nonce?.message ?? '', /needs `nonceSecret`/)
   const meant = { ...dpop, replay: 'local', nonceSecret: SECRET }
   assert.deepEqual(faultsOf(changed({ [AT]: meant, 'server.replicas': 2 })), [])
+})
+
+test('several replicas that share a level know each other’s proofs and nonces', () => {
+  const dpop = { mechanism: 'dpop', nonce: 'required' }
+  const redis = { url: 'redis://127.0.0.1', sealingKeys: [randomBytes(32).toString('base64')] }
+  const several = { [AT]: dpop, 'server.replicas': 2 }
+  assert.deepEqual(told(faultsOf(changed({ ...several, cache: { redis } }))), [])
+  assert.equal(faultsOf(changed({ ...several, cache: {} })).length, 2)
 })
 
 test(
