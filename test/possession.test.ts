@@ -8,7 +8,7 @@ import { connect } from 'node:tls'
 import express from 'express'
 import { calculateJwkThumbprint, exportJWK } from 'jose'
 import * as client from 'openid-client'
-import { gateway as middleware } from '../src/index.ts'
+import { authenticate, gateway as middleware, onBehalfOf } from '../src/index.ts'
 import { createLog } from '../src/log.ts'
 import { holder } from './authenticate/proofs.ts'
 import { createAuthority, NO_OPENSSL, type Authority, type Pair } from './certificates.ts'
@@ -288,6 +288,34 @@ test('two proofs that something joined into one line are none', async (t) => {
   for (let count = 0; count < 2; count++) headers.append('dpop', await by.proof(token))
   const { status } = await fetch(`${gateway.origin}/orders`, { headers })
   assert.equal(status, 401)
+})
+
+test('a proof serves all steps of its own request, and no other request', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const api = { proofOfPossession: { mechanism: 'dpop' } }
+  const setting = oneRoute({ issuer: issuer.url, upstream: upstream.origin, api })
+  const log = createLog({ destination: { write: () => undefined } })
+  const behalf = await middleware({ ...setting, server: { publicOrigin: PUBLIC } } as never, {
+    log,
+  })
+  t.after(() => behalf.close())
+  const app = express().use(authenticate(behalf, 'orders'), onBehalfOf(behalf, 'orders'), behalf)
+  const { createServer } = await import('node:http')
+  const origin = await listen(t, createServer(app))
+  const by = await holder()
+  const token = await issuer.token({ cnf: { jkt: by.jkt } })
+  const proof = async (): Promise<string> =>
+    by.proof(token, { claims: { htu: `${PUBLIC}/orders` } })
+  const get = async (dpop: string): Promise<number> => {
+    const headers = { authorization: `DPoP ${token}`, dpop }
+    return (await fetch(`${origin}/orders`, { headers })).status
+  }
+  const first = await proof()
+  assert.equal(await get(first), 200)
+  assert.equal(await get(first), 401)
+  assert.equal(await get(await proof()), 200)
+  assert.equal(upstream.received.length, 2)
 })
 
 test('below a mount, the address of a proof is the one that the caller sees', async (t) => {

@@ -95,8 +95,9 @@ export function createPossession(checks: ReadonlyMap<Api, CheckProof>) {
     }
     const check = checks.get(api)
     if (check === undefined) rejectToken('the API of the access token takes no proofs')
-    const { proof, method, origins, target } = presented
+    const { proof, method, origins, target, request } = presented
     return check({
+      request,
       proof,
       method,
       origins,
