@@ -1,25 +1,43 @@
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog, LEVELS, type Level } from '../log.ts'
-import { serve } from '../server/serve.ts'
+import { serve, type Serving } from '../server/serve.ts'
+import type { serveByWorkers } from '../server/workers.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
-import { signalled, signalledAgain } from './signals.ts'
+import { hangingUp, signalled, signalledAgain } from './signals.ts'
 
-/** SIGTERM and SIGINT drain; a second one ends it at once. */
+/** SIGHUP reloads. SIGTERM and SIGINT drain; a second one ends it at once. */
 export const command = defineCommand({
-  summary: 'Run the gateway until SIGTERM or SIGINT.',
+  summary: 'Run the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again.',
   flags: {
     'log-level': {
       type: 'string',
       value: 'LEVEL',
       summary: `${LEVELS.join(', ')} (default info)`,
     },
+    workers: {
+      type: 'string',
+      value: 'N|auto',
+      summary: 'processes that serve, instead of `server.workers` (default 1); auto: one a core',
+    },
   },
   async run({ config: file, flags }) {
-    const log = createLog({ level: levelOf(flags['log-level'] ?? 'info') })
-    const load = (): Promise<Config> => loadConfig(file)
-    const serving = await serve(await load(), { log, load })
-    const signal = await signalled()
+    const level = levelOf(flags['log-level'] ?? 'info')
+    const log = createLog({ level })
+    const hangups = hangingUp()
+    const overrides = { ...(flags.workers && { 'server.workers': workersOf(flags.workers) }) }
+    const load = (): Promise<Config> => loadConfig(file, { overrides })
+    const config = await load()
+    const serving: Running =
+      config.server.workers === 1
+        ? await serve(config, { log, load })
+        : await byWorkers(config, { log, level, load })
+    hangups.tell(() => void serving.reload())
+    const signal = await Promise.race([signalled(), serving.hopeless ?? forever])
+    if (signal === undefined) {
+      await serving.close()
+      return EXIT.failed
+    }
     log.logger.info({ signal }, 'ending')
     void signalledAgain().then((second) => {
       log.logger.warn({ signal: second }, 'ending at once')
@@ -30,6 +48,21 @@ export const command = defineCommand({
     return EXIT.well
   },
 })
+
+type Running = Pick<Serving, 'reload' | 'drain' | 'close'> & { readonly hopeless?: Promise<void> }
+
+/** Who serves by one process loads nothing of several. */
+async function byWorkers(...given: Parameters<typeof serveByWorkers>): Promise<Running> {
+  const workers = await import('../server/workers.ts')
+  return workers.serveByWorkers(...given)
+}
+
+const forever = new Promise<never>(() => undefined)
+
+function workersOf(text: string): string {
+  if (/^(?:auto|[1-9]\d{0,2})$/.test(text)) return text
+  throw new UsageError('--workers must be a whole number, or auto')
+}
 
 function levelOf(text: string): Level {
   const level = LEVELS.find((known) => known === text)

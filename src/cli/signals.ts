@@ -19,3 +19,21 @@ export async function signalledAgain(): Promise<NodeJS.Signals> {
   await sleep(ECHO_MS, undefined, { ref: false })
   return signalled()
 }
+
+/** What came before somebody listens is told to whoever does. */
+export interface HangingUp {
+  tell(heard: () => void): void
+}
+
+/** Catches SIGHUP from now on, which would end the process. */
+export function hangingUp(): HangingUp {
+  let pending = false
+  let hear = (): void => void (pending = true)
+  process.on('SIGHUP', () => hear())
+  return {
+    tell(heard) {
+      hear = heard
+      if (pending) heard()
+    },
+  }
+}

@@ -4,64 +4,63 @@ import helmet from 'helmet'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { nextRequestId } from '../gateway.ts'
-import type { Metrics } from '../metrics.ts'
 import type { Explain, Question } from './explain.ts'
 import { createApp } from './listener.ts'
+import type { Reload } from './reload.ts'
 
 export interface AdminOptions {
-  readonly metrics: Metrics
-  /** What everything but `/livez`, `/readyz` and `/metrics` asks for; without one there is nothing else. */
-  readonly token: string | undefined
+  readonly metrics: { render(): string | Promise<string> }
+  /** What everything but `/livez`, `/readyz` and `/metrics` asks for; while there is none there is nothing else. */
+  readonly token: () => string | undefined
   /** Whether new requests should come here. */
   readonly ready: () => boolean
   /** What is not well though requests are served, in words for an operator. */
-  readonly ailments: () => readonly string[]
-  readonly purge: (what: Purge) => void
+  readonly ailments: () => readonly string[] | Promise<readonly string[]>
+  readonly purge: (what: Purge) => unknown
   readonly explain: Explain
+  readonly reload: Reload
 }
 
 /**
- * The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge` and
- * `POST /explain`.
+ * The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge`,
+ * `POST /explain` and `POST /reload`.
  */
 export function createAdmin(options: AdminOptions): Express {
-  const { metrics, token, ready, ailments, purge, explain } = options
+  const { metrics, token, ready, ailments, purge, explain, reload } = options
   const app = createApp()
   app.use(helmet())
   app.get('/livez', (_request, response) => {
     response.type('text').send('ok\n')
   })
-  app.get('/readyz', (request, response) => {
+  app.get('/readyz', async (request, response) => {
     const isReady = ready()
     const verbose = /[?&]verbose(?:[=&]|$)/.test(request.url)
     response.status(isReady ? 200 : 503).type('text')
-    response.send(verbose ? report(isReady, ailments()) : isReady ? 'ok\n' : 'not ready\n')
+    response.send(verbose ? report(isReady, await ailments()) : isReady ? 'ok\n' : 'not ready\n')
   })
-  app.get('/metrics', (_request, response) => {
-    response.set('content-type', 'text/plain; version=0.0.4; charset=utf-8').send(metrics.render())
+  app.get('/metrics', async (_request, response) => {
+    const text = await metrics.render()
+    response.set('content-type', 'text/plain; version=0.0.4; charset=utf-8').send(text)
   })
-  if (token !== undefined) {
-    app.use((request, response, next) => {
-      if (presents(request, token)) next()
-      else refuse(response, new GatewayError('missing_token', 'this needs the admin token'))
-    })
-    app.post('/purge', express.json({ limit: '4kb', type: () => true }), (request, response) => {
-      const what = purgeOf(request.body)
-      if (what === undefined) {
-        refuse(response, new GatewayError('invalid_request', PURGE_FORM))
-        return
-      }
-      purge(what)
-      response.status(204).end()
-    })
-    app.post('/explain', express.json({ limit: '64kb', type: () => true }), answering(explain))
-  }
-  app.use((_request, response) => {
-    response.status(404).type('text').send('not found\n')
+  app.use((request, response, next) => {
+    const expected = token()
+    if (expected === undefined) notFound(response)
+    else if (presents(request, expected)) next()
+    else refuse(response, new GatewayError('missing_token', 'this needs the admin token'))
   })
+  app.post('/purge', express.json({ limit: '4kb', type: () => true }), purging(purge))
+  app.post('/explain', express.json({ limit: '64kb', type: () => true }), answering(explain))
+  app.post('/reload', async (_request, response) => {
+    const outcome = await reload()
+    response.status(RELOADED[outcome.outcome]).set('cache-control', 'no-store').json(outcome)
+  })
+  app.use((_request, response) => notFound(response))
   app.use(malformed)
   return app
 }
+
+/** What has faults was understood, and cannot be followed (RFC 9110, section 15.5.21). */
+const RELOADED = { reloaded: 200, unchanged: 200, refused: 422, failed: 500 } as const
 
 const PURGE_PARTS: readonly string[] = ['issuer', 'subject', 'sid', 'client']
 const PURGE_FORM = `the body must be a JSON object that names at least one of ${PURGE_PARTS.join(', ')}`
@@ -72,6 +71,23 @@ function purgeOf(body: unknown): Purge | undefined {
   const isPart = ([name, value]: [string, unknown]): boolean =>
     PURGE_PARTS.includes(name) && typeof value === 'string' && value !== ''
   return parts.length > 0 && parts.every(isPart) ? (body as Purge) : undefined
+}
+
+function purging(purge: AdminOptions['purge']): express.RequestHandler {
+  return async (request, response) => {
+    const what = purgeOf(request.body)
+    if (what === undefined) {
+      refuse(response, new GatewayError('invalid_request', PURGE_FORM))
+      return
+    }
+    try {
+      await purge(what)
+      response.status(204).end()
+    } catch (cause) {
+      // Half a purge is none: whoever asked has to ask again.
+      refuse(response, new GatewayError('internal_error', 'not everybody has purged', { cause }))
+    }
+  }
 }
 
 const EXPLAIN_FORM =
@@ -103,6 +119,10 @@ function questionOf(body: unknown): Question | undefined {
 const malformed: express.ErrorRequestHandler = (cause, request, response, _next) => {
   const form = request.path === '/explain' ? EXPLAIN_FORM : PURGE_FORM
   refuse(response, new GatewayError('invalid_request', form, { cause }))
+}
+
+function notFound(response: Response): void {
+  response.status(404).type('text').send('not found\n')
 }
 
 function refuse(response: Response, refusal: GatewayError): void {

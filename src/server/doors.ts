@@ -36,6 +36,8 @@ export interface Doors {
   readonly explain: Explain
   /** Reads the configuration anew. */
   readonly reload: Reload
+  /** What operators show, as it is now; undefined where none is configured. */
+  adminToken(): string | undefined
   /** Listens. Rejects when a door cannot be had. */
   open(): Promise<Origins>
   /** Ends them well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
@@ -114,6 +116,7 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
     },
     explain: (question) => live.composed.explain(question),
     reload: reloading.reload,
+    adminToken: () => live.config.admin.token,
     open,
     drain: () => (drained ??= drainAll()),
     close,

@@ -55,6 +55,7 @@ export function settled(next: Config, { first, running }: SettleOptions): Settle
     ...next,
     server: {
       ...server,
+      workers: kept('server.workers', next.server.workers, first.server.workers),
       limits: {
         ...limits,
         connections: kept('server.limits.connections', limits.connections, had.connections),

@@ -22,7 +22,7 @@ export interface Serving extends Origins {
 export async function serve(config: Config, options: DoorsOptions): Promise<Serving> {
   const { log } = options
   const doors = createDoors(config, options)
-  const admin = createServer(createAdmin({ token: config.admin.token, ...doors }))
+  const admin = createServer(createAdmin({ ...doors, token: doors.adminToken }))
   async function close(): Promise<void> {
     cut(admin)
     await doors.close()

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
@@ -25,24 +26,24 @@ routes:
 
 interface Running {
   readonly child: ChildProcess
+  /** Its configuration. */
+  readonly file: string
   /** Resolves when the output holds this. */
   saying(text: string): Promise<string>
   readonly ended: Promise<number | null>
 }
 
 async function serve(t: TestContext, yaml: string): Promise<Running> {
-  const path = await folder(t, { 'behalf.yaml': yaml })
+  const file = join(await folder(t, { 'behalf.yaml': yaml }), 'behalf.yaml')
   const env = { PATH: process.env['PATH'] }
-  const child = spawn(process.execPath, [MAIN, 'serve', '--config', join(path, 'behalf.yaml')], {
-    env,
-  })
+  const child = spawn(process.execPath, [MAIN, 'serve', '--config', file], { env })
   t.after(() => child.kill('SIGKILL'))
   let output = ''
   const read = (chunk: Buffer): void => void (output += chunk.toString('utf8'))
   child.stdout.on('data', read)
   child.stderr.on('data', read)
   return {
-    child,
+    ...{ child, file },
     ended: once(child, 'close').then(([code]) => code as number | null),
     async saying(text) {
       while (!output.includes(text)) {
@@ -86,4 +87,17 @@ test('a port that is taken ends it with 1', async (t) => {
     /"origin":"http:\/\/127\.0\.0\.1:(\d+)"/.exec(await saying('"msg":"listening"')) ?? []
   const second = await serve(t, YAML.replace('127.0.0.1:0', `127.0.0.1:${port}`))
   assert.equal(await second.ended, 1)
+})
+
+test('SIGHUP reads the configuration again: what has faults is told, and what is good is served', async (t) => {
+  const { child, file, saying, ended } = await serve(t, YAML.replace('60s', '0ms'))
+  await saying('"msg":"listening"')
+  await writeFile(file, `${YAML}unknown: 1\n`)
+  child.kill('SIGHUP')
+  assert.match(await saying('"msg":"reload"'), /"outcome":"refused".*unknown key/)
+  await writeFile(file, YAML.replace('60s', '0ms').replace('name: orders', 'name: renamed'))
+  child.kill('SIGHUP')
+  await saying('"added":["routes.renamed"]')
+  child.kill('SIGTERM')
+  assert.equal(await ended, 0)
 })
