@@ -32,8 +32,10 @@ export interface ServerConfig {
   /** CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` headers count. Default none. */
   readonly trustedProxies: readonly string[]
   readonly limits: ServerLimits
-  /** How many processes share the budgets of the issuers. Default 1. */
+  /** How many processes share the budgets of the issuers: `server.replicas` x `server.workers`. Default 1. */
   readonly replicas: number
+  /** How many of them `behalf serve` starts. Default 1: it serves by itself. */
+  readonly workers: number
   readonly drain: {
     /** How long requests are still accepted after SIGTERM, so that balancers notice. Default 5 000. */
     readonly delayMs: number

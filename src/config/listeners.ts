@@ -5,6 +5,19 @@ import { duration, listenAddress, network, oneOrMany, origin, secret } from './v
 
 /* The part of the shape that is about listeners; see `schema.ts`. */
 
+const MOST_WORKERS = 256
+const WORKERS = `must be a whole number up to ${MOST_WORKERS}, or \`auto\``
+
+const workers = z
+  .union([z.int().min(1).max(MOST_WORKERS), z.string().regex(/^auto$/, WORKERS)], {
+    error: WORKERS,
+  })
+  .prefault(1)
+  .describe(
+    'How many processes of one `behalf serve` take requests, for several cores; `auto`: as many as there are. Each has ' +
+      'its own cache and limits, and takes its share of the budgets: `rate / (replicas x workers)`.',
+  )
+
 const drain = z
   .strictObject({
     delay: duration({ least: 0 })
@@ -42,8 +55,10 @@ export const server = z
       .max(10_000)
       .prefault(1)
       .describe(
-        'How many processes serve this configuration. Each takes its share of the budgets: `rate / replicas`.',
+        'How many times `behalf serve` runs with this configuration. Each takes its share of the budgets: ' +
+          '`rate / replicas`, which its `workers` share.',
       ),
+    workers,
     limits: serverLimits,
     drain,
     tls,

@@ -67,6 +67,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       trustedProxies: [],
       limits: { connections: 10_000, inFlight: 10_000, pipelined: 64, loopDelayMs: 1_000 },
       replicas: 1,
+      workers: 1,
       drain: { delayMs: 5_000, timeoutMs: 25_000 },
       tls: undefined,
     },
