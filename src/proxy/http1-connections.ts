@@ -1,0 +1,103 @@
+import { type buildConnector, Client, type Dispatcher, errors } from 'undici'
+import type { Sender } from './http2-connections.ts'
+
+export interface Http1ConnectionsOptions {
+  readonly connect: buildConnector.connector
+  /** After it a connection ends with its answer, in milliseconds. */
+  readonly longestUseMs: number
+}
+
+/** One client of undici, which has one connection at a time. */
+interface Connection {
+  readonly client: Client
+  /** In epoch milliseconds; undefined while there is none. */
+  openedAt: number | undefined
+  /** Where it waits among those that are idle; -1 while it does not. */
+  place: number
+}
+
+/**
+ * The connections to an upstream that speaks HTTP/1.1, one request on each at a time (RFC 9112, section 9.3): nothing waits
+ * for another to end, since undici has no timeout for that. Who was idle last is taken first, so that what a peak has left
+ * comes to its end.
+ *
+ * undici's own pool asks each of its connections in turn whether it is free, and how old it is: with some dozens of them that
+ * took a tenth of a whole request.
+ */
+export class Http1Connections implements Sender {
+  readonly #origin: string
+  readonly #options: Http1ConnectionsOptions
+  readonly #all = new Set<Connection>()
+  readonly #idle: Connection[] = []
+  #closed = false
+
+  constructor(origin: string, options: Http1ConnectionsOptions) {
+    this.#origin = origin
+    this.#options = options
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    if (this.#closed) {
+      handler.onError?.(new errors.ClientClosedError())
+      return false
+    }
+    const connection = this.#take() ?? this.#begin()
+    const { client, openedAt } = connection
+    client.dispatch(options, handler)
+    // What it would not even begin with, it never tells to be over: an open connection ends by itself then.
+    if (openedAt === undefined && client.stats.size === 0) this.#all.delete(connection)
+    return true
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all(Array.from(this.#all, ({ client }) => client.close()))
+  }
+
+  #take(): Connection | undefined {
+    const oldest = Date.now() - this.#options.longestUseMs
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      idle.place = -1
+      if (idle.openedAt !== undefined && idle.openedAt >= oldest) return idle
+      this.#leave(idle)
+    }
+    return undefined
+  }
+
+  #begin(): Connection {
+    const { connect } = this.#options
+    const client = new Client(this.#origin, { connect, pipelining: 1 })
+    const connection: Connection = { client, openedAt: undefined, place: -1 }
+    this.#all.add(connection)
+    client.on('connect', () => (connection.openedAt = Date.now()))
+    client.on('disconnect', () => this.#ended(connection))
+    // undici has told its requests, and makes no other connection for them.
+    client.on('connectionError', () => this.#all.delete(connection))
+    client.on('drain', () => this.#rest(connection))
+    return connection
+  }
+
+  /** Its answer is through. */
+  #rest(connection: Connection): void {
+    if (connection.openedAt === undefined) this.#all.delete(connection)
+    else if (connection.place < 0) connection.place = this.#idle.push(connection) - 1
+  }
+
+  /** While a request waits for it, undici opens another one, or tells that request. */
+  #ended(connection: Connection): void {
+    connection.openedAt = undefined
+    const { place } = connection
+    if (place < 0) return
+    this.#all.delete(connection)
+    connection.place = -1
+    const last = this.#idle.pop()!
+    if (last === connection) return
+    this.#idle[place] = last
+    last.place = place
+  }
+
+  #leave(connection: Connection): void {
+    this.#all.delete(connection)
+    connection.client.close().catch(() => undefined)
+  }
+}
