@@ -1,0 +1,137 @@
+/** What two processes of one gateway ask each other, and how. Both run the same release: nothing is judged twice. */
+import { masked } from '../log.ts'
+
+/** Each thing that can be asked, with what goes there and what comes back. Plain data, of structured clones. */
+export type Protocol = Readonly<Record<string, (what: never) => unknown>>
+
+/** The side that is asked. */
+export type Handlers<Of extends Protocol> = {
+  readonly [Name in keyof Of]: (
+    what: Parameters<Of[Name]>[0],
+  ) => ReturnType<Of[Name]> | Promise<ReturnType<Of[Name]>>
+}
+
+/** A process of `node:cluster`, or the one that it came from. */
+export interface Peer {
+  readonly connected?: boolean | undefined
+  send?(message: object, callback: (error: Error | null) => void): unknown
+  on(event: 'message', listener: (message: unknown) => void): unknown
+  on(event: 'disconnect', listener: () => void): unknown
+}
+
+interface Asked {
+  readonly ask: string
+  readonly id: number
+  readonly what: unknown
+}
+
+interface Answered {
+  readonly to: number
+  readonly value?: unknown
+  readonly failure?: { readonly message: string; readonly code?: string | undefined }
+}
+
+/** The other process answered with a failure. Its `code` is the one that it had there. */
+export class PeerFailure extends Error {
+  override readonly name = 'PeerFailure'
+  readonly code: string
+
+  constructor({ message, code = 'PEER_FAILED' }: NonNullable<Answered['failure']>) {
+    super(message)
+    this.code = code
+  }
+}
+
+export type Ask<Of extends Protocol> = <Name extends keyof Of & string>(
+  name: Name,
+  what: Parameters<Of[Name]>[0],
+  /** How long the answer may take, in milliseconds. */
+  withinMs: number,
+) => Promise<ReturnType<Of[Name]>>
+
+interface Waiting {
+  readonly resolve: (value: never) => void
+  readonly reject: (error: Error) => void
+  readonly timer: NodeJS.Timeout
+}
+
+/** What no question has as its number: whoever answers is there. What is sent before, Node may lose. */
+const HERE = 0
+
+/** The side that asks. What was asked of a process that goes is rejected. */
+export function asking<Of extends Protocol>(peer: Peer): Ask<Of> {
+  const waiting = new Map<number, Waiting>()
+  let early: Asked[] | undefined = []
+  let asked = HERE
+
+  function settle(id: number): Waiting | undefined {
+    const one = waiting.get(id)
+    waiting.delete(id)
+    clearTimeout(one?.timer)
+    return one
+  }
+  const fail = (id: number, message: string): void =>
+    settle(id)?.reject(new PeerFailure({ message }))
+
+  peer.on('message', (message) => {
+    if (!isOf<Answered>(message, 'to')) return
+    if (message.to === HERE) {
+      early?.forEach(send)
+      early = undefined
+      return
+    }
+    const one = settle(message.to)
+    if (message.failure === undefined) one?.resolve(message.value as never)
+    else one?.reject(new PeerFailure(message.failure))
+  })
+  peer.on('disconnect', () => {
+    for (const id of [...waiting.keys()]) fail(id, 'the process is gone')
+  })
+
+  function send(message: Asked): void {
+    const failed = (): void => fail(message.id, 'the process is gone')
+    if (peer.connected === false || peer.send === undefined) failed()
+    else peer.send(message, (error) => error !== null && failed())
+  }
+
+  return (name, what, withinMs) =>
+    new Promise((resolve, reject) => {
+      const id = ++asked
+      const timer = setTimeout(() => fail(id, `no answer to ${name} in time`), withinMs)
+      waiting.set(id, { resolve, reject, timer })
+      const message: Asked = { ask: name, id, what }
+      if (early === undefined) send(message)
+      else early.push(message)
+    })
+}
+
+/** Answers whatever the peer asks. What a handler throws goes back by its message and code alone. */
+export function answering<Of extends Protocol>(peer: Peer, handlers: Handlers<Of>): void {
+  const answer = (message: Answered): void => {
+    // Who asked may have gone.
+    if (peer.connected !== false) peer.send?.(message, () => undefined)
+  }
+  peer.on('message', (message) => {
+    if (!isOf<Asked>(message, 'ask') || !Object.hasOwn(handlers, message.ask)) return
+    const { ask, id, what } = message
+    Promise.resolve(what)
+      .then(handlers[ask] as (what: unknown) => unknown)
+      .then(
+        (value) => answer({ to: id, value }),
+        (error: unknown) => answer({ to: id, failure: failureOf(error) }),
+      )
+  })
+  answer({ to: HERE })
+}
+
+function failureOf(error: unknown): NonNullable<Answered['failure']> {
+  const { message, code } = error as { readonly message?: unknown; readonly code?: unknown }
+  return {
+    message: masked(typeof message === 'string' ? message : 'unknown'),
+    ...(typeof code === 'string' && { code }),
+  }
+}
+
+function isOf<Message>(message: unknown, member: keyof Message & string): message is Message {
+  return typeof message === 'object' && message !== null && member in message
+}

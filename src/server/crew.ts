@@ -1,0 +1,283 @@
+import cluster, { type Worker } from 'node:cluster'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Config } from '../config/config.ts'
+import type { Level, Log } from '../log.ts'
+import type { Cell, Metrics, Snapshot } from '../metrics.ts'
+import { type Ask, asking } from './channel.ts'
+import type { Origins } from './doors.ts'
+import { countsOf, joinSnapshots } from './joined.ts'
+import { Respawn } from './respawn.ts'
+import type { WorkerProtocol } from './worker.ts'
+
+export interface CrewOptions {
+  readonly level: Level
+  readonly log: Log
+  /** Those of the process that has the workers. */
+  readonly metrics: Metrics
+}
+
+/** A place for a worker, whoever has it. */
+interface Slot {
+  /** From 1. */
+  readonly number: number
+  readonly respawn: Respawn
+  state: 'starting' | 'ready' | 'waiting' | 'given up' | 'ended'
+  worker: Worker | undefined
+  /** While it is ready. */
+  ask: Ask<WorkerProtocol> | undefined
+  /** As it was last told. */
+  last: Snapshot
+}
+
+/** How long a start may take, in milliseconds: a Redis that does not answer is waited for. */
+const OPEN_MS = 60_000
+/** How long an answer may take, in milliseconds, of a process that may have much to do. */
+const ANSWER_MS = 5_000
+/** A scrape does not wait for who is late: what they last told is told again. */
+const SNAPSHOT_MS = 2_000
+/** Beyond what a drain may take by its configuration. */
+const DRAIN_SLACK_MS = 10_000
+
+/**
+ * The workers of one `behalf serve`. Connections are accepted here and handed to them in turn, so that each has its share,
+ * and none is lost when a worker is: only those that it has. One that ends is started again.
+ */
+export class Crew {
+  readonly #log: Log
+  readonly #level: Level
+  readonly #slots: readonly Slot[]
+  readonly #restarts: Cell
+  /** Resolves when no worker is left that would be started again. */
+  readonly hopeless: Promise<void>
+  #loseHope = (): void => undefined
+  #config: Config
+  /** What those counted who are no more. */
+  #departed: Snapshot = []
+  #ending = false
+
+  constructor(config: Config, { log, level, metrics }: CrewOptions) {
+    this.hopeless = new Promise((resolve) => (this.#loseHope = resolve))
+    this.#config = config
+    this.#log = log
+    this.#level = level
+    this.#slots = Array.from({ length: config.server.workers }, (_, index) => ({
+      number: index + 1,
+      respawn: new Respawn(),
+      ...{ state: 'starting', worker: undefined, ask: undefined, last: [] },
+    }))
+    this.#restarts = metrics.counter(
+      'behalf_worker_restarts_total',
+      'Workers that ended by themselves and were started again.',
+    )
+    const help = 'Workers that take requests.'
+    metrics.sampled('behalf_workers_ready', help, () => this.ready.length)
+    cluster.setupPrimary({
+      exec: fileURLToPath(new URL('worker.js', import.meta.url)),
+      args: [],
+      // Lines of several processes in one pipe would break into each other: they pass through here.
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      serialization: 'advanced',
+    })
+    // Whoever ends this process at once means all of it.
+    process.on('exit', this.#kill)
+  }
+
+  /** The numbers of the workers that take requests. */
+  get ready(): readonly number[] {
+    return this.#slots.filter(({ ask }) => ask !== undefined).map(({ number }) => number)
+  }
+
+  /** Starts all of them. Rejects, and leaves none behind, where one cannot be started. */
+  async start(): Promise<Origins> {
+    const opened = await Promise.all(this.#slots.map((slot) => this.#start(slot)))
+    return opened[0]!
+  }
+
+  async #start(slot: Slot): Promise<Origins> {
+    const worker = cluster.fork()
+    const startedAt = performance.now()
+    const { pid } = worker.process
+    slot.state = 'starting'
+    slot.worker = worker
+    passLines(worker.process.stdout!, this.#log)
+    const ask = asking<WorkerProtocol>(worker.process)
+    worker.once('exit', (code, signal) => {
+      const livedMs = performance.now() - startedAt
+      this.#log.logger[this.#ending ? 'info' : 'error'](
+        { worker: slot.number, pid, code, signal },
+        'a worker has ended',
+      )
+      this.#ended(slot, livedMs)
+    })
+    const config = this.#config
+    try {
+      const opening = { config, level: this.#level, worker: slot.number }
+      const origins = await ask('open', opening, OPEN_MS)
+      // What was read meanwhile reaches it, too.
+      if (config !== this.#config) await ask('reload', this.#config, ANSWER_MS)
+      slot.state = 'ready'
+      slot.ask = ask
+      this.#log.logger.info({ worker: slot.number, pid }, 'a worker is ready')
+      return origins
+    } catch (error) {
+      worker.process.kill('SIGKILL')
+      throw error
+    }
+  }
+
+  #ended(slot: Slot, livedMs: number): void {
+    this.#departed = joinSnapshots([this.#departed, countsOf(slot.last)])
+    slot.last = []
+    slot.ask = undefined
+    slot.worker = undefined
+    slot.state = 'ended'
+    if (this.#ending) return
+    const { number: worker, respawn } = slot
+    const waitMs = respawn.after(livedMs)
+    if (waitMs === undefined) {
+      slot.state = 'given up'
+      const failures = respawn.inARow
+      this.#log.logger.fatal({ worker, failures }, 'a worker is not started again')
+      if (this.#slots.every(({ state }) => state === 'given up')) this.#loseHope()
+      return
+    }
+    slot.state = 'waiting'
+    this.#log.logger.warn({ worker, wait_ms: waitMs }, 'a worker is started again')
+    setTimeout(() => this.#again(slot), waitMs)
+  }
+
+  #again(slot: Slot): void {
+    if (this.#ending || slot.state !== 'waiting') return
+    this.#restarts.value++
+    this.#start(slot).catch((error: unknown) => {
+      this.#log.logger.error({ worker: slot.number, error }, 'a worker cannot be started')
+    })
+  }
+
+  /** What is not well: of the workers, and what they say of themselves. */
+  async ailments(): Promise<readonly string[]> {
+    const told = await Promise.all(
+      this.#slots.map(async ({ number, state, ask, respawn }) => {
+        if (ask !== undefined) {
+          return ask('ailments', undefined, ANSWER_MS).catch(() => [`worker ${number} is late`])
+        }
+        const failures = `${respawn.inARow} ended in a row`
+        return [
+          `worker ${number} is not ready: ${state}${respawn.inARow > 0 ? `, ${failures}` : ''}`,
+        ]
+      }),
+    )
+    return [...new Set(told.flat())]
+  }
+
+  /** What they counted, those who are no more among them, and their states. */
+  async snapshot(): Promise<Snapshot> {
+    await Promise.all(
+      this.#slots.map(async (slot) => {
+        const { ask } = slot
+        const last = await ask?.('snapshot', undefined, SNAPSHOT_MS).catch(() => undefined)
+        // What somebody counted who has ended meanwhile is counted already.
+        if (last !== undefined && slot.ask === ask) slot.last = last
+      }),
+    )
+    return joinSnapshots([this.#departed, ...this.#slots.map(({ last }) => last)])
+  }
+
+  /** Asks each worker that is ready. Rejects where one does not do it: what all are to know must not be half known. */
+  async all<Name extends 'purge'>(
+    name: Name,
+    what: Parameters<WorkerProtocol[Name]>[0],
+  ): Promise<void> {
+    const asked = this.#slots.flatMap(({ ask }) => ask ?? [])
+    if (asked.length === 0) throw new Error('no worker is ready')
+    await Promise.all(asked.map((ask) => ask(name, what, ANSWER_MS)))
+  }
+
+  /** Asks one of them, whichever is ready. */
+  async one<Name extends 'explain'>(
+    name: Name,
+    what: Parameters<WorkerProtocol[Name]>[0],
+  ): Promise<ReturnType<WorkerProtocol[Name]>> {
+    const ask = this.#slots.find((slot) => slot.ask !== undefined)?.ask
+    if (ask === undefined) throw new Error('no worker is ready')
+    return ask(name, what, OPEN_MS)
+  }
+
+  /**
+   * Has all of them serve by another configuration, one of them first: what it cannot be put together from changes nothing.
+   *
+   * @throws {Error} the first could not
+   */
+  async swap(config: Config): Promise<void> {
+    const [first, ...others] = this.#slots.filter(({ ask }) => ask !== undefined)
+    const outcome = await first?.ask?.('reload', config, OPEN_MS)
+    if (outcome?.outcome === 'failed') throw new Error(outcome.reason)
+    this.#config = config
+    await Promise.all(others.map((slot) => this.#follow(slot, config)))
+    for (const slot of this.#slots) this.#hope(slot)
+  }
+
+  /** One that cannot do what another could is started anew. */
+  async #follow({ ask, worker, number }: Slot, config: Config): Promise<void> {
+    const outcome = await ask!('reload', config, OPEN_MS).catch(() => undefined)
+    if (outcome?.outcome === 'reloaded' || outcome?.outcome === 'unchanged') return
+    this.#log.logger.error({ worker: number }, 'a worker did not take the configuration')
+    worker?.process.kill('SIGKILL')
+  }
+
+  /** What it was that ended it, another configuration may have mended. */
+  #hope(slot: Slot): void {
+    slot.respawn.forget()
+    if (slot.state !== 'given up') return
+    slot.state = 'waiting'
+    this.#again(slot)
+  }
+
+  /** Ends all of them well, each as configured. Those that are late are ended at once. */
+  async drain(): Promise<void> {
+    this.#ending = true
+    const { delayMs, timeoutMs } = this.#config.server.drain
+    const within = delayMs + timeoutMs + DRAIN_SLACK_MS
+    await Promise.all(this.#slots.map((slot) => this.#drain(slot, within)))
+    this.close()
+  }
+
+  async #drain(slot: Slot, withinMs: number): Promise<void> {
+    const { ask, worker } = slot
+    if (ask === undefined || worker === undefined) return
+    const ended = new Promise((resolve) => worker.once('exit', resolve))
+    try {
+      slot.last = await ask('drain', undefined, withinMs)
+      worker.disconnect()
+    } catch {
+      worker.process.kill('SIGKILL')
+    }
+    await ended
+  }
+
+  /** Ends all of them at once. */
+  close(): void {
+    this.#ending = true
+    this.#kill()
+    process.off('exit', this.#kill)
+  }
+
+  readonly #kill = (): void => {
+    for (const { worker } of this.#slots) worker?.process.kill('SIGKILL')
+  }
+}
+
+/** Whole lines, as they come. */
+function passLines(from: Readable, { line }: Log): void {
+  let rest: Buffer = Buffer.alloc(0)
+  from.on('data', (chunk: Buffer) => {
+    const end = chunk.lastIndexOf(10)
+    if (end < 0) {
+      rest = Buffer.concat([rest, chunk])
+      return
+    }
+    line(Buffer.concat([rest, chunk.subarray(0, end)]).toString('utf8'))
+    rest = chunk.subarray(end + 1)
+  })
+}

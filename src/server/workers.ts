@@ -1,0 +1,101 @@
+import type { Config } from '../config/config.ts'
+import type { Level, Log } from '../log.ts'
+import { createMetrics, render, type Snapshot } from '../metrics.ts'
+import { createAdmin } from './admin.ts'
+import { Crew } from './crew.ts'
+import { listen, originOf, type Origins } from './doors.ts'
+import { cut } from './drain.ts'
+import { joinSnapshots } from './joined.ts'
+import { createServer } from './listener.ts'
+import { createReload, type Reload } from './reload.ts'
+
+/** A gateway of several processes. */
+export interface ServingByWorkers extends Origins {
+  readonly adminOrigin: string
+  /** Reads the configuration anew, for all workers. */
+  readonly reload: Reload
+  /** Resolves when workers end as soon as they are started, and are not started any more. */
+  readonly hopeless: Promise<void>
+  /** Ends it well: readiness first, then all workers, each as configured. */
+  drain(): Promise<void>
+  /** Ends it at once. */
+  close(): Promise<void>
+}
+
+export interface WorkersOptions {
+  readonly log: Log
+  /** What workers log. */
+  readonly level: Level
+  /** Reads the configuration once more, for reloads. Default: there are none. */
+  readonly load?: (() => Promise<Config>) | undefined
+}
+
+/**
+ * Starts as many processes as `server.workers` says, which share all doors; the admin listener is here, and speaks for all
+ * of them. Rejects when one of them cannot be started, or a listener cannot be had.
+ */
+export async function serveByWorkers(
+  config: Config,
+  { log, level, load }: WorkersOptions,
+): Promise<ServingByWorkers> {
+  const metrics = createMetrics()
+  const crew = new Crew(config, { log, level, metrics })
+  const live = {
+    config,
+    async swap(next: Config) {
+      await crew.swap(next)
+      live.config = next
+    },
+  }
+  const reloading = createReload({ load, live, log, metrics })
+  let draining = false
+
+  /** What this process knows itself, workers need not say. */
+  async function snapshot(): Promise<Snapshot> {
+    const counted = await crew.snapshot()
+    const own = metrics.snapshot()
+    const names = new Set(own.map(({ name }) => name))
+    return joinSnapshots([own, counted.filter(({ name }) => !names.has(name))])
+  }
+
+  const admin = createServer(
+    createAdmin({
+      metrics: { render: async () => render(await snapshot()) },
+      token: () => live.config.admin.token,
+      ready: () => !draining && crew.ready.length > 0,
+      ailments: async () => [...reloading.ailments(), ...(await crew.ailments())],
+      purge: (what) => crew.all('purge', what),
+      explain: (question) => crew.one('explain', question),
+      reload: reloading.reload,
+    }),
+  )
+  async function close(): Promise<void> {
+    cut(admin)
+    crew.close()
+    log.flush()
+  }
+  try {
+    const origins = await crew.start()
+    await listen(admin, config.admin.listen)
+    const adminOrigin = originOf(admin)
+    const { origin, forwardAuthOrigin, tokenOrigin } = origins
+    const doors = { origin, forward_auth: forwardAuthOrigin, token: tokenOrigin }
+    const { workers } = config.server
+    log.logger.info({ ...doors, admin: adminOrigin, workers }, 'listening')
+    return {
+      ...origins,
+      adminOrigin,
+      reload: reloading.reload,
+      hopeless: crew.hopeless,
+      async drain() {
+        draining = true
+        await crew.drain()
+        await close()
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
