@@ -1,5 +1,5 @@
 import http2, { constants } from 'node:http2'
-import type http from 'node:http'
+import http from 'node:http'
 import type https from 'node:https'
 import type { ReadableOptions } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
@@ -16,6 +16,30 @@ const MAX_HEADER_BYTES = 16_384
 const LINGER_MS = 5_000
 /** As in HTTP/1.1: longer than the idle time of the balancers in front. */
 const IDLE_MS = 65_000
+/** How long an answer that has been written whole may wait for its caller to take it, in milliseconds. */
+const UNTAKEN_MS = 30_000
+const CHECK_EVERY_MS = 5_000
+
+/**
+ * What one connection may do that no client has a reason for, before it is ended: Node counts. Beside these there are what
+ * nghttp2 itself stands no more of: streams that are reset at once (a thousand, then 33 a second), heads that go on and on,
+ * and acknowledgements that nobody takes.
+ */
+const PATIENCE = {
+  /** Frames that make no sense, and empty ones. */
+  maxSessionInvalidFrames: 100,
+  /** Streams beyond those that it may have open. */
+  maxSessionRejectedStreams: 100,
+  /** In one SETTINGS frame. */
+  maxSettings: 32,
+  /** For streams, their heads and what waits to be sent, in MB: streams beyond it are refused. */
+  maxSessionMemory: 10,
+  /** As many as fit into the size, so that too many are told so. */
+  maxHeaderListPairs: 2_048,
+}
+
+/** As in HTTP/1.1, where Node reads no others. */
+const METHODS: ReadonlySet<string> = new Set(http.METHODS)
 
 /** RFC 9113, section 6.8: what may still be under way is not excluded by a first GOAWAY. */
 const ANY_STREAM = 2 ** 31 - 1
@@ -47,13 +71,22 @@ export function speakHttp2(server: https.Server, listener: Listener): Http2 {
       maxHeaderListSize: 4 * MAX_HEADER_BYTES,
       enablePush: false,
     },
+    ...PATIENCE,
   })
   const listen = (request: unknown, response: unknown): void => {
     const [asked, answer] = [request as http.IncomingMessage, response as http.ServerResponse]
-    if (sizeOf(asked.rawHeaders) > MAX_HEADER_BYTES) refuseLarge(answer)
-    else listener(asked, answer)
+    const fault = faultOf(asked)
+    if (fault === undefined) listener(asked, answer)
+    else refuse(answer, fault)
   }
   for (const event of ['request', 'checkContinue', 'checkExpectation']) speaking.on(event, listen)
+  // RFC 9110, section 9.3.6, and RFC 8441, which is not offered.
+  speaking.on('connect', (_request: unknown, response: unknown) =>
+    refuse(
+      response as http.ServerResponse,
+      new GatewayError('method_not_allowed', 'there are no tunnels here', { allow: [] }),
+    ),
+  )
   speaking.on('session', (session) => {
     sessions.add(session)
     session.on('close', () => sessions.delete(session))
@@ -62,6 +95,8 @@ export function speakHttp2(server: https.Server, listener: Listener): Http2 {
     session.setTimeout(IDLE_MS, () => session.close())
   })
   speaking.on('sessionError', () => undefined)
+  const sweep = setInterval(giveUpUntaken, CHECK_EVERY_MS).unref()
+  server.once('close', () => clearInterval(sweep))
 
   const spoken = server.listeners('secureConnection').at(-1) as (socket: TLSSocket) => void
   server.off('secureConnection', spoken)
@@ -95,8 +130,21 @@ function sizeOf(rawHeaders: readonly string[]): number {
   return rawHeaders.reduce((size, text) => size + text.length, 0)
 }
 
-function refuseLarge(response: http.ServerResponse): void {
-  const refusal = new GatewayError('headers_too_large', 'the header section is too large')
+/** What HTTP/1.1 would not let pass either. */
+function faultOf(request: http.IncomingMessage): GatewayError | undefined {
+  const { method = '', rawHeaders } = request
+  if (sizeOf(rawHeaders) > MAX_HEADER_BYTES) {
+    return new GatewayError('headers_too_large', 'the header section is too large')
+  }
+  if (!METHODS.has(method)) return new GatewayError('invalid_request', 'the method is not known')
+  // Of other schemes nghttp2 does not look at the path.
+  const { scheme } = request as { readonly scheme?: string }
+  return scheme === 'https' || scheme === 'http'
+    ? undefined
+    : new GatewayError('invalid_request_target', 'the scheme is not https')
+}
+
+function refuse(response: http.ServerResponse, refusal: GatewayError): void {
   const { status, headers, body } = errorAnswer(refusal, nextRequestId())
   response.writeHead(status, headers).end(body)
 }
@@ -148,6 +196,19 @@ function linesOf(raw: readonly string[], stream: http2.Http2Stream): string[] {
   return lines
 }
 
+/** Answers that have been written, the oldest first, and when, in epoch milliseconds. */
+const untaken = new Map<PlainResponse, number>()
+
+/** A caller that opens no window for what it asked for could hold it, and its place among the requests, for ever. */
+function giveUpUntaken(): void {
+  const before = Date.now() - UNTAKEN_MS
+  for (const [response, writtenAt] of untaken) {
+    if (writtenAt > before) return
+    untaken.delete(response)
+    response.stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
 class PlainResponse extends http2.Http2ServerResponse {
   /** As HTTP/1.1 has it. There is no connection of its own to end here. */
   shouldKeepAlive = true
@@ -155,7 +216,9 @@ class PlainResponse extends http2.Http2ServerResponse {
 
   constructor(stream: http2.ServerHttp2Stream) {
     super(stream)
+    stream.once('close', () => untaken.delete(this))
     stream.once('finish', () => {
+      untaken.delete(this)
       // RFC 9113, section 8.1: the answer is whole, and the rest of the request is of no use.
       const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref()
       stream.once('close', () => clearTimeout(timer))
@@ -198,6 +261,11 @@ class PlainResponse extends http2.Http2ServerResponse {
     }
     this.#written = true
     return this
+  }
+
+  override end(...rest: unknown[]): this {
+    untaken.set(this, Date.now())
+    return super.end(...(rest as []))
   }
 
   /** Half an answer must not pass for a whole one. */

@@ -4,8 +4,8 @@ import http from 'node:http'
 import http2, { constants } from 'node:http2'
 import https from 'node:https'
 import { before, test, type TestContext } from 'node:test'
-import tls from 'node:tls'
 import { createAuthority, NO_OPENSSL, type Authority, type Pair } from '../certificates.ts'
+import { dialHttp2, FLAG, frame, headerBlock, reset, TYPE } from '../http2-wire.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import { startRecorder, type Recorder } from '../proxy/upstream.ts'
 import { claimsOf, listen, oneRoute, startGateway, type Gateway } from '../system.ts'
@@ -163,44 +163,11 @@ test('a body that does not have its length never completes at the upstream', unl
   assert.equal(twin.status, 200)
 })
 
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-const [DATA, HEADERS, RST_STREAM, SETTINGS] = [0, 1, 3, 4]
-
-/** RFC 9113, section 4.1, of the first stream. */
-function frame(type: number, flags: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head[3] = type
-  head[4] = flags
-  head.writeUInt32BE(type === SETTINGS ? 0 : 1, 5)
-  return Buffer.concat([head, payload])
-}
-
-/** RFC 7541, section 6.2.2: each name and value as it is. */
-function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
-  const text = (value: string): Buffer => {
-    const length = [value.length]
-    if (value.length >= 127) {
-      length[0] = 127
-      let left = value.length - 127
-      for (; left >= 128; left >>>= 7) length.push((left & 127) | 128)
-      length.push(left)
-    }
-    return Buffer.concat([Buffer.from(length), Buffer.from(value)])
-  }
-  const lines = Object.entries(headers).map(([name, value]) => [
-    Buffer.from([0]),
-    text(name),
-    text(value),
-  ])
-  return Buffer.concat(lines.flat())
-}
-
 for (const [what, end] of [
-  ['is cancelled', frame(RST_STREAM, 0, Buffer.from([0, 0, 0, 8]))],
-  ['is reset without an error', frame(RST_STREAM, 0, Buffer.from([0, 0, 0, 0]))],
+  ['is cancelled', reset(1)],
+  ['is reset without an error', reset(1, 0)],
   ['goes with its connection', undefined],
-  ['ends', frame(DATA, 1)],
+  ['ends', frame(TYPE.DATA, FLAG.END_STREAM, 1)],
 ] as const) {
   const whole = what === 'ends'
   test(
@@ -214,28 +181,26 @@ for (const [what, end] of [
         request.on('data', () => server.emit('data'))
       })
       const { gateway, token } = await world(t, await listen(t, server))
-      const socket = tls.connect({
-        port: Number(new URL(gateway.origin).port),
-        ca: authority.certificate,
-        host: '127.0.0.1',
-        ALPNProtocols: ['h2'],
-      })
-      t.after(() => socket.destroy())
-      socket.on('error', () => undefined).resume()
-      const headers = headerBlock({
-        ...{ ':method': 'POST', ':path': '/orders', ':scheme': 'https', ':authority': 'h' },
-        authorization: `Bearer ${token}`,
-      })
+      const wire = await dialHttp2(t, gateway.origin, authority.certificate)
+      const headers = headerBlock([
+        ...([
+          [':method', 'POST'],
+          [':path', '/orders'],
+          [':scheme', 'https'],
+        ] as const),
+        ...([
+          [':authority', 'h'],
+          ['authorization', `Bearer ${token}`],
+        ] as const),
+      ])
       const came = once(server, 'data')
-      socket.write(
-        Buffer.concat([Buffer.from(PREFACE), frame(SETTINGS, 0), frame(HEADERS, 4, headers)]),
-      )
-      socket.write(frame(DATA, 0, Buffer.from('some')))
+      wire.send(frame(TYPE.HEADERS, FLAG.END_HEADERS, 1, headers))
+      wire.send(frame(TYPE.DATA, 0, 1, Buffer.from('some')))
       await came
       const [request = assert.fail()] = asked
       const over = new Promise((resolve) => request.once(whole ? 'end' : 'close', resolve))
-      if (end === undefined) socket.destroy()
-      else socket.write(end)
+      if (end === undefined) wire.socket.destroy()
+      else wire.send(end)
       await over
       assert.equal(request.complete, whole)
     },
