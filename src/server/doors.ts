@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type { Config, Listen } from '../config/config.ts'
+import type { Config, Listen, TlsConfig } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { addTokenEndpoint } from '../endpoints/token.ts'
 import type { Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
+import { type Certificates, createCertificates } from './certificates.ts'
 import { cut, drain } from './drain.ts'
 import type { Explain } from './explain.ts'
 import { createApp, createServer, type Door, type ServerOptions } from './listener.ts'
@@ -36,6 +37,8 @@ export interface Doors {
   readonly explain: Explain
   /** Reads the configuration anew. */
   readonly reload: Reload
+  /** What listeners show to those who shake hands. */
+  readonly certificates: Certificates
   /** What operators show, as it is now; undefined where none is configured. */
   adminToken(): string | undefined
   /** Listens. Rejects when a door cannot be had. */
@@ -56,7 +59,19 @@ export interface DoorsOptions {
 export function createDoors(config: Config, { log, load }: DoorsOptions): Doors {
   const metrics = createMetrics()
   const live = createLive(config, { log, metrics })
-  const reloading = createReload({ load, live, log, metrics })
+  const certificates = createCertificates({ log, metrics })
+  const reloading = createReload({
+    ...{ load, log, metrics },
+    live: {
+      get config() {
+        return live.config
+      },
+      async swap(next) {
+        await live.swap(next)
+        certificates.use(next)
+      },
+    },
+  })
   const gateway: Gateway = (request, response) => live.composed.gateway(request, response)
   let draining = false
 
@@ -68,9 +83,26 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
     // Each route says how long its bodies may take.
     requestTimeoutMs: 0,
   })
+  metrics.sampled('behalf_connections_open', 'Connections of callers that are open.', () =>
+    traffic.openConnections(),
+  )
   const { forwardAuth, tokenEndpoint } = live.composed
-  const asking = forwardAuth && doorOf(whileOpen(() => live.composed.forwardAuth))
-  const issuing = tokenEndpoint && tokenDoorOf(whileOpen(() => live.composed.tokenEndpoint))
+  const tls = { asking: config.endpoints.forwardAuth?.tls, issuing: config.endpoints.token?.tls }
+  const asking =
+    forwardAuth &&
+    doorOf(
+      whileOpen(() => live.composed.forwardAuth),
+      { tls: tls.asking },
+    )
+  const issuing =
+    tokenEndpoint &&
+    tokenDoorOf(
+      whileOpen(() => live.composed.tokenEndpoint),
+      tls.issuing,
+    )
+  certificates.follow('server', traffic, config)
+  if (asking) certificates.follow('endpoints.forwardAuth', asking, config)
+  if (issuing) certificates.follow('endpoints.token', issuing, config)
   /** What callers depend on, and is drained. */
   const doors = [traffic, asking, issuing].filter((door) => door !== undefined)
 
@@ -90,7 +122,11 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
   let closed: Promise<void> | undefined
   const close = (): Promise<void> => (closed ??= closeNow())
 
+  const closing = new AbortController()
+
   async function closeNow(): Promise<void> {
+    closing.abort()
+    certificates.close()
     doors.forEach(cut)
     await live.close()
     log.flush()
@@ -101,21 +137,28 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
   async function drainAll(): Promise<void> {
     draining = true
     const { leave } = live
-    await drain(doors, { ...live.config.server.drain, leave, logger: log.logger })
+    const { signal } = closing
+    await drain(doors, { ...live.config.server.drain, leave, logger: log.logger, signal })
     await close()
   }
 
   return {
     metrics,
     ready: () => !draining,
-    ailments: () => [...live.composed.ailments(), ...reloading.ailments()],
+    ailments: () => [
+      ...live.composed.ailments(),
+      ...reloading.ailments(),
+      ...certificates.ailments(),
+    ],
     purge(what) {
       live.composed.purge(what)
       // Whom it was about is nobody's business here.
       log.logger.info({ by: Object.keys(what) }, 'purged')
     },
     explain: (question) => live.composed.explain(question),
-    reload: reloading.reload,
+    reload: async () =>
+      draining ? { outcome: 'failed', reason: 'the gateway is ending' } : reloading.reload(),
+    certificates,
     adminToken: () => live.config.admin.token,
     open,
     drain: () => (drained ??= drainAll()),
@@ -130,10 +173,10 @@ function doorOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {})
   return createServer(app, { ...options, unrouted: gateway })
 }
 
-function tokenDoorOf(endpoint: Gateway): Door {
+function tokenDoorOf(endpoint: Gateway, tls: TlsConfig | undefined): Door {
   const app = createApp()
   addTokenEndpoint(app, endpoint)
-  return createServer(app)
+  return createServer(app, { tls })
 }
 
 /** A door that is configured no more is shut, though its listener needs a restart to go. */

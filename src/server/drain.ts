@@ -11,6 +11,8 @@ export interface DrainOptions {
   /** Ends what would not end by itself: WebSockets. */
   readonly leave: () => Promise<void>
   readonly logger: Logger
+  /** Ends the drain itself: everything is cut anyway. */
+  readonly signal: AbortSignal
 }
 
 /** How often connections are looked for that have become idle, in milliseconds. */
@@ -26,10 +28,11 @@ const SILENT_MS = 1_000
  * @returns whether all of them have ended
  */
 export async function drain(doors: readonly Door[], options: DrainOptions): Promise<boolean> {
-  const { delayMs, timeoutMs, leave, logger } = options
+  const { delayMs, timeoutMs, leave, logger, signal } = options
   logger.info({ delay_ms: delayMs, timeout_ms: timeoutMs }, 'draining')
   for (const door of doors) door.endConnections()
-  await sleep(delayMs)
+  await sleep(delayMs, undefined, { signal }).catch(() => undefined)
+  if (signal.aborted) return false
   // Who waits in the listener's queue when it closes is cut off by the system: right after a poll there are the fewest.
   await polled()
   const ended = doors.map(finished)
@@ -39,7 +42,7 @@ export async function drain(doors: readonly Door[], options: DrainOptions): Prom
   const isOver = Promise.all(ended).then(() => true)
   const isLate = sleep(timeoutMs, false, { ref: false })
   const inTime = await Promise.race([isOver, isLate])
-  if (!inTime) logger.warn({ after_ms: timeoutMs }, 'what is still in flight is cut off')
+  if (!inTime && !signal.aborted) logger.warn({ after_ms: timeoutMs }, 'what is still in flight is cut off')
   return inTime
 }
 

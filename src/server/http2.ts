@@ -41,13 +41,11 @@ const PATIENCE = {
 /** As in HTTP/1.1, where Node reads no others. */
 const METHODS: ReadonlySet<string> = new Set(http.METHODS)
 
-/** RFC 9113, section 6.8: what may still be under way is not excluded by a first GOAWAY. */
-const ANY_STREAM = 2 ** 31 - 1
-
 export interface Http2 {
   /**
-   * Tells all clients to ask elsewhere, and those that come later with their first request. What they asked before they
-   * heard of it is answered.
+   * Tells all clients to ask on another connection (GOAWAY), and those that come later with their first request. What has
+   * been read is answered. What is on its way is refused, which tells a client that it was not looked at and may be sent
+   * again (RFC 9113, section 8.7): a first GOAWAY that excludes nothing (section 6.8) Node cannot send.
    */
   goAway(): void
 }
@@ -112,16 +110,9 @@ export function speakHttp2(server: https.Server, listener: Listener): Http2 {
   }
   return {
     goAway() {
-      const told = new WeakSet<http2.Http2Session>()
-      const tell = (session: http2.Http2Session | undefined): void => {
-        if (session === undefined || session.closed || session.destroyed || told.has(session))
-          return
-        told.add(session)
-        session.goaway(constants.NGHTTP2_NO_ERROR, ANY_STREAM)
-      }
-      for (const session of sessions) tell(session)
-      // Before it has asked anything, a client that hears this has connected in vain.
-      speaking.on('stream', ({ session }) => tell(session))
+      for (const session of sessions) session.close()
+      // Before it has asked anything, a client that hears this has connected in vain. What it has asked at once is read first.
+      speaking.on('stream', ({ session }) => setImmediate(() => session?.close()))
     },
   }
 }
