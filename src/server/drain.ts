@@ -42,7 +42,8 @@ export async function drain(doors: readonly Door[], options: DrainOptions): Prom
   const isOver = Promise.all(ended).then(() => true)
   const isLate = sleep(timeoutMs, false, { ref: false })
   const inTime = await Promise.race([isOver, isLate])
-  if (!inTime && !signal.aborted) logger.warn({ after_ms: timeoutMs }, 'what is still in flight is cut off')
+  if (!inTime && !signal.aborted)
+    logger.warn({ after_ms: timeoutMs }, 'what is still in flight is cut off')
   return inTime
 }
 
