@@ -14,9 +14,9 @@ export interface Family {
 }
 
 /** Who has not come back by then costs an exchange. Issuers rarely tell how long refresh tokens live. */
-const KEPT_FOR_MS = 86_400_000
+export const KEPT_FOR_MS = 86_400_000
 /** Longer than any exchange takes: what was taken before a refusal does not come back after it. */
-const REFUSED_FOR_MS = 600_000
+export const REFUSED_FOR_MS = 600_000
 const REFUSED = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
 
 /** A place in the store, for as long as one exchange or refresh takes. */
@@ -27,6 +27,8 @@ export interface Place {
   put(refreshToken: string): Promise<void>
   /** Takes it out for good, also from those who hold it. */
   refuse(): Promise<void>
+  /** Whether what is put now would be kept: neither was it purged since, nor its subject refused. */
+  readonly isGood: boolean
 }
 
 export interface Families {
@@ -44,6 +46,8 @@ export function createFamilies(store: TakingStore<Family>, purges: Purges): Fami
       const tags = tagsOf(permit)
       const { generation } = purges
       const refusal = lastRefusal(key)
+      const isGood = (): boolean =>
+        !purges.reaches(tags, generation) && lastRefusal(key) === refusal
 
       async function take(): Promise<string | undefined> {
         const family = await tried(() => store.take(key))
@@ -52,8 +56,11 @@ export function createFamilies(store: TakingStore<Family>, purges: Purges): Fami
       }
       return {
         take,
+        get isGood() {
+          return isGood()
+        },
         async put(refreshToken) {
-          if (purges.reaches(tags, generation) || lastRefusal(key) !== refusal) return
+          if (!isGood()) return
           const family = { refreshToken, tags, generation }
           await tried(() => store.put(key, family, KEPT_FOR_MS, weightOf(family)))
         },

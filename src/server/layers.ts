@@ -5,25 +5,21 @@ import { createBreakers } from '../exchange/breaker.ts'
 import type { Bucket } from '../exchange/bucket.ts'
 import { budgeted } from '../exchange/budget.ts'
 import { cached, type Kept, kept } from '../exchange/cache.ts'
-import { purgingEverywhere } from '../exchange/everywhere.ts'
+import { type Everywhere, purgingEverywhere } from '../exchange/everywhere.ts'
 import type { Exchange } from '../exchange/exchange.ts'
-import { createFamilies, type Family } from '../exchange/families.ts'
 import { joined } from '../exchange/join.ts'
 import { measured } from '../exchange/measure.ts'
 import { createPurges, type Purge, type Purges } from '../exchange/purge.ts'
-import { bringing, redeeming } from '../exchange/redeem.ts'
-import { refreshing } from '../exchange/refresh.ts'
 import { refusing, unrefused } from '../exchange/refusals.ts'
 import { type Replaced, replacing } from '../exchange/replace.ts'
 import { type Sharing, sharing } from '../exchange/shared.ts'
-import { Successions } from '../exchange/succession.ts'
 import { unexchanged } from '../exchange/unexchanged.ts'
 import type { Metrics } from '../metrics.ts'
 import { createMemoryStore, type Store } from '../store/memory.ts'
 import type { SharedStore } from '../store/shared.ts'
-import { createMemoryTakingStore } from '../store/taking.ts'
 import { bucketsOf, type SharedBudgets, shareOf } from './buckets.ts'
 import { createLasting, type Lease } from './lasting.ts'
+import { refreshes, type SharedRefreshes } from './refreshes.ts'
 
 export interface LayersOptions {
   /** What kept tokens may weigh, in bytes. */
@@ -36,9 +32,8 @@ export interface LayersOptions {
 }
 
 /** Where replicas keep what they share, and how. */
-export interface SharedLevel extends SharedBudgets {
+export interface SharedLevel extends SharedBudgets, SharedRefreshes {
   readonly store: SharedStore
-  readonly shareContext: boolean
 }
 
 export interface Layers {
@@ -56,9 +51,6 @@ export interface Layers {
 /** Refusals last for seconds, and so do replaced tokens: these bounds are for floods. */
 const REFUSALS = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
 const REPLACED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
-/** Refresh tokens are short, and one too many that is forgotten costs an exchange. */
-const FAMILY_BYTES = 64 * 1024 * 1024
-const SUCCESSIONS = { maxEntries: 50_000, maxBytes: 64 * 1024 * 1024 }
 
 /** Puts the layers around an exchange. Their order is the design. */
 export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
@@ -89,14 +81,18 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
 
   // Only what is really sent is paced and judged. A breaker stands before the wait for a turn, and hears of what came after.
   const paced = budgeted(breakers.judged(measured(exchange, metrics)), bucketOf)
-  // One of them for each key, and each request that it sends paced by itself: a refresh, and what stands in for one.
-  const refreshed = refreshes(paced, config, purges, lease)
   const among = lease.use(
     'among replicas',
     [config.cache, level !== undefined],
     () => amongReplicas(level, { memory: issued, purges, metrics }),
     (one) => one.close(),
   )
+  // One of them for each key, and each request that it sends paced by itself: a refresh, and what stands in for one.
+  const { everywhere } = among
+  const refreshed = refreshes(paced, config, {
+    ...{ purges, lease, metrics },
+    shared: level && everywhere && { ...level, everywhere },
+  })
   // Inside the join, so that what was paid for is kept although its callers left.
   const remembered = kept(refusing(refreshed.inner, refusals), among.memory, purges)
   const guarded = breakers.guarded(remembered)
@@ -121,6 +117,8 @@ interface Among {
   readonly memory: Pick<Store<Kept>, 'set'> & Pick<Sharing, 'delete'>
   /** Tells the other replicas what was purged. */
   tell(tags: readonly string[]): void
+  /** The purges of all of them. */
+  readonly everywhere?: Everywhere
   close(): void
 }
 
@@ -136,36 +134,5 @@ function amongReplicas(
   const everywhere = purgingEverywhere(level.store, level.seals, purges)
   const { shared, delete: forget } = sharing({ ...level, ...of, everywhere })
   const { tell, close } = everywhere
-  return { shared, memory: { set: memory.set, delete: forget }, tell, close }
-}
-
-interface Refreshes {
-  /** Inside the join and what remembers refusals. */
-  readonly inner: Exchange
-  /** Outside the cache, whose key what a caller brings is a part of. */
-  outer(exchange: Exchange): Exchange
-}
-
-/** What no route asks for takes no place. */
-function refreshes(
-  exchange: Exchange,
-  { routes, cache }: Config,
-  purges: Purges,
-  lease: Lease,
-): Refreshes {
-  let inner = exchange
-  let outer: Refreshes['outer'] = (cachedExchange) => cachedExchange
-  if (routes.some((route) => route.exchange.renew !== undefined)) {
-    const bounds = { maxEntries: cache.maxEntries, maxBytes: FAMILY_BYTES }
-    const families = lease.use('families', bounds, () =>
-      createFamilies(createMemoryTakingStore<Family>(bounds), purges),
-    )
-    inner = refreshing(inner, families)
-  }
-  if (routes.some((route) => route.exchange.grant === 'refresh-token')) {
-    const successions = lease.use('successions', null, () => new Successions(SUCCESSIONS, purges))
-    inner = redeeming(inner, successions)
-    outer = (cachedExchange) => bringing(cachedExchange, successions)
-  }
-  return { inner, outer }
+  return { shared, memory: { set: memory.set, delete: forget }, tell, everywhere, close }
 }

@@ -6,6 +6,7 @@ import type { ReplayStore } from '../store/replay.ts'
 import { createSeals } from '../store/seal.ts'
 import { createSharedStore } from '../store/shared.ts'
 import { createSharedReplayStore } from '../store/shared-replay.ts'
+import { createSharedTakingStore } from '../store/shared-taking.ts'
 import { createSharedTurns } from '../store/turns.ts'
 import type { SharedLevel } from './layers.ts'
 
@@ -38,6 +39,7 @@ export function connectRedis(
     store: createSharedStore(redis),
     turns: createSharedTurns(redis),
     replays: createSharedReplayStore(redis, seals),
+    families: createSharedTakingStore(redis),
     seals,
     shareContext,
     started: redis.started,

@@ -1,43 +1,27 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
-import { createRefreshTokens, type Family } from '../../src/tenant/refresh-tokens.ts'
-import { Refusal } from '../../src/tenant/refusal.ts'
-import type { Client } from '../../src/tenant/client.ts'
-import { createState } from '../../src/tenant/state.ts'
 import { respond, startIssuer, type TestIssuer } from '../issuer.ts'
 import {
   assertHeadersAllowed,
-  claimsOf,
   oneRoute,
   startGateway,
   startUpstream,
   type Gateway,
   type Upstream,
 } from '../system.ts'
+import { EXCHANGE, LIFE, type Renewing, renewing } from './renewing.ts'
 
-const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const ADMIN_TOKEN = 'a-token-of-the-operators-9f2c41d07ab6'
 
-/** How long issued tokens live, in seconds. */
-const LIFE = 60
-
-interface World {
+interface World extends Renewing {
   readonly issuer: TestIssuer
   readonly upstream: Upstream
   readonly gateway: Gateway
-  /** The grants that the issuer was asked for, in order: `exchange` or `refresh`. */
-  asked(): readonly string[]
-  /** What the issuer answers to refreshes in place of the usual. */
-  refusing: ((form: URLSearchParams) => { status: number; error: string } | undefined) | undefined
-  slowMs: number
   /** Lets so many seconds go by, for everybody. */
   pass(seconds: number): void
-  /** Every refresh token that was issued. */
-  readonly issued: string[]
 }
 
-/** An issuer whose exchanges give refresh tokens of the tenant's own kind: each is good once, and twice is the end. */
 async function world(t: TestContext, setting: object = {}): Promise<World> {
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const issuer = await startIssuer(t)
@@ -51,67 +35,8 @@ async function world(t: TestContext, setting: object = {}): Promise<World> {
     ...configuration,
     admin: { listen: '127.0.0.1:0', token: ADMIN_TOKEN },
   })
-  const all: World = {
-    ...{ issuer, upstream, gateway, issued: [], refusing: undefined, slowMs: 0 },
-    pass: (seconds) => t.mock.timers.tick(seconds * 1_000),
-    asked: () =>
-      issuer.exchanges.map((form) =>
-        form.get('grant_type') === EXCHANGE ? 'exchange' : 'refresh',
-      ),
-  }
-  const tokens = createRefreshTokens(Date.now)
-  const client = rotatingClient()
-  const users = new Map<Family, string>()
-  issuer.answer = async (form, response) => {
-    if (all.slowMs > 0) await sleep(all.slowMs)
-    const refusal = all.refusing?.(form)
-    if (refusal !== undefined) {
-      return respond(response, { error: refusal.error }, refusal.status)
-    }
-    const asks = form.get('scope')?.split(' ').includes('offline_access') === true
-    if (form.get('grant_type') === EXCHANGE) {
-      const sub = String(claimsOf(`Bearer ${form.get('subject_token')}`)['sub'])
-      const family = { client, scopes: [] } as unknown as Family
-      users.set(family, sub)
-      const members = asks ? { refresh_token: tokens.create(family) } : {}
-      if ('refresh_token' in members) all.issued.push(String(members.refresh_token))
-      return issuer.issue(form, response, { expires_in: LIFE, ...members })
-    }
-    try {
-      const { judged: sub, next } = tokens.redeem(
-        form.get('refresh_token') ?? '',
-        client,
-        (family) => users.get(family) ?? '',
-      )
-      all.issued.push(next)
-      const access_token = await issuer.sign({
-        sub,
-        aud: form.get('audience') ?? 'https://orders.internal',
-        scope: 'orders:read',
-        renewed: true,
-      })
-      respond(response, {
-        ...{ access_token, token_type: 'Bearer', expires_in: LIFE, refresh_token: next },
-      })
-    } catch (error) {
-      assert.ok(error instanceof Refusal)
-      respond(response, { error: 'invalid_grant' }, 403)
-    }
-  }
-  return all
-}
-
-function rotatingClient(): Client {
-  const client = createState().addClient({
-    ...{ client_id: 'storefront', client_secret: 'a-secret-of-the-storefront' },
-    ...{ name: 'Storefront', app_type: 'regular_web', grant_types: ['refresh_token'] },
-  })
-  return Object.assign(client, {
-    refresh_token: {
-      ...{ rotation_type: 'rotating', expiration_type: 'non-expiring', leeway: 0 },
-      ...{ token_lifetime: 0, idle_token_lifetime: 0 },
-    },
-  })
+  const pass = (seconds: number): void => t.mock.timers.tick(seconds * 1_000)
+  return Object.assign(renewing(issuer), { issuer, upstream, gateway, pass })
 }
 
 interface Answered {

@@ -1,0 +1,79 @@
+import type { Config } from '../config/config.ts'
+import type { Everywhere } from '../exchange/everywhere.ts'
+import type { Exchange } from '../exchange/exchange.ts'
+import { createFamilies, type Families, type Family } from '../exchange/families.ts'
+import type { Purges } from '../exchange/purge.ts'
+import { bringing, redeeming } from '../exchange/redeem.ts'
+import { refreshing } from '../exchange/refresh.ts'
+import { sharingFamilies } from '../exchange/shared-families.ts'
+import { Successions } from '../exchange/succession.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Seals } from '../store/seal.ts'
+import type { SharedTakingStore } from '../store/shared-taking.ts'
+import { createMemoryTakingStore } from '../store/taking.ts'
+import type { Lease } from './lasting.ts'
+
+/** What replicas share of refresh tokens, and how. */
+export interface SharedRefreshes {
+  readonly families: SharedTakingStore
+  readonly seals: Seals
+  readonly shareContext: boolean
+}
+
+export interface RefreshesOptions {
+  readonly purges: Purges
+  readonly lease: Lease
+  readonly metrics: Metrics
+  /** Default: what one process has no other has. */
+  readonly shared: (SharedRefreshes & { readonly everywhere: Everywhere }) | undefined
+}
+
+/** The two layers around an exchange that know refresh tokens. */
+export interface Refreshes {
+  /** Inside the join and what remembers refusals. */
+  readonly inner: Exchange
+  /** Outside the cache, whose key what a caller brings is a part of. */
+  outer(exchange: Exchange): Exchange
+}
+
+/** Refresh tokens are short, and one too many that is forgotten costs an exchange. */
+const FAMILY_BYTES = 64 * 1024 * 1024
+const SUCCESSIONS = { maxEntries: 50_000, maxBytes: 64 * 1024 * 1024 }
+
+/** What no route asks for takes no place. */
+export function refreshes(
+  exchange: Exchange,
+  config: Config,
+  options: RefreshesOptions,
+): Refreshes {
+  const { routes } = config
+  let inner = exchange
+  let outer: Refreshes['outer'] = (cachedExchange) => cachedExchange
+  if (routes.some((route) => route.exchange.renew !== undefined)) {
+    inner = refreshing(inner, familiesOf(config, options))
+  }
+  if (routes.some((route) => route.exchange.grant === 'refresh-token')) {
+    const { lease, purges } = options
+    const successions = lease.use('successions', null, () => new Successions(SUCCESSIONS, purges))
+    inner = redeeming(inner, successions)
+    outer = (cachedExchange) => bringing(cachedExchange, successions)
+  }
+  return { inner, outer }
+}
+
+function familiesOf({ cache }: Config, options: RefreshesOptions): Families {
+  const { lease, purges, metrics, shared } = options
+  const bounds = { maxEntries: cache.maxEntries, maxBytes: FAMILY_BYTES }
+  const local = lease.use('families', bounds, () =>
+    createFamilies(createMemoryTakingStore<Family>(bounds), purges),
+  )
+  if (shared === undefined) return local
+  const { families: store, seals, shareContext, everywhere } = shared
+  return lease.use(
+    'shared families',
+    cache,
+    () =>
+      sharingFamilies({ ...{ local, store, seals, shareContext, everywhere }, purges, metrics }),
+    (one) => one.close(),
+  )
+}
