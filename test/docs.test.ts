@@ -244,8 +244,13 @@ test('every guarantee names a test that is there', () => {
 test('the metrics and the fields of the access line are those that a gateway writes', async (t) => {
   const issuer = await startIssuer(t)
   const upstream = await startUpstream(t)
+  const upstreams = [upstream, await startUpstream(t)].map(({ origin }) => ({ url: origin }))
   const gateway = await startGateway(t, {
-    ...oneRoute({ issuer: issuer.url, upstream: upstream.origin }),
+    ...oneRoute({
+      issuer: issuer.url,
+      upstream: upstream.origin,
+      proxy: { upstream: undefined, upstreams },
+    }),
     issuers: { tenant: { issuer: issuer.url, profile: 'rfc8693', budget: { rate: 100 } } },
   })
   assert.equal((await fetch(`${gateway.origin}/orders`, bearer(await issuer.token()))).status, 200)

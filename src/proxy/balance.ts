@@ -5,6 +5,8 @@ export interface Balance<Place> {
   /** It could not be reached, or did not answer. */
   failed(place: Place): void
   served(place: Place): void
+  /** How many of them are passed over now. */
+  paused(): number
 }
 
 /** Failures in a row until it gets no more requests. */
@@ -26,15 +28,18 @@ interface Seat<Place> {
 /**
  * In turns, by weight, evenly mixed. Who fails three times in a row pauses, and after it must serve at once or pause twice as
  * long. When all of them pause, all take part: nobody knows whether they still fail. Alone there is nothing to choose.
+ *
+ * @param began told of each that begins to pause
  */
 export function createBalance<Place extends { readonly weight: number }>(
   places: readonly Place[],
+  began: () => void = () => undefined,
 ): Balance<Place> {
   const [only] = places
   if (only === undefined) throw new TypeError('there must be an upstream')
   if (places.length === 1) {
     const nothing = (): void => undefined
-    return { next: () => only, failed: nothing, served: nothing }
+    return { next: () => only, failed: nothing, served: nothing, paused: () => 0 }
   }
   const seats = places.map((place): Seat<Place> => {
     return { place, weight: place.weight, owed: 0, failures: 0, pauses: 0, pausedUntil: 0 }
@@ -58,6 +63,7 @@ export function createBalance<Place extends { readonly weight: number }>(
       const pause = Math.min(FIRST_PAUSE_MS * 2 ** seat.pauses++, LONGEST_PAUSE_MS)
       // Replicas that saw the same failure do not come back as one.
       seat.pausedUntil = now + pause * (0.9 + Math.random() * 0.2)
+      began()
     },
     served(place) {
       const seat = seatOf.get(place)!
@@ -65,6 +71,10 @@ export function createBalance<Place extends { readonly weight: number }>(
       seat.failures = 0
       seat.pauses = 0
       seat.pausedUntil = 0
+    },
+    paused() {
+      const now = Date.now()
+      return seats.filter((seat) => seat.pausedUntil > now).length
     },
   }
 }

@@ -37,7 +37,10 @@ export interface Place {
   readonly upstream: Upstream
 }
 
-export function createLanes(pools: Pools): (route: Route) => Lane {
+/** Told of each upstream of a route that begins to pause. */
+export type Paused = (route: Route) => void
+
+export function createLanes(pools: Pools, paused?: Paused): (route: Route) => Lane {
   const lanes = new WeakMap<Route, Lane>()
 
   function placeOf({ url, weight }: WeightedUpstream, proxy: ProxyConfig): Place {
@@ -53,7 +56,10 @@ export function createLanes(pools: Pools): (route: Route) => Lane {
     const { proxy } = route
     const { upstreams, timeoutMs, retries, strip, tls, websocket, limits } = proxy
     const lane: Lane = {
-      balance: createBalance(upstreams.map((upstream) => placeOf(upstream, proxy))),
+      balance: createBalance(
+        upstreams.map((upstream) => placeOf(upstream, proxy)),
+        () => paused?.(route),
+      ),
       ...{ timeoutMs, retries, stripped: strip.length },
       hasOthers: upstreams.length > 1,
       budget: new RetryBudget(),

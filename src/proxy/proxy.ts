@@ -6,7 +6,7 @@ import type { Outcome, Sent } from './answer.ts'
 import { createAttempt } from './attempt.ts'
 import { CallerGone } from './caller.ts'
 import { createPeerOf } from './forwarded.ts'
-import { createLanes, type Place } from './lanes.ts'
+import { createLanes, type Paused, type Place } from './lanes.ts'
 import type { Passage } from './passage.ts'
 import { createPools, type Keep } from './pools.ts'
 import { received } from './received.ts'
@@ -53,12 +53,16 @@ export interface ProxyOptions {
   readonly ownedHeaders?: ReadonlySet<string> | undefined
   /** Keeps the connections to upstreams beyond this proxy. */
   readonly keep?: Keep | undefined
+  /** Told of each upstream that begins to pause. */
+  readonly paused?: Paused
 }
 
 /** What those who run a proxy do with it, beside what requests do. */
 export interface ProxyControls {
   /** How many WebSockets are open. */
   webSockets(): number
+  /** How many upstreams of a route are passed over now. */
+  paused(route: Route): number
   /** Ends WebSockets well, which would not end by themselves: those that are open, and those that open later. */
   leave(): Promise<void>
   /** Waits for the requests in flight. */
@@ -66,12 +70,12 @@ export interface ProxyControls {
 }
 
 export function createProxy(options: ProxyOptions = {}): Proxy & ProxyControls {
-  const { trustedProxies = [], authorities, ownedHeaders, keep } = options
+  const { trustedProxies = [], authorities, ownedHeaders, keep, paused } = options
   const pools = createPools({ authorities, keep })
   const peerOf = createPeerOf(trustedProxies)
   const tunnels = createTunnels()
   const attempt = createAttempt({ pools, tunnels, peerOf, ownedHeaders })
-  const laneOf = createLanes(pools)
+  const laneOf = createLanes(pools, paused)
 
   function send(
     passage: Passage,
@@ -93,6 +97,7 @@ export function createProxy(options: ProxyOptions = {}): Proxy & ProxyControls {
 
   return Object.assign(proven(send), {
     webSockets: () => tunnels.size,
+    paused: (route: Route) => laneOf(route).balance.paused(),
     leave: () => tunnels.leave(),
     async close() {
       await Promise.all([tunnels.leave(), pools.close()])

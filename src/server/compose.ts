@@ -30,6 +30,7 @@ import { createExplain, type Explain } from './explain.ts'
 import { createLasting, type Lease } from './lasting.ts'
 import { layered } from './layers.ts'
 import { watchLoopDelay } from './loop-delay.ts'
+import { countPauses, showPaused } from './pauses.ts'
 import { rateLimited } from './rate-limits.ts'
 import { createReplays } from './replays.ts'
 import { createRecord } from './record.ts'
@@ -112,7 +113,9 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     trustedProxies: config.server.trustedProxies,
     ownedHeaders: ownedHeaders(config),
     keep: (name, make, end) => lease.use('upstream', name, make, end),
+    paused: countPauses(metrics),
   })
+  showPaused(config.routes, proxy, { metrics, lease })
   const proxies = lease.use('proxies', null, () => new Set<ProxyControls>())
   proxies.add(proxy)
   const sent = createExchange({
@@ -140,6 +143,8 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     'behalf_event_loop_delay_seconds',
     'How late the process is, as the median of a quarter of a second.',
     () => loopDelay.ms / 1_000,
+    {},
+    'max',
   )
   const shed = createShed(metrics)
   const admission = createAdmission({

@@ -37,6 +37,8 @@ export interface Door extends http.Server {
   endConnections(): void
   /** Closes those on which nothing has been asked yet. */
   closeSilentConnections(): void
+  /** How many there are. */
+  openConnections(): number
 }
 
 export type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown
@@ -99,15 +101,14 @@ export function createServer(app: Express, given: ServerOptions = {}): Door {
   }
   server.on('clientError', refuseMalformed)
   const closeSilentConnections = silentConnections(server)
-  if (limits !== undefined) {
-    boundConnections(server, {
-      most: limits.connections,
-      refused: () => shed?.('connections'),
-      refusal: () => onWire(overloaded('too many connections are open')),
-    })
-  }
+  const openConnections = boundConnections(server, {
+    most: limits?.connections ?? Infinity,
+    refused: () => shed?.('connections'),
+    refusal: () => onWire(overloaded('too many connections are open')),
+  })
   return Object.assign(server, {
     closeSilentConnections,
+    openConnections,
     endConnections() {
       endWithAnswers(app, pipeline)
       http2?.goAway()
