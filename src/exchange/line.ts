@@ -1,5 +1,3 @@
-import type { GatewayError } from '../errors.ts'
-
 /** What one exchange asks of the budget. */
 export interface Turn {
   readonly signal: AbortSignal
@@ -23,7 +21,7 @@ export interface Waiting {
   rank: Rank
   /** Its turn has come. */
   leave(): void
-  refuse(error: GatewayError): void
+  refuse(error: Error): void
 }
 
 /** Those who wait for a turn. */

@@ -1,0 +1,346 @@
+import { randomUUID } from 'node:crypto'
+import type { Budget } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import { AHEAD_MS, type Given, MOST_CALLERS, type Need } from '../store/turns.ts'
+import { type Bucket, LONGEST_RETRY_AFTER_SECONDS } from './bucket.ts'
+import { BACKGROUND, COMING, Line, type Rank, TOLD, type Turn, type Waiting } from './line.ts'
+import { beginOf, type Known, prospect } from './prospect.ts'
+
+export interface LeasedOptions {
+  /** Undefined: only what the issuer itself says holds anything back. */
+  readonly budget: Budget | undefined
+  /** How many replicas share it. */
+  readonly replicas: number
+  /** Asks for turns; never rejects. Undefined: there is no answer. */
+  readonly ask: (need: Need) => Promise<Given | undefined>
+  /** By what all replicas know a key, without learning it. */
+  readonly nameOf: (key: string) => string
+  /** Told what became of turns that were asked for. */
+  readonly count: (outcome: 'leased' | 'unused' | 'denied', many: number) => void
+  /** For the jitter of what callers are told; default `Math.random`. */
+  readonly random?: (() => number) | undefined
+}
+
+/** The line is closed here: who waited is to ask again. */
+export class Moved extends Error {}
+
+/** A turn that is not used so long after its begin, in milliseconds, is lost: what is made up for is bounded. */
+export const LATE_MS = 250
+/** What was told of the others is good for so long. */
+const FRESH_MS = 500
+/** Without a budget one answer is good for all who come within that time. */
+const OPEN_FOR_MS = 250
+/** Where nothing is left, so long does it take to ask again for those who wait, */
+const LONGEST_WAIT_MS = 250
+const SHORTEST_WAIT_MS = 25
+const JITTER_MS = 15
+/** and for those who came meanwhile. */
+const NEWCOMERS_WAIT_MS = 10
+
+/** One who is to be told when to come back. */
+interface Late {
+  readonly as: 'late' | 'sent'
+  readonly key: string | undefined
+  /** It was told before, and is in time. */
+  readonly due: () => void
+  readonly tell: (seconds: number) => void
+  readonly moved: () => void
+}
+
+/**
+ * The line of one replica before a bucket that all of them share. Turns are leased for those who wait, never in advance:
+ * one round trip at a time, for all who came meanwhile. A turn is a time at most a quarter of a second ahead, and belongs to
+ * whoever is first when it comes. Where there is no answer the line is closed.
+ */
+export class LeasedBucket implements Bucket {
+  readonly #with: LeasedOptions
+  readonly #replica = randomUUID()
+  readonly #random: () => number
+  readonly #line = new Line()
+  /** Of those who wait, who may have been told to come. */
+  readonly #unknown = new Set<Waiting>()
+  readonly #late = new Map<object, Late>()
+  /** When those begin that are leased, in epoch milliseconds. */
+  #turns: number[] = []
+  #known: Known | undefined
+  /** More was asked for than there was. */
+  #isScarce = false
+  #askAgainAt = 0
+  #pausedUntil = 0
+  #pauseIsNews = false
+  #isAsking = false
+  #timer: NodeJS.Timeout | undefined
+  /** This replica spent a share of its own since the last answer. */
+  wasAlone = false
+
+  constructor(options: LeasedOptions) {
+    this.#with = options
+    this.#random = options.random ?? Math.random
+  }
+
+  /** @throws {Moved} */
+  async take(turn: Turn): Promise<void> {
+    turn.signal.throwIfAborted()
+    const now = Date.now()
+    if (this.#isOpen(now)) return
+    const rank = turn.background ? BACKGROUND : COMING
+    const { waiting, left } = this.#line.enter(rank, turn, (gone) => this.#forget(gone))
+    if (rank === COMING && turn.key !== undefined) this.#unknown.add(waiting)
+    const at = this.#prospect(rank, this.#line.upTo(rank) - 1, now)
+    if (at > turn.deadline) this.#dismiss(waiting, at - now)
+    this.#go(now)
+    return left
+  }
+
+  pauseFor(ms: number): void {
+    const now = Date.now()
+    if (now + ms <= this.#pausedUntil) return
+    this.#pausedUntil = now + ms
+    this.#pauseIsNews = true
+    this.#shedLate(now)
+    this.#go(now)
+  }
+
+  /** @throws {Moved} */
+  promise(key: string | undefined): Promise<number> {
+    return new Promise((tell, reject) => {
+      const moved = (): void => reject(new Moved())
+      this.#late.set({}, { as: 'sent', key, due: () => tell(1), tell, moved })
+      this.#go(Date.now())
+    })
+  }
+
+  get available(): number {
+    const now = Date.now()
+    const known = this.#known
+    if (known === undefined || this.#pausedUntil > now) return 0
+    if (known.everyMs === 0) return Number.MAX_SAFE_INTEGER
+    const missing = Math.max(0, known.at + known.fullMs - now) / known.everyMs
+    return Math.max(0, Math.floor(known.burst - missing))
+  }
+
+  /** How long the issuer wants to be left alone, as far as any replica knows, in milliseconds. */
+  get pauseMs(): number {
+    return Math.max(0, this.#pausedUntil - Date.now())
+  }
+
+  /** How many replicas were seen at the budget lately. */
+  get replicas(): number {
+    return 1 + (this.#known?.others.length ?? 0)
+  }
+
+  /** Asks although nobody waits: whether there is an answer. */
+  probe(): void {
+    if (!this.#isAsking) void this.#ask(Date.now())
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+  }
+
+  /** Nothing but the issuer holds anybody back, and lately it did not. */
+  #isOpen(now: number): boolean {
+    if (this.#with.budget !== undefined || this.#isScarce || now < this.#pausedUntil) return false
+    return this.#isKnownFor(OPEN_FOR_MS, now)
+  }
+
+  /** A clock that was set back makes old what is known. */
+  #isKnownFor(ms: number, now: number): boolean {
+    return this.#known !== undefined && now >= this.#known.at && now - this.#known.at < ms
+  }
+
+  /** When one leaves who has so many before it, in epoch milliseconds. Where nothing is known of the others: now. */
+  #prospect(rank: Rank, ahead: number, now: number): number {
+    const from = Math.max(now, this.#pausedUntil)
+    const turn = this.#turns[ahead]
+    if (turn !== undefined) return Math.max(from, turn)
+    if (!this.#isKnownFor(FRESH_MS, now)) return from
+    return Math.max(from, prospect(this.#known!, rank, ahead - this.#turns.length))
+  }
+
+  /** Those who would wait for too long now learn it now. */
+  #shedLate(now: number): void {
+    let ahead = 0
+    for (const waiting of this.#line.inOrder()) {
+      const at = this.#prospect(waiting.rank, ahead, now)
+      if (at <= waiting.turn.deadline) ahead++
+      else this.#dismiss(waiting, at - now)
+    }
+  }
+
+  /** Out of the line, to be told when to come back. Nobody waits for what is in the background: it has no place anywhere. */
+  #dismiss(waiting: Waiting, waitMs: number): void {
+    const { key } = waiting.turn
+    this.#line.remove(waiting)
+    this.#unknown.delete(waiting)
+    if (waiting.rank === BACKGROUND) {
+      this.#refuse(waiting, Math.ceil(waitMs / 1_000))
+      return
+    }
+    this.#late.set(waiting, {
+      ...{ as: 'late', key },
+      due: () => this.#line.move(waiting, TOLD),
+      tell: (seconds) => this.#refuse(waiting, seconds),
+      moved: () => waiting.refuse(new Moved()),
+    })
+  }
+
+  #refuse(waiting: Waiting, seconds: number): void {
+    this.#with.count('denied', 1)
+    waiting.refuse(
+      new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
+        retryAfter: Math.min(Math.max(1, seconds), LONGEST_RETRY_AFTER_SECONDS),
+      }),
+    )
+  }
+
+  #forget(gone: Waiting): void {
+    this.#unknown.delete(gone)
+    this.#late.delete(gone)
+  }
+
+  /** Whose turn has come leaves; then what is to be asked is asked, now or in time. */
+  #go(now: number): void {
+    this.#serve(now)
+    let next = this.#isAsking ? Number.POSITIVE_INFINITY : this.#askAt(now)
+    if (next <= now) {
+      void this.#ask(now)
+      next = Number.POSITIVE_INFINITY
+    }
+    const [turn] = this.#turns
+    if (turn !== undefined && this.#line.upTo(BACKGROUND) > 0) {
+      next = Math.min(next, Math.max(turn, this.#pausedUntil))
+    }
+    clearTimeout(this.#timer)
+    if (next === Number.POSITIVE_INFINITY) return
+    this.#timer = setTimeout(() => this.#wake(), Math.max(1, Math.ceil(next - now)))
+  }
+
+  #wake(): void {
+    const now = Date.now()
+    this.#shedLate(now)
+    this.#go(now)
+  }
+
+  #serve(now: number): void {
+    const kept = this.#turns.filter((at) => now - at <= LATE_MS && at - now <= 2 * AHEAD_MS)
+    if (kept.length < this.#turns.length) {
+      this.#with.count('unused', this.#turns.length - kept.length)
+      this.#turns = kept
+    }
+    if (now < this.#pausedUntil) return
+    for (const waiting of this.#line.inOrder()) {
+      if (!(this.#turns[0]! <= now)) return
+      if (waiting.turn.deadline < now) continue
+      this.#turns.shift()
+      this.#line.remove(waiting)
+      this.#unknown.delete(waiting)
+      waiting.leave()
+    }
+  }
+
+  /** When to ask, in epoch milliseconds. */
+  #askAt(now: number): number {
+    const wants = this.#line.upTo(BACKGROUND) > this.#turns.length
+    const isNews = this.#unknown.size > 0 || this.#late.size > 0 || this.#pauseIsNews
+    if (!wants && !isNews) return Number.POSITIVE_INFINITY
+    if (!this.#isScarce || this.#known === undefined || this.#known.at > now) return now
+    const again = this.#askAgainAt
+    return isNews ? Math.min(again, this.#known.at + NEWCOMERS_WAIT_MS) : again
+  }
+
+  async #ask(now: number): Promise<void> {
+    const waiting = [...this.#unknown].slice(0, MOST_CALLERS)
+    const late = [...this.#late].slice(0, MOST_CALLERS - waiting.length)
+    const need = this.#need(waiting, late, now)
+    this.#isAsking = true
+    this.#pauseIsNews = false
+    const given = await this.#with.ask(need)
+    this.#isAsking = false
+    if (given === undefined) {
+      this.#leave()
+      return
+    }
+    if (need.wasAlone) this.wasAlone = false
+    const at = Date.now()
+    this.#learn(given, need, at)
+    for (const one of waiting) this.#unknown.delete(one)
+    for (const [index, answer] of given.callers.entries()) {
+      const one = waiting[index]
+      if (one !== undefined) {
+        if (answer === 'due' && this.#line.has(one)) this.#line.move(one, TOLD)
+        continue
+      }
+      const [who, { due, tell }] = late[index - waiting.length]!
+      // Whoever is gone is not told anything.
+      if (!this.#late.delete(who)) continue
+      if (answer === 'due') due()
+      else tell(answer === 'waits' ? 1 : answer)
+    }
+    this.#shedLate(at)
+    this.#go(at)
+  }
+
+  #need(
+    waiting: readonly Waiting[],
+    late: readonly (readonly [object, Late])[],
+    now: number,
+  ): Need {
+    const { budget, replicas, nameOf } = this.#with
+    const named = (as: 'waits' | Late['as'], key: string | undefined): Need['callers'][number] => ({
+      name: key === undefined ? '' : nameOf(key),
+      as,
+      jitterMs: this.#random() * 1_000,
+    })
+    let patience = 0
+    for (const { turn } of this.#line.inOrder()) patience = Math.max(patience, turn.deadline - now)
+    return {
+      ...{ replica: this.#replica, rate: budget?.rate, burst: budget?.burst ?? 1, replicas },
+      ...{ line: this.#wanted(), wasAlone: this.wasAlone, pauseMs: this.#pausedUntil - now },
+      callers: [
+        ...waiting.map(({ turn }) => named('waits', turn.key)),
+        ...late.map(([, { as, key }]) => named(as, key)),
+      ],
+      seconds: Math.min(Math.ceil(patience / 1_000), LONGEST_RETRY_AFTER_SECONDS),
+    }
+  }
+
+  /** Who waits and has no turn yet. */
+  #wanted(): Need['line'] {
+    let turns = this.#turns.length
+    const without = (rank: Rank): number => {
+      const waiting = this.#line.of(rank)
+      const served = Math.min(waiting, turns)
+      turns -= served
+      return waiting - served
+    }
+    return { told: without(TOLD), coming: without(COMING), background: without(BACKGROUND) }
+  }
+
+  #learn(given: Given, { line, burst }: Need, at: number): void {
+    const known: Known = { ...given, at, burst }
+    this.#known = known
+    this.#turns.push(...given.turns.map((after) => at + after))
+    this.#with.count('leased', given.turns.length)
+    this.#pausedUntil = Math.max(this.#pausedUntil, at + given.pauseMs)
+    this.#isScarce = given.turns.length < line.told + line.coming + line.background
+    const wait = beginOf(known, 0) - AHEAD_MS - at
+    const within = Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
+    this.#askAgainAt = at + within + this.#random() * JITTER_MS
+  }
+
+  /** There is no answer: nobody waits here any more. */
+  #leave(): void {
+    clearTimeout(this.#timer)
+    this.#known = undefined
+    this.#turns = []
+    this.#unknown.clear()
+    const late = [...this.#late.values()]
+    this.#late.clear()
+    for (const waiting of this.#line.inOrder()) {
+      this.#line.remove(waiting)
+      waiting.refuse(new Moved())
+    }
+    for (const { moved } of late) moved()
+  }
+}

@@ -1,0 +1,264 @@
+import { hash } from 'node:crypto'
+import type { Redis, Reply } from './redis.ts'
+import { script } from './shared.ts'
+
+/** Those of one replica who wait for a turn and have none yet, by who goes first. */
+export interface Line {
+  /** They were told to come back, and did. */
+  readonly told: number
+  readonly coming: number
+  readonly background: number
+}
+
+/** One who is looked up among those who were told when to come back, by a name that says nothing. */
+export interface Caller {
+  /** Empty: nothing is promised to it. */
+  readonly name: string
+  /** `waits`: it is counted as coming. `late`: it cannot wait for so long. `sent`: a turn of its own came to nothing. */
+  readonly as: 'waits' | 'late' | 'sent'
+  /** What it is told beyond the truth, in milliseconds below 1 000. */
+  readonly jitterMs: number
+}
+
+/** What one replica asks of the budget that all of them share. */
+export interface Need {
+  readonly replica: string
+  /** Exchanges per second; undefined: as many as the issuer takes. */
+  readonly rate: number | undefined
+  readonly burst: number
+  readonly line: Line
+  /** At most {@link MOST_CALLERS}. */
+  readonly callers: readonly Caller[]
+  /** How many replicas there are. */
+  readonly replicas: number
+  /** It spent its own share since it asked last. */
+  readonly wasAlone: boolean
+  /** How long the issuer wants to be left alone, as far as this replica knows, in milliseconds. */
+  readonly pauseMs: number
+  /** How far ahead whoever was told to come back matters, in seconds. */
+  readonly seconds: number
+}
+
+/** What is given for it. All times are in milliseconds from the answer. */
+export interface Given {
+  /** When each turn begins that is given, the first one first. */
+  readonly turns: readonly number[]
+  /** Of each caller: `due`, it goes before all who were not told to come; or in how many seconds it is to come back. */
+  readonly callers: readonly ('due' | 'waits' | number)[]
+  readonly pauseMs: number
+  /** Until the bucket is full. */
+  readonly fullMs: number
+  /** From one turn to the next. */
+  readonly everyMs: number
+  /** Of those who were told to come back, which part does. */
+  readonly kept: number
+  /** The lines of the other replicas. */
+  readonly others: readonly Line[]
+  /** How many are to come back by now, and in each second from now. */
+  readonly promised: readonly number[]
+}
+
+/** One budget for all replicas. */
+export interface SharedTurns {
+  /** @returns undefined where there is no answer in time: each replica has its own share then */
+  ask(issuer: string, need: Need): Promise<Given | undefined>
+}
+
+/** So far ahead are turns given away, in milliseconds: what a replica that dies takes with it. */
+export const AHEAD_MS = 250
+export const MOST_CALLERS = 500
+const MOST_TURNS = 1_000
+/** A replica that says nothing for so long has nobody waiting. */
+const FRESH_MS = 500
+const FORGOTTEN_MS = 10_000
+/** Turns that nobody took although somebody waited are made up for: one, or what this time holds. As in one process. */
+const MADE_UP_FOR_MS = 100
+/** After one replica is back that spent its own share, the others may still spend theirs for so long. */
+const JOINING_MS = 3_000
+const LONGEST_PAUSE_MS = 60_000
+/** Far below what a clock can tell, far above what arithmetic loses. */
+const ROUNDING_MS = 0.001
+const KEPT_MS = 120_000
+
+/**
+ * The script, for the time that an expression gives as `TIME` does.
+ *
+ * In one step, or two replicas take the same turn. The level is kept, which is negative where turns are given away that
+ * begin later, so that the pace may change. The time is Redis' own, since replicas' clocks differ by more than a turn lasts, and
+ * what it answers is counted from the answer. Two keys with one hash tag, so that they are in one place of a Cluster.
+ */
+export function turnsScript(time: string): string {
+  return `
+local time = ${time}
+local now = time[1] * 1000 + time[2] / 1000
+local own, every, burst = 'r:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local told, coming, background = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local replicas, pauseMs, seconds = tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10])
+
+local known, others, gone = {}, {}, {}
+local present, toldElsewhere, comingElsewhere, awaited = 1, 0, 0, false
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+  local name, value = fields[i], fields[i + 1]
+  if string.sub(name, 1, 2) ~= 'r:' then
+    known[name] = tonumber(value)
+  else
+    local at, t, c, b = string.match(value, '^(%d+) (%d+) (%d+) (%d+)$')
+    local age = math.abs(now - at)
+    if age < ${FRESH_MS} then
+      if t + c + b > 0 then awaited = true end
+      if name ~= own then
+        present = present + 1
+        toldElsewhere, comingElsewhere = toldElsewhere + t, comingElsewhere + c
+        others[#others + 1], others[#others + 2], others[#others + 3] = tonumber(t), tonumber(c), tonumber(b)
+      end
+    elseif age > ${FORGOTTEN_MS} and name ~= own then gone[#gone + 1] = name end
+  end
+end
+
+local pause = known.pause or 0
+if pauseMs > 0 then pause = math.max(pause, now + pauseMs) end
+pause = math.min(pause, now + ${LONGEST_PAUSE_MS})
+local from = math.max(now, pause)
+
+local joined = known.joined or 0
+if ARGV[8] == '1' then joined = now end
+if math.abs(now - joined) < ${JOINING_MS} and present < replicas then every = every * replicas / present end
+
+local owed = 0
+if awaited and (known.at or now) >= pause then owed = math.max(1, ${MADE_UP_FOR_MS} / every) end
+local level = burst
+if known.level and every > 0 then
+  level = math.min(burst + owed, known.level + math.max(0, from - known.from) / every)
+end
+local function begins(ahead) return from + math.max(0, ahead + 1 - level) * every end
+
+local kept = known.kept or 1
+local missed = redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 5000))
+redis.call('ZREMRANGEBYSCORE', KEYS[2], string.format('(%.0f', now + 61000), '+inf')
+kept = kept * 0.95 ^ missed
+local booked = redis.call('ZCARD', KEYS[2])
+
+local answers = {}
+for i = 11, #ARGV, 3 do
+  local name, as, jitter = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local due = name ~= '' and booked > 0 and tonumber(redis.call('ZSCORE', KEYS[2], name))
+  local answer = 0
+  if due and (as == 'waits' or (as == 'late' and due - 250 <= now)) then
+    redis.call('ZREM', KEYS[2], name)
+    booked, kept = booked - 1, kept + 0.05 * (1 - kept)
+    if due - 250 <= now then
+      answer, told = -1, told + 1
+      if as == 'waits' then coming = coming - 1 end
+    end
+  elseif as ~= 'waits' then
+    if due and due > now then
+      answer = math.ceil((due - now) / 1000)
+    else
+      local wait = begins(toldElsewhere + comingElsewhere + told + coming + booked) - now
+      answer = math.min(60, math.max(1, math.ceil((wait + jitter) / 1000)))
+      if answer < 60 and name ~= '' and every > 0 then
+        if not due then booked = booked + 1 end
+        redis.call('ZADD', KEYS[2], string.format('%.0f', now + answer * 1000), name)
+      end
+    end
+  end
+  answers[#answers + 1] = answer
+end
+
+local turns = {}
+local function give(wanted, before)
+  while wanted > 0 and #turns < ${MOST_TURNS} and begins(before) <= now + ${AHEAD_MS} + ${ROUNDING_MS} do
+    turns[#turns + 1] = math.ceil(begins(0) - now - ${ROUNDING_MS})
+    if every > 0 then level = level - 1 end
+    wanted = wanted - 1
+  end
+  return wanted
+end
+told = give(told, 0)
+coming = give(coming, toldElsewhere)
+background = give(background, toldElsewhere + comingElsewhere)
+
+local line = string.format('%.0f %d %d %d', now, told, coming, background)
+redis.call('HSET', KEYS[1], 'level', string.format('%.9f', level), 'from', string.format('%.3f', from),
+  'pause', string.format('%.0f', pause), 'at', string.format('%.3f', now), 'joined', string.format('%.0f', joined),
+  'kept', string.format('%.4f', kept), own, line)
+if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ${KEPT_MS} + (burst + 1) * every))
+
+local promised = {}
+if booked > 0 then
+  redis.call('PEXPIRE', KEYS[2], ${KEPT_MS})
+  local after = '-inf'
+  for i = 0, seconds do
+    local to = string.format('%.0f', now + i * 1000)
+    promised[i + 1] = redis.call('ZCOUNT', KEYS[2], after, to)
+    after = '(' .. to
+  end
+end
+return { turns, answers, others, promised, math.max(0, math.ceil(pause - now)),
+  math.ceil(from - now + (burst - level) * every - ${ROUNDING_MS}),  math.floor(every * 1000 + 0.5), math.floor(kept * 1000 + 0.5) }
+`
+}
+
+const TURNS = script(turnsScript("redis.call('TIME')"))
+
+/** By how few milliseconds turns follow each other where nothing but the issuer holds them back. */
+const AT_ONCE = 0
+
+/**
+ * @param program the script; default: by Redis' own clock
+ */
+export function createSharedTurns(redis: Pick<Redis, 'run'>, program = TURNS): SharedTurns {
+  return {
+    async ask(issuer, need) {
+      // A hash with no key of ours: while sealing keys are rotated replicas would have two budgets. Issuers are no secret.
+      const tag = hash('sha256', issuer).slice(0, 32)
+      const keys = [`behalf:budget:{${tag}}`, `behalf:told:{${tag}}`]
+      return givenOf(await redis.run(program, keys, argumentsOf(need)), need)
+    },
+  }
+}
+
+function argumentsOf(need: Need): readonly string[] {
+  const { replica, rate, burst, line, callers, replicas, wasAlone, pauseMs, seconds } = need
+  const every = rate === undefined ? AT_ONCE : 1_000 / rate
+  return [
+    ...[replica, every.toFixed(6), String(burst)],
+    ...[line.told, line.coming, line.background].map(String),
+    ...[String(replicas), wasAlone ? '1' : '0', String(Math.max(0, Math.ceil(pauseMs)))],
+    String(seconds),
+    ...callers.flatMap(({ name, as, jitterMs }) => [name, as, String(Math.floor(jitterMs))]),
+  ]
+}
+
+/** What does not have this shape is no answer, whoever gave it. */
+function givenOf(reply: Reply | undefined, { callers }: Need): Given | undefined {
+  if (!Array.isArray(reply)) return undefined
+  const [turns, answers, others, promised, ...rest] = reply as readonly Reply[]
+  const lists = [turns, answers, others, promised]
+  if (!lists.every(isNumbers) || !isNumbers(rest) || rest.length !== 4) return undefined
+  const [given, told, lines, due] = lists
+  const [pauseMs, fullMs, everyUs, kept] = rest as [number, number, number, number]
+  if (told!.length !== callers.length) return undefined
+  return {
+    turns: given!,
+    callers: told!.map((one) => (one < 0 ? 'due' : one === 0 ? 'waits' : one)),
+    ...{ pauseMs, fullMs, everyMs: everyUs / 1_000, kept: kept / 1_000 },
+    others: linesOf(lines!),
+    promised: due!,
+  }
+}
+
+function linesOf(numbers: readonly number[]): readonly Line[] {
+  const lines: Line[] = []
+  for (let at = 0; at + 2 < numbers.length; at += 3) {
+    const [told, coming, background] = numbers.slice(at, at + 3) as [number, number, number]
+    lines.push({ told, coming, background })
+  }
+  return lines
+}
+
+function isNumbers(reply: Reply | undefined): reply is readonly number[] {
+  return Array.isArray(reply) && reply.every((one) => typeof one === 'number')
+}
