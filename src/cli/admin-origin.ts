@@ -1,9 +1,11 @@
-import type { Listen } from '../config/config.ts'
+import type { AdminConfig } from '../config/config.ts'
 import { UsageError } from './command.ts'
 
 /** Where a gateway's admin listener is reached from this machine: who listens everywhere is reached on loopback. */
-export function adminOrigin({ host, port }: Listen): string {
+export function adminOrigin({ listen, tls }: Pick<AdminConfig, 'listen' | 'tls'>): string {
+  const { host, port } = listen
   if (port === 0) throw new UsageError('the admin listener takes any free port: use --url')
   const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`
+  const scheme = tls === undefined ? 'http' : 'https'
+  return `${scheme}://${reached.includes(':') ? `[${reached}]` : reached}:${port}`
 }

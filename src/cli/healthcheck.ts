@@ -1,6 +1,7 @@
 import http from 'node:http'
 import { loadConfig } from '../config/load.ts'
 import { adminOrigin } from './admin-origin.ts'
+import { askAdmin } from './ask-admin.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 
 const TIMEOUT_MS = 2_000
@@ -16,28 +17,46 @@ export const command = defineCommand({
     },
   },
   async run({ config, flags }) {
-    const url = flags.url ?? `${adminOrigin((await loadConfig(config)).admin.listen)}/livez`
-    if (!/^http:\/\//.test(url) || !URL.canParse(url)) {
-      throw new UsageError('--url must be an `http:` URL')
-    }
-    const problem = await problemOf(url)
+    const problem =
+      flags.url === undefined ? await configured(config) : await problemOf(flags.url, plain)
     process.stdout.write(`${problem ?? 'ok'}\n`)
     return problem === undefined ? EXIT.well : EXIT.failed
   },
 })
 
-function problemOf(url: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
+async function configured(file: string): Promise<string | undefined> {
+  const { admin } = await loadConfig(file)
+  const path = '/livez'
+  return problemOf(`${adminOrigin(admin)}${path}`, () =>
+    askAdmin(admin, { method: 'GET', path, timeoutMs: TIMEOUT_MS }),
+  )
+}
+
+async function problemOf(
+  url: string,
+  ask: (url: string) => Promise<number>,
+): Promise<string | undefined> {
+  try {
+    const status = await ask(url)
+    return status === 200 ? undefined : `${url} was answered ${status}`
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    const { name, message } = error as Error
+    return name === 'AbortError' ? `${url} was not answered in time` : message
+  }
+}
+
+function plain(url: string): Promise<number> {
+  if (!/^http:\/\//.test(url) || !URL.canParse(url)) {
+    throw new UsageError('--url must be an `http:` URL')
+  }
+  return new Promise((resolve, reject) => {
     const request = http.get(url, { agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) })
     request.on('response', (response) => {
-      response.resume()
-      const { statusCode = 0 } = response
-      resolve(statusCode === 200 ? undefined : `${url} was answered ${statusCode}`)
+      resolve(response.statusCode ?? 0)
       // Nobody waits for a body that may never end.
       request.destroy()
     })
-    request.on('error', ({ name, message }) =>
-      resolve(name === 'AbortError' ? `${url} was not answered in time` : message),
-    )
+    request.on('error', reject)
   })
 }

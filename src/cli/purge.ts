@@ -1,5 +1,5 @@
 import { loadConfig } from '../config/load.ts'
-import { adminOrigin } from './admin-origin.ts'
+import { askAdmin } from './ask-admin.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 
 const TIMEOUT_MS = 5_000
@@ -33,18 +33,27 @@ export const command = defineCommand({
         'the admin listener has no `admin.token`, and without one it takes no purge',
       )
     }
-    const response = await fetch(new URL('/purge', url ?? adminOrigin(admin.listen)), {
+    const question = {
       method: 'POST',
       headers: { authorization: `Bearer ${admin.token}`, 'content-type': 'application/json' },
       body: JSON.stringify(Object.fromEntries(named)),
-      redirect: 'error',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    })
-    if (response.status === 204) {
+    } as const
+    const status =
+      url === undefined
+        ? await askAdmin(admin, { ...question, path: '/purge', timeoutMs: TIMEOUT_MS })
+        : await asked(new URL('/purge', url), question)
+    if (status === 204) {
       process.stdout.write('purged\n')
       return EXIT.well
     }
-    process.stderr.write(`behalf: the gateway answered ${response.status}\n`)
+    process.stderr.write(`behalf: the gateway answered ${status}\n`)
     return EXIT.failed
   },
 })
+
+/** Whose certificate another listener has to show is not in the file: it is verified as any other. */
+async function asked(url: URL, question: RequestInit): Promise<number> {
+  const signal = AbortSignal.timeout(TIMEOUT_MS)
+  const { status } = await fetch(url, { ...question, redirect: 'error', signal })
+  return status
+}

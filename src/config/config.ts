@@ -1,8 +1,11 @@
 import type { AuthorizeConfig } from './authorize.ts'
 import type { CacheConfig } from './cache.ts'
 import type { LimitsConfig, ServerLimits } from './limits.ts'
+import type { Material, NamedKey } from './material.ts'
 import type { ProofOfPossession } from './possession.ts'
 import type { ManagementConfig, ProvisionConfig } from './provision-options.ts'
+
+export type { Material, NamedKey } from './material.ts'
 
 /**
  * The configuration as the stages read it: checked, complete, with every reference resolved. Durations are in
@@ -65,6 +68,8 @@ export interface AdminConfig {
   readonly listen: Listen
   /** The bearer token that everything but /livez, /readyz and /metrics asks for. Required beyond loopback. */
   readonly token: string | undefined
+  /** Absent: operators are served plain HTTP. */
+  readonly tls?: TlsConfig | undefined
 }
 
 /** The doors beside the proxy; each is there where it is configured. */
@@ -79,6 +84,8 @@ export interface TokenEndpointConfig {
   readonly routes: readonly Route[]
   /** Whether callers authenticate as the client of the route's API, by its secret. Default `required`. */
   readonly clients: 'required' | 'none'
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsConfig | undefined
 }
 
 export interface ForwardAuthConfig {
@@ -87,6 +94,8 @@ export interface ForwardAuthConfig {
   readonly original: 'headers' | 'path'
   /** CIDRs of the proxies that may ask. Default loopback. */
   readonly trustedProxies: readonly string[]
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsConfig | undefined
 }
 
 export type ProfileName =
@@ -151,12 +160,6 @@ export interface Api {
   readonly introspection?: boolean | undefined
 }
 
-/** A private key, and the `kid` that its tokens name it by, where they do. */
-export interface NamedKey {
-  readonly material: Material
-  readonly kid: string | undefined
-}
-
 /** A protected resource that tells how it is protected (RFC 9728). */
 export interface Resource {
   /** Under one of the public origins, compared as it is. */
@@ -198,9 +201,6 @@ export type Client = {
 )
 
 export type ProofAlgorithm = 'RS256' | 'PS256' | 'ES256'
-
-/** As it is, or in a file (an absolute path) that is read again when it changes. */
-export type Material = { readonly pem: string } | { readonly file: string }
 
 /** One route: a property for each step of the path. */
 export interface Route {

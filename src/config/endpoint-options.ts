@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { forwardAuthTls, plainTls } from './tls-options.ts'
 import { listenAddress, network, text } from './values.ts'
 
 /* The part of the shape that is about the other doors to the path; how they go together is judged in `endpoints.ts`. */
@@ -24,6 +25,7 @@ const forwardAuth = z
         'Networks (CIDR) of the proxies that may ask. Danger: whoever is in these networks gets issued tokens for what ' +
           'callers gave it.',
       ),
+    tls: forwardAuthTls,
   })
   .optional()
   .describe(
@@ -46,6 +48,7 @@ const token = z
         "Whether who asks must authenticate as the client of the route's API, by its secret. `none` is for loopback only. " +
           'Danger: then every process of this machine that has a token can exchange it.',
       ),
+    tls: plainTls,
   })
   .optional()
   .describe('For services that only want the issued token: a token endpoint (RFC 8693).')

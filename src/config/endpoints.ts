@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { EndpointsConfig, Listen, Route, TokenEndpointConfig } from './config.ts'
+import type { EndpointsConfig, Listen, Route, TlsConfig, TokenEndpointConfig } from './config.ts'
 import type { endpoints } from './endpoint-options.ts'
 import type { Faults, Path } from './faults.ts'
 import { isLoopback } from './issuers.ts'
@@ -7,14 +7,29 @@ import { unknownName } from './parts.ts'
 
 type EndpointsInput = z.output<typeof endpoints>
 
+/** TLS of each door that has it. */
+export interface DoorsTls {
+  readonly forwardAuth: TlsConfig | undefined
+  readonly token: TlsConfig | undefined
+}
+
 /** What is configured of the doors; their faults are added. */
 export function resolveEndpoints(
-  input: EndpointsInput,
-  routes: readonly Route[],
-  faults: Faults,
+  { forwardAuth, token }: EndpointsInput,
+  tls: DoorsTls,
+  { routes, faults }: { readonly routes: readonly Route[]; readonly faults: Faults },
 ): EndpointsConfig {
-  const { forwardAuth, token } = input
-  return { forwardAuth, token: token && resolveToken(token, routes, faults) }
+  return {
+    forwardAuth: forwardAuth && secured(forwardAuth, tls.forwardAuth),
+    token: token && secured(resolveToken(token, routes, faults), tls.token),
+  }
+}
+
+export function secured<Listener extends object>(
+  { tls: _, ...listener }: Listener & { readonly tls?: unknown },
+  tls: TlsConfig | undefined,
+): Omit<Listener, 'tls'> & { readonly tls?: TlsConfig } {
+  return { ...listener, ...(tls && { tls }) }
 }
 
 function resolveToken(

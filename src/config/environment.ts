@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
+import type { NoteRead } from './faults.ts'
 
 /** Variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -11,15 +12,14 @@ export type Environment = Readonly<Record<string, string | undefined>>
  *
  * @param file the configuration file; it need not exist
  */
-export function readEnvironment(file: string, real: Environment = process.env): Environment {
-  const beside = join(dirname(file), '.env')
-  let text: string
-  try {
-    text = readFileSync(beside, 'utf8')
-  } catch (error) {
-    if (isMissing(error)) return real
-    throw error
-  }
+export function readEnvironment(
+  file: string,
+  real: Environment = process.env,
+  noteRead?: NoteRead,
+): Environment {
+  const beside = resolve(dirname(file), '.env')
+  const text = readNoted(beside, noteRead, isMissing)
+  if (text === undefined) return real
   // A variable that is there but undefined would otherwise hide the one of the file.
   const set = Object.entries(real).filter(([, value]) => value !== undefined)
   return { ...parseEnv(text), ...Object.fromEntries(set) }
@@ -29,13 +29,35 @@ export function readEnvironment(file: string, real: Environment = process.env): 
 export type ReadSecret = (path: string) => string
 
 /** @throws {UnreadableError} */
-export function secretReader(folder: string): ReadSecret {
+export function secretReader(folder: string, noteRead?: NoteRead): ReadSecret {
   return (path) => {
     try {
-      return readFileSync(resolve(folder, path), 'utf8').replace(/\r?\n$/, '')
+      return readNoted(resolve(folder, path), noteRead).replace(/\r?\n$/, '')
     } catch (error) {
       throw new UnreadableError(path, error)
     }
+  }
+}
+
+function readNoted(file: string, noteRead: NoteRead | undefined): string
+function readNoted(
+  file: string,
+  noteRead: NoteRead | undefined,
+  isMissing: (error: unknown) => boolean,
+): string | undefined
+function readNoted(
+  file: string,
+  noteRead: NoteRead = () => undefined,
+  mayLack: (error: unknown) => boolean = () => false,
+): string | undefined {
+  try {
+    const text = readFileSync(file, 'utf8')
+    noteRead(file, text)
+    return text
+  } catch (error) {
+    noteRead(file, undefined)
+    if (mayLack(error)) return undefined
+    throw error
   }
 }
 

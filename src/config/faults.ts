@@ -58,8 +58,12 @@ export function pathText(path: Path): string {
 /** Says where a path was written, or for a path that was not, where what should hold it was. */
 export type Locate = (path: Path, part: 'key' | 'value') => Place | undefined
 
+/** Told of each file that the configuration was read from, with its text; undefined where it could not be read. */
+export type NoteRead = (file: string, text: string | undefined) => void
+
 /** Collects faults, so that all of them can be reported at once. */
 export interface Faults {
+  readonly noteRead: NoteRead
   add(path: Path, message: string, options?: FaultOptions): void
   /** Whether a fault stands at exactly this path. */
   at(path: Path): boolean
@@ -76,10 +80,11 @@ export interface FaultOptions {
   readonly place?: Place
 }
 
-export function createFaults(locate: Locate): Faults {
+export function createFaults(locate: Locate, noteRead: NoteRead = () => undefined): Faults {
   const faults: Fault[] = []
   const paths: Path[] = []
   return {
+    noteRead,
     add(path, message, { key, place } = {}) {
       const found =
         place ?? (key === undefined ? locate(path, 'value') : locate([...path, key], 'key'))

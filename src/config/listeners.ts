@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { serverLimits } from './limit-options.ts'
-import { tls } from './tls-options.ts'
+import { plainTls, tls } from './tls-options.ts'
 import { duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
 
 /* The part of the shape that is about listeners; see `schema.ts`. */
@@ -78,6 +78,7 @@ export const admin = z
       .describe(
         'The bearer token that everything but `/livez`, `/readyz` and `/metrics` asks for. Required beyond loopback.',
       ),
+    tls: plainTls,
   })
   .prefault({})
   .describe('The listener for operators.')

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, resolve as absolute } from 'node:path'
 import type { Config } from './config.ts'
 import { readEnvironment, reasonOf, secretReader, type Environment } from './environment.ts'
-import { ConfigError, createFaults, type Path, type Place } from './faults.ts'
+import { ConfigError, createFaults, type NoteRead, type Path, type Place } from './faults.ts'
 import { overridden } from './overrides.ts'
 import { mapping } from './parts.ts'
 import { replaced, type StandIn } from './replace.ts'
@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly overrides?: Readonly<Record<string, unknown>>
   /** For commands that find out what a variable is to be. Default: one that is not set is a fault. */
   readonly standIn?: StandIn
+  /** For those who want to know when it is worth reading again. Called also where there are faults. */
+  readonly noteRead?: NoteRead
 }
 
 /**
@@ -32,14 +34,17 @@ export interface LoadOptions {
  * @throws {ConfigError} with every fault
  */
 export async function loadConfig(file: string, options: LoadOptions = {}): Promise<Config> {
+  const { noteRead = () => undefined } = options
   let text: string
   try {
     text = await readFile(file, 'utf8')
+    noteRead(absolute(file), text)
   } catch (error) {
+    noteRead(absolute(file), undefined)
     const message = `cannot be read: ${reasonOf(error)}`
     throw new ConfigError([{ place: { file }, path: '', message }])
   }
-  const environment = readEnvironment(file, options.environment)
+  const environment = readEnvironment(file, options.environment, noteRead)
   return read(yamlSource(text, file), { ...options, environment }, dirname(file))
 }
 
@@ -54,10 +59,10 @@ export function readConfig(input: object, options: LoadOptions = {}): Config {
 }
 
 function read(source: Source, options: LoadOptions, folder: string): Config {
-  const { environment = process.env, overrides: flags = {} } = options
-  const readSecret = secretReader(folder)
+  const { environment = process.env, overrides: flags = {}, noteRead } = options
+  const readSecret = secretReader(folder, noteRead)
   let { locate } = source
-  const faults = createFaults((path, part) => locate(path, part))
+  const faults = createFaults((path, part) => locate(path, part), noteRead)
   for (const { place, message } of source.faults) faults.add([], message, { place })
   const isMapping = Object.keys(mapping(source.value)).length > 0
   if (!isMapping) faults.add([], 'the configuration must be a mapping, and not empty')

@@ -1,11 +1,19 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Material } from './config.ts'
 import { reasonOf } from './environment.ts'
 import type { Faults, Path } from './faults.ts'
 
 /* Keys and certificates, each as it is or in a file. */
+
+/** As it is, or in a file (an absolute path) that is read again when it changes. */
+export type Material = { readonly pem: string } | { readonly file: string }
+
+/** A private key, and the `kid` that its tokens name it by, where they do. */
+export interface NamedKey {
+  readonly material: Material
+  readonly kid: string | undefined
+}
 
 export interface MaterialContext {
   /** Of the mapping or list that names them. */
@@ -63,9 +71,11 @@ export function textOf(
 ): string | undefined {
   try {
     const text = readFileSync(file, 'utf8')
+    faults.noteRead(file, text)
     if (text.trim() !== '') return text
     faults.add([...at, option], 'names a file that is empty')
   } catch (error) {
+    faults.noteRead(file, undefined)
     faults.add([...at, option], `names a file that cannot be read: ${unquoted(error)}`)
   }
   return undefined
@@ -100,5 +110,22 @@ function checkPair(chain: string, pem: string, context: MaterialContext): void {
     }
   } catch {
     faults.add([...at, 'certificate'], 'must be a certificate in PEM, or a file that holds one')
+  }
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+/** TLS passes over what it cannot read: an authority that nobody trusts would not be missed until somebody calls. */
+export function areCertificates(text: string): boolean {
+  const found = text.match(CERTIFICATE) ?? []
+  const begun = text.split('-----BEGIN ').length - 1
+  return found.length > 0 && found.length === begun && found.every(isCertificate)
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0
+  } catch {
+    return false
   }
 }

@@ -59,11 +59,19 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   checkResources({ apis: mapping(root['apis']), routes: root['routes'], publicOrigins }, faults)
   const shares = mapping(root['cache'])['redis'] !== undefined
   checkPossession({ apis: mapping(root['apis']), server: listeners.server, shares }, faults)
-  const tlsInput = listeners.server?.tls
-  const tls = tlsInput && resolveTls(tlsInput, { at: ['server', 'tls'], faults, folder })
+  const tlsAt = (...at: readonly string[]) => ({ at, faults, folder })
+  const { server: { tls: serverTls } = {}, admin: { tls: adminTls } = {} } = listeners
+  const tls = {
+    server: serverTls && resolveTls(serverTls, tlsAt('server', 'tls')),
+    admin: adminTls && resolveTls(adminTls, tlsAt('admin', 'tls')),
+    forwardAuth:
+      doors?.forwardAuth?.tls &&
+      resolveTls(doors.forwardAuth.tls, tlsAt('endpoints', 'forwardAuth', 'tls')),
+    token: doors?.token?.tls && resolveTls(doors.token.tls, tlsAt('endpoints', 'token', 'tls')),
+  }
   // Of a route that is faulty itself nobody knows whether it could be listed.
   const settled = doors && !faults.within(['routes']) ? doors : undefined
-  const resolvedDoors = settled && resolveEndpoints(settled, routes, faults)
+  const resolvedDoors = settled && resolveEndpoints(settled, tls, { routes, faults })
   const cacheInput = part(cache, root['cache'])
   const goodRoutes = faults.within(['routes']) ? undefined : routes
   const caching = cacheInput && resolveCache(cacheInput, goodRoutes, { faults, folder })
@@ -82,9 +90,12 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
         ...{ connections: limits.connections, inFlight: limits.inFlight },
         ...{ pipelined: limits.pipelined, loopDelayMs: limits.loopDelay },
       },
-      tls,
+      tls: tls.server,
     },
-    admin: { listen: listeners.admin!.listen, token: listeners.admin!.token },
+    admin: {
+      ...{ listen: listeners.admin!.listen, token: listeners.admin!.token },
+      ...(tls.admin && { tls: tls.admin }),
+    },
     issuers: present(issuers),
     apis: present(apis),
     routes,

@@ -1,15 +1,31 @@
 import { z } from 'zod'
 import { pem, secret } from './values.ts'
 
-/* The part of the shape that is about TLS on the listener; see `listeners.ts`. */
+/* The part of the shape that is about TLS on listeners; see `listeners.ts` and `endpoint-options.ts`. */
+
+const identity = {
+  certificate: pem().describe(
+    'The certificate that is shown, with any intermediate ones after it: PEM, or the path of a file that holds it, which ' +
+      'is read again when it changes.',
+  ),
+  key: secret().describe(
+    'Its private key: PEM, or the path of a file that is read again when it changes, without a passphrase.',
+  ),
+  minVersion: z
+    .enum(['TLSv1.2', 'TLSv1.3'])
+    .prefault('TLSv1.2')
+    .describe('The least version of TLS.'),
+}
+
+const http2 = z
+  .boolean()
+  .prefault(true)
+  .describe('Whether HTTP/2 (RFC 9113) may be spoken, beside HTTP/1.1.')
 
 export const tls = z
   .strictObject({
-    certificate: pem().describe(
-      'The certificate that callers are shown, with any intermediate ones after it: PEM, or the path of a file that ' +
-        'holds it, read at the start.',
-    ),
-    key: secret().describe('Its private key: PEM, or the path of a file, without a passphrase.'),
+    certificate: identity.certificate,
+    key: identity.key,
     clientCertificates: z
       .enum(['none', 'request'])
       .prefault('none')
@@ -24,16 +40,24 @@ export const tls = z
           'connection of a caller with any other certificate is ended. Absent: every certificate is taken, since a token ' +
           'is bound to one certificate and not to who issued it (RFC 8705, section 3).',
       ),
-    minVersion: z
-      .enum(['TLSv1.2', 'TLSv1.3'])
-      .prefault('TLSv1.2')
-      .describe('The least version of TLS.'),
-    http2: z
-      .boolean()
-      .prefault(true)
-      .describe('Whether callers may speak HTTP/2 (RFC 9113), beside HTTP/1.1.'),
+    minVersion: identity.minVersion,
+    http2,
   })
   .optional()
   .describe(
     'TLS for callers. Absent: the listener speaks plain HTTP, to whoever ends TLS in front.',
+  )
+
+/** Of the door for forward-auth: who asks there is told from others by its network, and certificates of callers are told by it. */
+export const forwardAuthTls = z
+  .strictObject({ ...identity, http2 })
+  .optional()
+  .describe('TLS for the proxies that ask. Absent: plain HTTP.')
+
+/** Of listeners that speak HTTP/1.1 alone, and know who asks by a secret. */
+export const plainTls = z
+  .strictObject(identity)
+  .optional()
+  .describe(
+    'TLS of this listener, whose secrets travel in the clear without it. Absent: plain HTTP.',
   )

@@ -1,15 +1,14 @@
-import { X509Certificate } from 'node:crypto'
 import type { z } from 'zod'
 import type { TlsConfig } from './config.ts'
-import { identityOf, materialOf, type MaterialContext } from './material.ts'
-import type { tls } from './tls-options.ts'
+import { areCertificates, identityOf, materialOf, type MaterialContext } from './material.ts'
+import type { plainTls, tls } from './tls-options.ts'
 
-type TlsInput = NonNullable<z.output<typeof tls>>
+type TlsInput = NonNullable<z.output<typeof plainTls>> & Partial<NonNullable<z.output<typeof tls>>>
 
-/** TLS of a listener; undefined where something is wrong with it. */
+/** TLS of a listener; undefined where something is wrong with it. What it has no option for it does not do. */
 export function resolveTls(input: TlsInput, context: MaterialContext): TlsConfig | undefined {
   const { at, faults } = context
-  const { clientCertificates, clientAuthorities, minVersion, http2 } = input
+  const { clientCertificates = 'none', clientAuthorities, minVersion, http2 = false } = input
   const identity = identityOf(input, context)
   if (clientAuthorities !== undefined && clientCertificates === 'none') {
     const message = 'is of no use without `clientCertificates: request`'
@@ -30,22 +29,5 @@ export function resolveTls(input: TlsInput, context: MaterialContext): TlsConfig
     clientAuthorities: authorities?.material,
     minVersion,
     http2,
-  }
-}
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
-
-/** TLS passes over what it cannot read: an authority that nobody trusts would not be missed until somebody calls. */
-function areCertificates(text: string): boolean {
-  const found = text.match(CERTIFICATE) ?? []
-  const begun = text.split('-----BEGIN ').length - 1
-  return found.length > 0 && found.length === begun && found.every(isCertificate)
-}
-
-function isCertificate(pem: string): boolean {
-  try {
-    return new X509Certificate(pem).raw.length > 0
-  } catch {
-    return false
   }
 }

@@ -107,13 +107,16 @@ function countsOf(metrics: Metrics): (outcome: Outcome) => void {
     refused: counter('refused'),
     failed: counter('failed'),
   }
-  const loaded = metrics.gauge(
+  let loadedAt = Date.now()
+  metrics.sampled(
     'behalf_configuration_loaded_timestamp_seconds',
     'When the configuration in force was read, in seconds since 1970.',
+    () => loadedAt / 1_000,
+    {},
+    'min',
   )
-  loaded.value = Date.now() / 1_000
   return ({ outcome }) => {
     counts[outcome].value++
-    if (outcome === 'reloaded' || outcome === 'unchanged') loaded.value = Date.now() / 1_000
+    if (outcome === 'reloaded' || outcome === 'unchanged') loadedAt = Date.now()
   }
 }

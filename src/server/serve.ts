@@ -22,7 +22,9 @@ export interface Serving extends Origins {
 export async function serve(config: Config, options: DoorsOptions): Promise<Serving> {
   const { log } = options
   const doors = createDoors(config, options)
-  const admin = createServer(createAdmin({ ...doors, token: doors.adminToken }))
+  const { adminToken: token, certificates } = doors
+  const admin = createServer(createAdmin({ ...doors, token }), { tls: config.admin.tls })
+  certificates.follow('admin', admin, config)
   async function close(): Promise<void> {
     cut(admin)
     await doors.close()

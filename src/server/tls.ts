@@ -13,7 +13,8 @@ const HANDSHAKE_MS = 10_000
  * An HTTP/1.1 server behind TLS. Which certificate a caller shows decides nothing here, unless `clientAuthorities` are
  * configured: tokens are bound to one certificate, whoever issued it (RFC 8705, section 3), and TLS has seen its key used.
  *
- * Does NOT speak HTTP/2 by itself, though it agrees on it where that is configured, does NOT look at revocation lists, and reads its files once.
+ * Does NOT speak HTTP/2 by itself, though it agrees on it where that is configured, does NOT look at revocation lists, and reads its files
+ * once: see `certificates.ts`.
  *
  * @throws {Error} a file cannot be read any more
  */
@@ -22,9 +23,6 @@ export function createTlsServer(tls: TlsConfig, options: http.ServerOptions): ht
   const server = https.createServer({
     ...options,
     ...secureContextOf(tls),
-    minVersion: tls.minVersion,
-    // A second handshake could change the certificate under what is known of the connection. TLS 1.3 has none.
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     handshakeTimeout: HANDSHAKE_MS,
     ALPNProtocols: tls.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
     requestCert: asks,
@@ -40,13 +38,24 @@ export function createTlsServer(tls: TlsConfig, options: http.ServerOptions): ht
   return server
 }
 
-/** What `setSecureContext` takes as well, for files that changed. */
-export function secureContextOf(tls: TlsConfig): SecureContextOptions {
-  const { certificate, key, clientAuthorities } = tls
+/** What is shown and taken, which `setSecureContext` wants whole as well: what is not said anew goes. */
+export interface ShownContext extends SecureContextOptions {
+  readonly cert: string
+  readonly key: string
+  readonly ca?: string
+  readonly minVersion: TlsConfig['minVersion']
+}
+
+/** @param read what a file or a text holds now */
+export function secureContextOf(tls: TlsConfig, read = textOf): ShownContext {
+  const { certificate, key, clientAuthorities, minVersion } = tls
   return {
-    cert: textOf(certificate),
-    key: textOf(key),
-    ...(clientAuthorities && { ca: textOf(clientAuthorities) }),
+    cert: read(certificate),
+    key: read(key),
+    ...(clientAuthorities && { ca: read(clientAuthorities) }),
+    minVersion,
+    // A second handshake could change the certificate under what is known of the connection. TLS 1.3 has none.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   }
 }
 

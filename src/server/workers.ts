@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import type { Level, Log } from '../log.ts'
 import { createMetrics, render, type Snapshot } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
+import { createCertificates } from './certificates.ts'
 import { Crew } from './crew.ts'
 import { listen, originOf, type Origins } from './doors.ts'
 import { cut } from './drain.ts'
@@ -30,6 +31,9 @@ export interface WorkersOptions {
   readonly load?: (() => Promise<Config>) | undefined
 }
 
+/** Each process has listeners of its own. */
+const OF_ALL = /^behalf_certificate_/
+
 /**
  * Starts as many processes as `server.workers` says, which share all doors; the admin listener is here, and speaks for all
  * of them. Rejects when one of them cannot be started, or a listener cannot be had.
@@ -40,11 +44,13 @@ export async function serveByWorkers(
 ): Promise<ServingByWorkers> {
   const metrics = createMetrics()
   const crew = new Crew(config, { log, level, metrics })
+  const certificates = createCertificates({ log, metrics })
   const live = {
     config,
     async swap(next: Config) {
       await crew.swap(next)
       live.config = next
+      certificates.use(next)
     },
   }
   const reloading = createReload({ load, live, log, metrics })
@@ -54,7 +60,7 @@ export async function serveByWorkers(
   async function snapshot(): Promise<Snapshot> {
     const counted = await crew.snapshot()
     const own = metrics.snapshot()
-    const names = new Set(own.map(({ name }) => name))
+    const names = new Set(own.map(({ name }) => name).filter((name) => !OF_ALL.test(name)))
     return joinSnapshots([own, counted.filter(({ name }) => !names.has(name))])
   }
 
@@ -63,13 +69,20 @@ export async function serveByWorkers(
       metrics: { render: async () => render(await snapshot()) },
       token: () => live.config.admin.token,
       ready: () => !draining && crew.ready.length > 0,
-      ailments: async () => [...reloading.ailments(), ...(await crew.ailments())],
+      ailments: async () => [
+        ...reloading.ailments(),
+        ...certificates.ailments(),
+        ...(await crew.ailments()),
+      ],
       purge: (what) => crew.all('purge', what),
       explain: (question) => crew.one('explain', question),
       reload: reloading.reload,
     }),
+    { tls: config.admin.tls },
   )
+  certificates.follow('admin', admin, config)
   async function close(): Promise<void> {
+    certificates.close()
     cut(admin)
     crew.close()
     log.flush()

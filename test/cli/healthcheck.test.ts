@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import { behalf, folder, YAML } from './behalf.ts'
 
 async function listen(t: TestContext, handler: RequestListener): Promise<number> {
@@ -82,3 +86,32 @@ test('a listener on any free port cannot be known: exit 64', async (t) => {
   assert.match(err, /use --url/)
   assert.equal((await behalf(['healthcheck', '--url', 'nowhere'], { cwd })).code, 64)
 })
+
+test(
+  'over TLS it must show the certificate that is configured: exit 0, else 1',
+  { skip: NO_OPENSSL },
+  async (t) => {
+    const authority = createAuthority()
+    const [own, other] = [authority.issue('own'), authority.issue('other')]
+    const cwd = await folder(t, { 'tls.crt': own.certificate, 'tls.key': own.key })
+    for (const [shown, code] of [
+      [own, 0],
+      [other, 1],
+    ] as const) {
+      const options = { cert: shown.certificate, key: shown.key }
+      const server = https.createServer(options, (_request, response) => response.end('ok\n'))
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      t.after(() => server.close())
+      const { port } = server.address() as AddressInfo
+      const tls = '{ certificate: tls.crt, key: tls.key }'
+      await writeFile(
+        join(cwd, 'behalf.yaml'),
+        `admin: { listen: "127.0.0.1:${port}", tls: ${tls} }\n${YAML}`,
+      )
+      const ended = await behalf(['healthcheck'], { cwd, environment })
+      assert.equal(ended.code, code)
+      if (code === 1) assert.match(ended.out, /does not show the certificate that is configured/)
+    }
+  },
+)

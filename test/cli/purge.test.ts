@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
+import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import { behalf, folder, YAML } from './behalf.ts'
 
 const environment = { CLIENT_SECRET: 'x' }
@@ -74,3 +76,39 @@ test('a gateway without an admin token cannot be asked: exit 64, and why', async
   assert.equal(code, 64)
   assert.match(err, /admin\.token/)
 })
+
+test(
+  'over TLS nobody but the gateway that is configured is shown the token',
+  { skip: NO_OPENSSL },
+  async (t) => {
+    const authority = createAuthority()
+    const [own, other] = [authority.issue('own'), authority.issue('other')]
+    for (const [shown, expected] of [
+      [own, ['Bearer the-admin-token']],
+      [other, []],
+    ] as const) {
+      const tokens: unknown[] = []
+      const options = { cert: shown.certificate, key: shown.key }
+      const server = https.createServer(options, ({ headers }, response) => {
+        tokens.push(headers.authorization)
+        response.writeHead(204).end()
+      })
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      t.after(() => server.close())
+      const { port } = server.address() as AddressInfo
+      const cwd = await folder(t, {
+        'tls.crt': own.certificate,
+        'tls.key': own.key,
+        'behalf.yaml': `admin:
+  listen: "127.0.0.1:${port}"
+  token: the-admin-token
+  tls: { certificate: tls.crt, key: tls.key }
+${YAML}`,
+      })
+      const { code } = await behalf(['purge', '--sid', 'one'], { cwd, environment })
+      assert.equal(code, expected.length === 0 ? 1 : 0)
+      assert.deepEqual(tokens, expected)
+    }
+  },
+)

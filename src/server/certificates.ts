@@ -1,0 +1,188 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type http from 'node:http'
+import https from 'node:https'
+import { createSecureContext } from 'node:tls'
+import type { Config, Material, TlsConfig } from '../config/config.ts'
+import { areCertificates } from '../config/material.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import { secureContextOf, type ShownContext } from './tls.ts'
+import { readingOf, watchFiles, type WatchOptions } from './watch.ts'
+
+/** A listener by its name in the configuration. */
+export type ListenerName = 'server' | 'admin' | 'endpoints.forwardAuth' | 'endpoints.token'
+
+/** What the listeners of a process show, and read again. */
+export interface Certificates {
+  /** Has a listener follow its files from now on, if it speaks TLS. */
+  follow(name: ListenerName, server: http.Server, config: Config): void
+  /** Has all of them follow another configuration. */
+  use(config: Config): void
+  /** What is not well, in words for an operator. */
+  ailments(): readonly string[]
+  close(): void
+}
+
+export interface CertificatesOptions extends Pick<WatchOptions, 'everyMs'> {
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/**
+ * Reads certificates and keys when their files change, and has those who shake hands from then on see them; connections that
+ * are open live on. A pair that is half written, or not one, changes nothing: it is logged, counted and told.
+ */
+export function createCertificates({ log, metrics, everyMs }: CertificatesOptions): Certificates {
+  const shown = new Map<ListenerName, Shown>()
+  const watch = watchFiles({
+    readings: () => new Map([...shown.values()].flatMap((one) => [...one.readings])),
+    changed: async () => {
+      for (const one of shown.values()) one.read()
+    },
+    ...(everyMs !== undefined && { everyMs }),
+  })
+  return {
+    follow(name, server, config) {
+      const tls = tlsOf(config)[name]
+      if (tls === undefined || !(server instanceof https.Server)) return
+      shown.set(name, new Shown(name, { server, tls, log, metrics }))
+      watch.look()
+    },
+    use(config) {
+      for (const [name, one] of shown) one.use(tlsOf(config)[name])
+      watch.look()
+    },
+    ailments: () => [...shown.values()].flatMap((one) => one.ailments()),
+    close: () => watch.close(),
+  }
+}
+
+function tlsOf({ server, admin, endpoints }: Config): Record<ListenerName, TlsConfig | undefined> {
+  return {
+    server: server.tls,
+    admin: admin.tls,
+    'endpoints.forwardAuth': endpoints.forwardAuth?.tls,
+    'endpoints.token': endpoints.token?.tls,
+  }
+}
+
+interface ShownOptions {
+  readonly server: https.Server
+  readonly tls: TlsConfig
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** What one listener shows. */
+class Shown {
+  readonly readings = new Map<string, string | undefined>()
+  readonly #name: ListenerName
+  readonly #server: https.Server
+  readonly #log: Log
+  readonly #used
+  readonly #refused
+  #tls: TlsConfig
+  #now: ShownContext
+  #expiresAt: number
+  #isRefused = false
+
+  constructor(name: ListenerName, { server, tls, log, metrics }: ShownOptions) {
+    this.#name = name
+    this.#server = server
+    this.#log = log
+    this.#tls = tls
+    const labels = { listener: name }
+    metrics.sampled(
+      'behalf_certificate_expires_timestamp_seconds',
+      'When the first certificate of the chain that a listener shows expires, in seconds since 1970.',
+      () => this.#expiresAt / 1_000,
+      labels,
+      'min',
+    )
+    const changes = (outcome: 'used' | 'refused') =>
+      metrics.counter(
+        'behalf_certificate_changes_total',
+        'Certificates and keys that changed, by what became of them.',
+        { ...labels, outcome },
+      )
+    this.#used = changes('used')
+    this.#refused = changes('refused')
+    // What it was made with was read a moment ago, and may have changed since.
+    this.#now = this.#readAll()
+    server.setSecureContext(this.#now)
+    this.#expiresAt = expiryOf(this.#now)
+  }
+
+  use(tls: TlsConfig | undefined): void {
+    // A door that is configured no more is shut, and shows what it has.
+    if (tls === undefined) return
+    this.#tls = tls
+    this.readings.clear()
+    this.read()
+  }
+
+  /** Has the listener show what its files hold, where that is good and new. */
+  read(): void {
+    try {
+      const next = this.#readAll()
+      this.#isRefused = false
+      if (isSame(next, this.#now)) return
+      assertPair(next)
+      createSecureContext(next)
+      this.#server.setSecureContext(next)
+      this.#now = next
+      this.#expiresAt = expiryOf(next)
+      this.#used.value++
+      const expires = new Date(this.#expiresAt).toISOString()
+      this.#log.logger.info({ listener: this.#name, expires }, 'another certificate is shown')
+    } catch (error) {
+      this.#isRefused = true
+      this.#refused.value++
+      this.#log.logger.error({ listener: this.#name, error }, 'a certificate cannot be used')
+    }
+  }
+
+  ailments(): readonly string[] {
+    const refused = 'what its files hold now is no certificate with its key, and is not used'
+    return [
+      ...(this.#isRefused ? [`${this.#name}.tls: ${refused}`] : []),
+      ...(this.#expiresAt <= Date.now() ? [`${this.#name}.tls: the certificate has expired`] : []),
+    ]
+  }
+
+  #readAll(): ShownContext {
+    return secureContextOf(this.#tls, (material) => this.#textOf(material))
+  }
+
+  #textOf(material: Material): string {
+    if ('pem' in material) return material.pem
+    this.readings.set(material.file, undefined)
+    const text = readFileSync(material.file, 'utf8')
+    this.readings.set(material.file, readingOf(text))
+    return text
+  }
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+/** Of the first in the chain to expire, in epoch milliseconds. */
+function expiryOf({ cert }: ShownContext): number {
+  const chain = Array.from(cert.matchAll(CERTIFICATE), ([pem]) => new X509Certificate(pem))
+  return Math.min(...chain.map(({ validTo }) => Date.parse(validTo)))
+}
+
+/** TLS takes half a chain, and a key that is not the certificate's is found out by the first caller. */
+function assertPair({ cert, key, ca }: ShownContext): void {
+  if (!areCertificates(cert)) throw new Error('the certificate is no whole one')
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new Error('the key is not of the certificate')
+  }
+  if (ca !== undefined && !areCertificates(ca)) {
+    throw new Error('the authorities are no whole certificates')
+  }
+}
+
+function isSame(one: ShownContext, other: ShownContext): boolean {
+  return (['cert', 'key', 'ca', 'minVersion'] as const).every((name) => one[name] === other[name])
+}
