@@ -1,7 +1,8 @@
-import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog, LEVELS, type Level } from '../log.ts'
+import { createLoader } from '../server/loader.ts'
 import { serve, type Serving } from '../server/serve.ts'
+import { watchFiles } from '../server/watch.ts'
 import type { serveByWorkers } from '../server/workers.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { hangingUp, signalled, signalledAgain } from './signals.ts'
@@ -15,6 +16,10 @@ export const command = defineCommand({
       value: 'LEVEL',
       summary: `${LEVELS.join(', ')} (default info)`,
     },
+    watch: {
+      type: 'boolean',
+      summary: 'read the configuration again when a file of it changes',
+    },
     workers: {
       type: 'string',
       value: 'N|auto',
@@ -26,18 +31,20 @@ export const command = defineCommand({
     const log = createLog({ level })
     const hangups = hangingUp()
     const overrides = { ...(flags.workers && { 'server.workers': workersOf(flags.workers) }) }
-    const load = (): Promise<Config> => loadConfig(file, { overrides })
+    const { load, readings } = createLoader((noteRead) => loadConfig(file, { overrides, noteRead }))
     const config = await load()
     const serving: Running =
       config.server.workers === 1
         ? await serve(config, { log, load })
         : await byWorkers(config, { log, level, load })
     hangups.tell(() => void serving.reload())
+    const watch = flags.watch && watchFiles({ readings, changed: () => serving.reload() })
     const signal = await Promise.race([signalled(), serving.hopeless ?? forever])
     if (signal === undefined) {
       await serving.close()
       return EXIT.failed
     }
+    if (watch) watch.close()
     log.logger.info({ signal }, 'ending')
     void signalledAgain().then((second) => {
       log.logger.warn({ signal: second }, 'ending at once')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
@@ -33,10 +33,10 @@ interface Running {
   readonly ended: Promise<number | null>
 }
 
-async function serve(t: TestContext, yaml: string): Promise<Running> {
+async function serve(t: TestContext, yaml: string, ...argv: string[]): Promise<Running> {
   const file = join(await folder(t, { 'behalf.yaml': yaml }), 'behalf.yaml')
   const env = { PATH: process.env['PATH'] }
-  const child = spawn(process.execPath, [MAIN, 'serve', '--config', file], { env })
+  const child = spawn(process.execPath, [MAIN, 'serve', '--config', file, ...argv], { env })
   t.after(() => child.kill('SIGKILL'))
   let output = ''
   const read = (chunk: Buffer): void => void (output += chunk.toString('utf8'))
@@ -101,3 +101,21 @@ test('SIGHUP reads the configuration again: what has faults is told, and what is
   child.kill('SIGTERM')
   assert.equal(await ended, 0)
 })
+
+test('with --watch it reads the configuration again when a file of it changes', async (t) => {
+  const secret = join(await folder(t, { secret: 'the-first-secret' }), 'secret')
+  const yaml = YAML.replace('a-client-secret', `"\${file:${secret}}"`)
+  const { file, saying } = await serve(t, yaml, '--watch')
+  await saying('"msg":"listening"')
+  await replace(secret, 'the-second-secret')
+  await saying('"changed":["apis.storefront"]')
+  await replace(file, `${yaml}unknown: 1\n`)
+  const output = await saying('"outcome":"refused"')
+  assert.equal(output.includes('-secret"'), false)
+})
+
+/** At once: nobody sees half of it. */
+async function replace(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.new`, text)
+  await rename(`${file}.new`, file)
+}
