@@ -40,6 +40,11 @@ export function createAuthority(name = 'authority'): Authority {
   }
 }
 
+/** One that vouches for itself. */
+export function selfSigned(name: string): Pair {
+  return made(['-x509', '-subj', `/CN=${name}`])
+}
+
 const CURVE = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
 
 function made(options: readonly string[], signer?: Pair): Pair {

@@ -10,6 +10,8 @@ const MONTH_SECONDS = 2_592_000
 const scope = z.string().min(1).max(280)
 
 const server = {
+  /** Of one that is made, in place of another. */
+  identifier: z.string().min(1).max(600),
   name: z
     .string()
     .max(200)
@@ -86,6 +88,14 @@ const currentGrant = {
 const FIELDS = {
   current: { 'resource-server': currentServer, 'client-grant': currentGrant },
   legacy: { 'resource-server': legacyServer, 'client-grant': legacyGrant },
+}
+
+/** The names of all fields that an object may be made with. */
+export function settableFields(
+  generation: 'current' | 'legacy',
+  kind: 'resource-server' | 'client-grant',
+): readonly string[] {
+  return Object.keys(FIELDS[generation][kind])
 }
 
 /** What is wrong with the fields of one object, each with its name; empty when nothing is. Quotes no value. */

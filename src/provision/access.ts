@@ -3,7 +3,7 @@ import type { Issuer } from '../config/config.ts'
 import type { Outbound } from '../outbound.ts'
 import type { Desired } from './desired.ts'
 import { ProvisionError } from './failure.ts'
-import type { Step } from './plan.ts'
+import type { Gone, Step } from './step.ts'
 
 /** How a tenant's Management API is reached, and what may be done there. */
 export interface Access {
@@ -31,7 +31,14 @@ export const ALL_SCOPES = [
   'update:client_grants',
 ] as const
 
-export type ManagementScope = (typeof ALL_SCOPES)[number]
+/** What it may take beside to replace what cannot be changed. */
+export const REPLACE_SCOPES = [
+  'delete:resource_servers',
+  'delete:client_credentials',
+  'delete:client_grants',
+] as const
+
+export type ManagementScope = (typeof ALL_SCOPES | typeof REPLACE_SCOPES)[number]
 
 /**
  * An access token for the Management API: the one that is given, else one by client credentials (RFC 6749, section 4.4),
@@ -113,11 +120,11 @@ function scopesIn(token: string): ReadonlySet<string> | undefined {
 
 /** What reading takes. */
 export function scopesToRead({ clients, grants }: Desired): readonly ManagementScope[] {
-  const isKeyed = clients.some(({ key }) => key !== undefined)
+  const isProved = clients.some(({ proof }) => proof !== undefined)
   return [
     'read:resource_servers',
     ...(clients.length > 0 ? (['read:clients'] as const) : []),
-    ...(isKeyed ? (['read:client_credentials'] as const) : []),
+    ...(isProved ? (['read:client_credentials'] as const) : []),
     ...(grants.length > 0 ? (['read:client_grants'] as const) : []),
   ]
 }
@@ -128,14 +135,28 @@ const NOUNS = {
   'client-grant': 'client_grants',
 } as const
 
+/** `undefined`: whoever deletes the object deletes it, too. */
+const DELETING: Readonly<Record<Gone['kind'], ManagementScope | undefined>> = {
+  'resource-server': 'delete:resource_servers',
+  client: undefined,
+  'client-grant': 'delete:client_grants',
+  credential: 'delete:client_credentials',
+}
+
 /** What these steps take. */
 export function scopesToApply(steps: readonly Step[]): readonly ManagementScope[] {
   const scopes = new Set<ManagementScope>()
-  for (const { action, kind, fields } of steps) {
+  for (const { action, kind, fields, deletes } of steps) {
     if (action === 'unchanged') continue
-    scopes.add(`${action}:${NOUNS[kind]}`)
-    if (action === 'update' && 'client_secret' in fields) scopes.add('update:client_keys')
-    if (action === 'update' && 'client_authentication_methods' in fields) {
+    // A client is changed even where a credential of it is replaced.
+    const verb = action === 'replace' ? (kind === 'client' ? 'update' : 'create') : action
+    scopes.add(`${verb}:${NOUNS[kind]}`)
+    for (const gone of deletes) {
+      const scope = DELETING[gone.kind]
+      if (scope !== undefined) scopes.add(scope)
+    }
+    if (verb === 'update' && 'client_secret' in fields) scopes.add('update:client_keys')
+    if (verb === 'update' && 'client_authentication_methods' in fields) {
       scopes.add('create:client_credentials')
     }
   }

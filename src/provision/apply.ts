@@ -5,8 +5,9 @@ import type { Desired } from './desired.ts'
 import { ConflictError, ProvisionError } from './failure.ts'
 import type { Management } from './management.ts'
 import { isObject, type Fields } from './merge.ts'
-import { isSettled, plan, type PlanOptions, type Step } from './plan.ts'
+import { isSettled, plan } from './plan.ts'
 import { readPresent, type Present } from './present.ts'
+import { bodyOf, type PlanOptions, type Step } from './step.ts'
 
 export interface ApplyOptions extends PlanOptions {
   /** Called before each step that changes something. */
@@ -39,6 +40,7 @@ export async function apply(
   for (let round = 0; round < ROUNDS; round++) {
     const steps = plan(wanted, present, options)
     if (isSettled(steps)) return present
+    assertDeletable(steps, options)
     await applySteps(management, steps, { wanted, present }, options)
     present = await readUntilSettled(management, wanted, options)
   }
@@ -48,6 +50,22 @@ export async function apply(
     ({ kind, name, fields }) => `${kind} ${name} (${Object.keys(fields).join(', ')})`,
   )
   throw new ProvisionError('unsettled', `still not as asked for: ${names.join('; ')}`)
+}
+
+/**
+ * Nothing is deleted unless that is asked for.
+ *
+ * @throws {ProvisionError} `impossible`, which names what would go
+ */
+export function assertDeletable(steps: readonly Step[], { replace }: PlanOptions): void {
+  if (replace === true) return
+  const gone = steps.flatMap(({ kind, name, deletes }) =>
+    deletes.map(
+      ({ kind: what, id, because }) => `${what} ${id} of the ${kind} ${name}, since ${because}`,
+    ),
+  )
+  if (gone.length === 0) return
+  throw new ProvisionError('impossible', `only --replace deletes ${gone.join('; and ')}`)
 }
 
 /** What was just written need not be read at once. */
@@ -107,13 +125,15 @@ async function send(
   step: Step,
   ids: ReadonlyMap<string, string>,
 ): Promise<Fields> {
-  const body = Object.fromEntries(Object.entries(step.fields).map(([name, { to }]) => [name, to]))
+  const body = bodyOf(step)
   const { id, wanted } = step
   if (wanted.kind === 'resource-server') {
     return id === undefined ? management.createServer(body) : management.updateServer(id, body)
   }
-  if (wanted.kind === 'client') return sendClient(management, id, wanted, body)
+  if (wanted.kind === 'client') return sendClient(management, step, wanted, body)
   if (id !== undefined) return management.updateGrant(id, body)
+  // First: whoever is ended in between finds what is missing, and no longer what it took the place of.
+  for (const gone of step.deletes) await management.deleteGrant(gone.id)
   return management.createGrant({ ...body, client_id: clientIdOf(wanted, ids) })
 }
 
@@ -127,22 +147,33 @@ function clientIdOf({ api, name }: WantedGrant, ids: ReadonlyMap<string, string>
 /** A client that exists takes credentials by their ids alone: they are made first. */
 async function sendClient(
   management: Management,
-  id: string | undefined,
-  { key }: WantedClient,
+  { id, deletes }: Step,
+  { proof }: WantedClient,
   body: Fields,
 ): Promise<Fields> {
   if (id === undefined) return management.createClient(body)
   const methods = body['client_authentication_methods']
-  if (key === undefined || !isObject(methods)) return management.updateClient(id, body)
-  const { credentials } = methods['private_key_jwt'] as { readonly credentials: readonly Fields[] }
+  if (proof === undefined || !isObject(methods)) return management.updateClient(id, body)
+  const { credentials } = methods[proof.method] as { readonly credentials: readonly Fields[] }
+  if (deletes.length > 0) {
+    const kept = credentials.filter((one) => one['id'] !== undefined)
+    await management.updateClient(id, authenticatedBy(proof.method, kept))
+    for (const gone of deletes) await management.deleteCredential(id, gone.id)
+  }
   const made: Fields[] = []
   for (const one of credentials) {
     const isNew = one['id'] === undefined
     made.push({ id: (isNew ? await management.createCredential(id, one) : one)['id'] })
   }
-  return management.updateClient(id, {
-    ...body,
-    token_endpoint_auth_method: null,
-    client_authentication_methods: { private_key_jwt: { credentials: made } },
-  })
+  return management.updateClient(id, { ...body, ...authenticatedBy(proof.method, made) })
+}
+
+/** Auth0 takes no list of none: a client that is left without any goes back to a secret, which nobody was told. */
+function authenticatedBy(method: string, credentials: readonly Fields[]): Fields {
+  return credentials.length === 0
+    ? { client_authentication_methods: null, token_endpoint_auth_method: 'client_secret_post' }
+    : {
+        token_endpoint_auth_method: null,
+        client_authentication_methods: { [method]: { credentials } },
+      }
 }

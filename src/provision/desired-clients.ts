@@ -1,9 +1,9 @@
-import type { Api, Client } from '../config/config.ts'
+import type { Api } from '../config/config.ts'
 import type { Plot } from './plot.ts'
-import { pemOf, targetsOf } from './desired-servers.ts'
+import { targetsOf } from './desired-servers.ts'
 import { ProvisionError } from './failure.ts'
 import { AnyOf, type Fields } from './merge.ts'
-import { publicPemOf, thumbprintOf } from './thumbprint.ts'
+import { proofOf, type Proof } from './proof.ts'
 
 export interface WantedClient {
   readonly kind: 'client'
@@ -15,17 +15,11 @@ export interface WantedClient {
   readonly id: string | undefined
   /** The secret that it must have. Undefined: any. */
   readonly secret: string | undefined
-  /** The key that it signs with. Undefined: it has a secret. */
-  readonly key: PublicKey | undefined
+  /** Undefined: it has a secret. */
+  readonly proof: Proof | undefined
   readonly fields: Fields
   /** Sent when it is made. Undefined: it is never made here, but by its API (2019) or by whoever logs users in. */
   readonly initial: Fields | undefined
-}
-
-export interface PublicKey {
-  readonly pem: string
-  readonly kid: string
-  readonly alg: 'RS256' | 'PS256'
 }
 
 /** What an API exchanges tokens by. */
@@ -34,11 +28,15 @@ export async function wantedClient(plot: Plot, api: Api): Promise<WantedClient> 
   const client = api.client!
   const isBlank = (option: string): boolean =>
     plot.blanks.some((one) => one.api === name && one.option === option)
-  const key = await keyOf(name, client)
+  const proof = await proofOf(`apis.${name}.client`, client)
+  if (proof !== undefined && plot.generation === 'legacy') {
+    const message = `apis.${name}.client: in a tenant of 2019 an API's client has a \`secret\` and nothing else`
+    throw new ProvisionError('impossible', message)
+  }
   const own = plot.config.routes.filter(({ authenticate }) => authenticate.apis.includes(api))
   const forItself = own.some(({ exchange }) => exchange.grant === 'client-credentials')
   return {
-    ...{ kind: 'client', name, identifier: audience, key },
+    ...{ kind: 'client', name, identifier: audience, proof },
     id: isBlank('id') ? undefined : client.id,
     secret: 'secret' in client && !isBlank('secret') ? client.secret : undefined,
     fields:
@@ -69,21 +67,6 @@ function methodOf(method: string): AnyOf {
   return method === post ? new AnyOf(post, basic) : new AnyOf(basic, post)
 }
 
-async function keyOf(name: string, client: Client): Promise<PublicKey | undefined> {
-  const at = `apis.${name}.client`
-  if (client.method === 'tls_client_auth' || client.method === 'assertion_file') {
-    const message = `${at}: a client with a certificate or somebody else's assertions has to be made by hand`
-    throw new ProvisionError('impossible', message)
-  }
-  if (client.method !== 'private_key_jwt') return undefined
-  if (client.algorithm === 'ES256') {
-    throw new ProvisionError('impossible', `${at}.privateKey: Auth0 takes RSA keys alone`)
-  }
-  const pem = pemOf(client.privateKey)
-  const kid = client.keyId ?? (await thumbprintOf(pem))
-  return { pem: publicPemOf(pem), kid, alg: client.algorithm }
-}
-
 /** The clients whose refresh tokens are redeemed: each must be allowed the audiences of its routes. */
 export function wantedApplications(plot: Plot): readonly WantedClient[] {
   const policies = new Map<string, Map<string, Set<string>>>()
@@ -99,7 +82,8 @@ export function wantedApplications(plot: Plot): readonly WantedClient[] {
     }
   }
   return [...policies].map(([id, own]) => ({
-    ...{ kind: 'client', name: id, id, identifier: undefined, secret: undefined, key: undefined },
+    ...{ kind: 'client', name: id, id, identifier: undefined, secret: undefined },
+    proof: undefined,
     fields: {
       grant_types: ['refresh_token'],
       refresh_token: {

@@ -6,22 +6,28 @@ import type { Outbound } from '../outbound.ts'
 import { ConflictError, ProvisionError } from './failure.ts'
 import type { Fields } from './merge.ts'
 
-/** The calls that setting a tenant up takes. What is not there is undefined. None of them deletes anything. */
+/** The calls that setting a tenant up takes. What is not there is undefined, and as good as deleted. */
 export interface Management {
   server(identifier: string): Promise<Fields | undefined>
   createServer(body: Fields): Promise<Fields>
   updateServer(id: string, body: Fields): Promise<Fields>
+  /** With its client, and all grants for it. */
+  deleteServer(id: string): Promise<void>
   client(id: string): Promise<Fields | undefined>
   createClient(body: Fields): Promise<Fields>
   updateClient(id: string, body: Fields): Promise<Fields>
   credentials(clientId: string): Promise<readonly Fields[]>
   createCredential(clientId: string, body: Fields): Promise<Fields>
-  /** All of a client. */
-  grants(clientId: string): Promise<readonly Fields[]>
+  deleteCredential(clientId: string, id: string): Promise<void>
+  /** All of a client, or all for an audience. */
+  grants(of: GrantsOf): Promise<readonly Fields[]>
   grant(id: string): Promise<Fields | undefined>
   createGrant(body: Fields): Promise<Fields>
   updateGrant(id: string, body: Fields): Promise<Fields>
+  deleteGrant(id: string): Promise<void>
 }
+
+export type GrantsOf = { readonly client_id: string } | { readonly audience: string }
 
 export interface ManagementOptions {
   /** For example `https://tenant.eu.auth0.com/api/v2/`. */
@@ -58,10 +64,13 @@ export function createManagement({ baseUrl, token, outbound }: ManagementOptions
     updateClient: (id, body) => made(clients.update(id, body as never)),
     credentials: async (clientId) => (await found(clients.credentials.list(clientId))) ?? [],
     createCredential: (clientId, body) => made(clients.credentials.create(clientId, body as never)),
-    async grants(clientId) {
+    deleteServer: (id) => gone(servers.delete(id)),
+    deleteCredential: (clientId, id) => gone(clients.credentials.delete(clientId, id)),
+    deleteGrant: (id) => gone(grants.delete(id)),
+    async grants(of) {
       const all: Fields[] = []
       try {
-        for await (const grant of await grants.list({ client_id: clientId, take: 100 })) {
+        for await (const grant of await grants.list({ ...of, take: 100 })) {
           all.push(grant as unknown as Fields)
         }
       } catch (error) {
@@ -89,6 +98,10 @@ async function made(call: PromiseLike<unknown>): Promise<Fields> {
   } catch (error) {
     return refuse(error)
   }
+}
+
+async function gone(call: PromiseLike<unknown>): Promise<void> {
+  await found(call)
 }
 
 /** How the package tells of an answer that is none of 2xx. */

@@ -17,7 +17,7 @@ export interface Present {
 export interface PresentClient {
   readonly id: string
   readonly fields: Fields
-  /** Read where the client is to have a key; else empty. */
+  /** Read where the client is to prove itself without a secret; else empty. */
   readonly credentials: readonly Fields[]
 }
 
@@ -39,7 +39,7 @@ export async function readPresent(management: Management, wanted: Desired): Prom
     if (found === undefined) continue
     clients.set(client.name, found)
     const isGranted = wanted.grants.some(({ api }) => api === client.name)
-    if (isGranted) grants.push(...(await management.grants(found.id)))
+    if (isGranted) grants.push(...(await management.grants({ client_id: found.id })))
   }
   return { servers, clients, grants }
 }
@@ -49,7 +49,7 @@ async function readClient(
   wanted: WantedClient,
   servers: ReadonlyMap<string, Fields>,
 ): Promise<PresentClient | undefined> {
-  const { name, identifier, key } = wanted
+  const { name, identifier, proof } = wanted
   const linked = identifier === undefined ? undefined : servers.get(identifier)?.['client_id']
   const id = typeof linked === 'string' ? linked : wanted.id
   if (id === undefined) return undefined
@@ -69,7 +69,7 @@ async function readClient(
     // The lists of a tenant that has just been changed need not agree with each other.
     if (linked === undefined) impossible(`apis.${name}.client.id: the client \`${id}\` ${other}`)
   }
-  const credentials = key === undefined ? [] : await management.credentials(id)
+  const credentials = proof === undefined ? [] : await management.credentials(id)
   return { id, fields, credentials }
 }
 

@@ -2,10 +2,11 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { fieldFaults } from '../config/management-fields.ts'
 import { ProvisionError } from './failure.ts'
 import type { Management } from './management.ts'
-import { isObject, type Fields } from './merge.ts'
-import { grantChanges, serverStep, type PlanOptions, type Step } from './plan.ts'
+import type { Fields } from './merge.ts'
 import type { Generation } from './plot.ts'
-import { thumbprintOf } from './thumbprint.ts'
+import { planGrant } from './single-grant.ts'
+import { planServer } from './single-server.ts'
+import { bodyOf, type PlanOptions, type Step } from './step.ts'
 
 /** One object, by hand. */
 export interface Single {
@@ -16,8 +17,6 @@ export interface Single {
   /** Under Auth0's names. */
   readonly fields: Fields
 }
-
-const IMMUTABLE = ['client_id', 'audience', 'subject_type']
 
 /**
  * What becomes of it. Lists are added to, as they are for routes.
@@ -43,9 +42,8 @@ export async function applySingle(
 ): Promise<void> {
   const step = await planSingle(management, single, options)
   if (step.action === 'unchanged') return
-  const body = Object.fromEntries(Object.entries(step.fields).map(([name, { to }]) => [name, to]))
-  const answer = await send(management, single.kind, step.id, body)
-  const made = single.kind === 'client-grant' ? { ...single, id: String(answer['id']) } : single
+  const answer = await send(management, single.kind, step)
+  const made = { ...single, ...nameOf(single, answer) }
   const { lagMs = LAG_MS } = options
   for (let read = 0; read < READS; read++) {
     const left = await planSingle(management, withoutHidden(made), options)
@@ -58,6 +56,13 @@ export async function applySingle(
 const READS = 5
 const LAG_MS = 200
 
+/** By what it is found now. */
+function nameOf({ kind, fields }: Single, answer: Fields): Partial<Single> {
+  if (kind === 'client-grant') return { id: String(answer['id']) }
+  const { identifier, ...others } = fields as Fields & { readonly identifier?: string }
+  return identifier === undefined ? {} : { id: identifier, fields: others }
+}
+
 function assertFields({ generation, kind, fields }: Single): void {
   const faults = fieldFaults(generation, kind, fields)
   if (faults.length === 0) return
@@ -69,63 +74,20 @@ function assertFields({ generation, kind, fields }: Single): void {
   throw new ProvisionError('impossible', `${faults.join('; ')}${advice}`)
 }
 
-async function planServer(
-  management: Management,
-  { id, fields }: Single,
-  options: PlanOptions,
-): Promise<Step> {
-  const there = await management.server(id)
-  const encryption = fields['token_encryption']
-  const key = isObject(encryption) ? (encryption['encryption_key'] as Fields) : undefined
-  const thumbprint = key && (await thumbprintOf(String(key['pem'])).catch(refusePem))
-  const wanted = {
-    ...({ kind: 'resource-server', identifier: id, fields, thumbprint } as const),
-    initial: {},
-  }
-  const servers = new Map(there === undefined ? [] : [[id, there] as const])
-  return serverStep(wanted, { servers, clients: new Map(), grants: [] }, options)
+/** What takes the place of something else is there before that goes: until then it can be made again. */
+async function send(management: Management, kind: Single['kind'], step: Step): Promise<Fields> {
+  const answer = await written(management, kind, step)
+  const [gone] = step.deletes
+  if (gone !== undefined && kind === 'resource-server') await management.deleteServer(gone.id)
+  else if (gone !== undefined) await management.deleteGrant(gone.id)
+  return answer
 }
 
-function refusePem(): never {
-  throw new ProvisionError('impossible', 'token_encryption: pem is no public key or certificate')
-}
-
-async function planGrant(
-  management: Management,
-  { id, fields }: Single,
-  options: PlanOptions,
-): Promise<Step> {
-  const there = await management.grant(id)
-  const { client_id: clientId, audience, ...changing } = fields
-  const wanted = {
-    ...({ kind: 'client-grant', name: id, api: '', subjectType: undefined, fields } as const),
-    audience: String(audience),
-  }
-  const base = { kind: 'client-grant', name: id, wanted } as const
-  if (there === undefined) {
-    if (clientId === undefined || audience === undefined) {
-      const message = `there is no client grant ${id}; one that is made needs client_id and audience`
-      throw new ProvisionError('impossible', message)
-    }
-    const changes = Object.entries(fields).map(([name, to]) => [name, { from: undefined, to }])
-    return { ...base, action: 'create', id: undefined, fields: Object.fromEntries(changes) }
-  }
-  const fixed = IMMUTABLE.find((name) => name in fields && fields[name] !== there[name])
-  if (fixed !== undefined) {
-    throw new ProvisionError('impossible', `${fixed} of a client grant cannot be changed`)
-  }
-  const { subject_type: _, ...settable } = changing
-  const changes = grantChanges(there, settable, options)
-  const isSame = Object.keys(changes).length === 0
-  return { ...base, action: isSame ? 'unchanged' : 'update', id, fields: changes }
-}
-
-function send(
-  management: Management,
-  kind: Single['kind'],
-  id: string | undefined,
-  body: Fields,
-): Promise<Fields> {
+function written(management: Management, kind: Single['kind'], step: Step): Promise<Fields> {
+  const { id } = step
+  const body = bodyOf(step)
+  // It was made before somebody ended the run, and is as it should be.
+  if (id !== undefined && Object.keys(body).length === 0) return Promise.resolve({ id })
   if (kind === 'resource-server') {
     return id === undefined ? management.createServer(body) : management.updateServer(id, body)
   }

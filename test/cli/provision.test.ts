@@ -189,6 +189,56 @@ test('an id that the tenant does not have is a contradiction, and nothing is cha
   assert.equal(tenant.state.resourceServers.size, 0)
 })
 
+test('what --replace deletes is told before, and --apply alone deletes nothing', async (t) => {
+  const { tenant, run } = await start(t)
+  assert.equal((await run(APPLY)).code, 0)
+  const { state } = tenant
+  const [right] = state.clientGrants.values()
+  const { id: _, ...rest } = right!
+  state.removeClientGrant(right!.id)
+  const wrong = state.addClientGrant({ ...rest, subject_type: 'client' })
+  assert.doesNotMatch((await run()).out, /delete/)
+  const planned = await run(['--replace'])
+  assert.equal(planned.code, 2, planned.err)
+  const name = 'client-grant storefront -> https://orders.internal'
+  assert.ok(
+    planned.out.includes(`\n! ${name}\n    deletes client-grant ${wrong.id}: its subject_type `),
+  )
+  assert.match(planned.out, /subject_type +"client" -> "user"/)
+  assert.match(planned.out, /^0 to create, 0 to change, 1 to replace \(1 deleted\), 3 as /m)
+  const { out } = await run(['--replace', '--format', 'json'])
+  const { steps } = JSON.parse(out) as { readonly steps: readonly Record<string, unknown>[] }
+  const [step] = steps.filter(({ action }) => action === 'replace')
+  const because = 'its subject_type cannot be changed, and nothing asks for it'
+  assert.deepEqual(step?.['deletes'], [{ kind: 'client-grant', id: wrong.id, because }])
+  assert.equal(state.clientGrants.has(wrong.id), true)
+  const applied = await run(['--replace', '--apply'])
+  assert.equal(applied.code, 0, applied.err)
+  assert.match(applied.err, /^replacing client-grant storefront/m)
+  assert.equal(state.clientGrants.has(wrong.id), false)
+  assert.equal((await run(['--replace'])).code, 0)
+})
+
+test('the scopes that deleting takes are listed, and asked for, with --replace alone', async (t) => {
+  const { tenant, run } = await start(t)
+  const [usual, more] = [await run(['--scopes']), await run(['--scopes', '--replace'])]
+  assert.doesNotMatch(usual.out, /delete:/)
+  assert.match(more.out, /^delete:client_grants$/m)
+  assert.equal((await run(APPLY)).code, 0)
+  const few = await tenant.managementToken(usual.out.trim().split('\n').join(' '))
+  const given = { AUTH0_CLIENT_ID: '', AUTH0_CLIENT_SECRET: '', AUTH0_MANAGEMENT_TOKEN: few }
+  const [grant] = tenant.state.clientGrants.values()
+  const flags = ['client-grant', grant!.id, '--set', 'subject_type=client', '--replace']
+  const { code, err } = await run([...flags, '--apply'], given)
+  assert.equal(code, 1)
+  assert.match(err, /lacks delete:client_grants; nothing was changed/)
+  const all = await tenant.managementToken(more.out.trim().split('\n').join(' '))
+  assert.equal(
+    (await run([...flags, '--apply'], { ...given, AUTH0_MANAGEMENT_TOKEN: all })).code,
+    0,
+  )
+})
+
 test('a limit of the tenant is waited for', async (t) => {
   const tenant = await createTenant({ empty: true, managementLimit: { rate: 4, burst: 4 } })
   t.after(() => tenant.close())

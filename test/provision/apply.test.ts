@@ -7,7 +7,7 @@ import type { Management } from '../../src/provision/management.ts'
 import type { Tenant } from '../../src/tenant/index.ts'
 import { requestSchema } from '../tenant/management.ts'
 import { skip } from '../vectors/folder.ts'
-import { done, SOURCE, start, TARGET, wantedOf } from './tenant.ts'
+import { done, killed, SOURCE, start, TARGET, wantedOf } from './tenant.ts'
 
 const OPTIONS = { pruneScopes: false, lagMs: 1 }
 
@@ -140,26 +140,6 @@ test('what nothing asks for stays: scopes, names, lifetimes; scopes go where tha
   assert.equal(server.name, 'Orders')
   assert.equal(server.token_lifetime, 60)
 })
-
-/** Ends as a killed process does: before a call leaves, or before its answer comes. */
-function killed(management: Management, at: number, when: 'before' | 'after'): Management {
-  let calls = 0
-  const entries = Object.entries(management) as [
-    string,
-    (...given: unknown[]) => Promise<unknown>,
-  ][]
-  const wrapped = entries.map(([name, call]) => [
-    name,
-    async (...given: unknown[]) => {
-      const isLast = ++calls === at
-      if (isLast && when === 'before') throw new Error('killed')
-      const answer = await call(...given)
-      if (isLast) throw new Error('killed')
-      return answer
-    },
-  ])
-  return Object.fromEntries(wrapped) as unknown as Management
-}
 
 test('ended at any call and run again, it comes to the same', async (t) => {
   const { privateKey } = generateKeyPairSync('rsa', {

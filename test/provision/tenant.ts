@@ -1,15 +1,18 @@
 /** A tenant, and what a configuration wants of it. */
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { readConfig } from '../../src/config/load.ts'
-import { createOutbound } from '../../src/outbound.ts'
+import { createOutbound, type Outbound } from '../../src/outbound.ts'
 import { openAccess } from '../../src/provision/access.ts'
 import { createBlanks } from '../../src/provision/blanks.ts'
 import { desired, type Desired } from '../../src/provision/desired.ts'
 import { createManagement, type Management } from '../../src/provision/management.ts'
-import { plan, type Step } from '../../src/provision/plan.ts'
+import { plan } from '../../src/provision/plan.ts'
 import { readPresent } from '../../src/provision/present.ts'
+import type { PlanOptions, Step } from '../../src/provision/step.ts'
 import { createTenant, type Tenant, type TenantOptions } from '../../src/tenant/index.ts'
 import { changed } from '../config/given.ts'
+import { assertAsked, assertContract } from '../tenant/management.ts'
 
 export const SOURCE = 'https://storefront.example'
 export const TARGET = 'https://orders.internal'
@@ -59,7 +62,7 @@ export interface Setting {
   readonly management: Management
   readonly wanted: Desired
   /** What is to be done now. */
-  readonly steps: (wanted?: Desired) => Promise<readonly Step[]>
+  readonly steps: (wanted?: Desired, options?: PlanOptions) => Promise<readonly Step[]>
 }
 
 export async function start(
@@ -68,24 +71,53 @@ export async function start(
   options: TenantOptions = {},
 ): Promise<Setting> {
   const tenant = await createTenant({ empty: true, ...options })
-  const outbound = createOutbound()
+  const faults: unknown[] = []
+  const own = createOutbound()
+  const wanted = await wantedOf(tenant.url, wants)
+  const outbound = wanted.generation === 'legacy' ? own : judged(own, faults)
   t.after(async () => {
     await outbound.close()
     await tenant.close()
+    assert.deepEqual(faults, [], 'a call is not as Auth0 describes it')
   })
   const management = await managementOf(tenant, outbound)
-  const wanted = await wantedOf(tenant.url, wants)
   return {
     ...{ tenant, management, wanted },
-    steps: async (other = wanted) =>
-      plan(other, await readPresent(management, other), { pruneScopes: false }),
+    steps: async (other = wanted, options = { pruneScopes: false }) =>
+      plan(other, await readPresent(management, other), options),
   }
 }
 
-async function managementOf(
-  { url, management }: Tenant,
-  outbound: ReturnType<typeof createOutbound>,
-): Promise<Management> {
+/** Holds every call of the Management API, and its answer, against Auth0's own description of it. */
+function judged(outbound: Outbound, faults: unknown[]): Outbound {
+  return {
+    ...outbound,
+    async fetch(url, init = {}) {
+      const [, target] = /\/api\/v2(\/.*)$/.exec(url) ?? []
+      const answer = await outbound.fetch(url, init)
+      if (target === undefined) return answer
+      const { method = 'GET', body } = init
+      const asked = { method, target, body: parsed(body) }
+      try {
+        assertAsked(asked)
+        assertContract(asked, {
+          status: answer.status,
+          body: parsed(await answer.clone().text()) as Record<string, unknown>,
+        })
+      } catch (error) {
+        // Thrown here, it would be taken for a failure of the network.
+        faults.push(error)
+      }
+      return answer
+    },
+  }
+}
+
+function parsed(text: string | undefined): unknown {
+  return text === undefined || text === '' ? undefined : JSON.parse(text)
+}
+
+async function managementOf({ url, management }: Tenant, outbound: Outbound): Promise<Management> {
   const config = readConfig(configuration(url), {
     environment: { CLIENT_ID: 'any', CLIENT_SECRET: 'any' },
   })
@@ -101,4 +133,24 @@ export function done(steps: readonly Step[]): readonly string[] {
   return steps
     .filter(({ action }) => action !== 'unchanged')
     .map(({ action, kind, fields }) => `${action} ${kind} ${Object.keys(fields).join(' ')}`)
+}
+
+/** Ends as a killed process does: before a call leaves, or before its answer comes. */
+export function killed(management: Management, at: number, when: 'before' | 'after'): Management {
+  let calls = 0
+  const entries = Object.entries(management) as [
+    string,
+    (...given: unknown[]) => Promise<unknown>,
+  ][]
+  const wrapped = entries.map(([name, call]) => [
+    name,
+    async (...given: unknown[]) => {
+      const isLast = ++calls === at
+      if (isLast && when === 'before') throw new Error('killed')
+      const answer = await call(...given)
+      if (isLast) throw new Error('killed')
+      return answer
+    },
+  ])
+  return Object.fromEntries(wrapped) as unknown as Management
 }

@@ -85,6 +85,7 @@ interface Described {
 interface DescribedOperation {
   readonly responses: Readonly<Record<string, { content?: unknown }>>
   readonly requestBody?: unknown
+  readonly parameters?: readonly { readonly name: string }[]
 }
 
 const described = skip ? undefined : readJson<Described>('auth0', 'management-api.openapi.json')
@@ -110,13 +111,28 @@ export function requestSchema(method: string, path: string): ValidateFunction {
   return schema('paths', path, method.toLowerCase(), 'requestBody', ...JSON_CONTENT)
 }
 
-interface Asked {
+export interface Asked {
   readonly method: string
   readonly target: string
   readonly body: unknown
 }
 
-function assertContract({ method, target, body }: Asked, told: Told): void {
+/** Fails unless the request is as described, whatever becomes of it; see {@link DEVIATIONS}. */
+export function assertAsked({ method, target, body }: Asked): void {
+  const path = pathOf(target)
+  if (described === undefined || path === undefined) return
+  const operation = described.paths[path]?.[method.toLowerCase()]
+  assert.ok(operation, `the description has no ${method} ${path}`)
+  const known = operation.parameters?.map(({ name }) => name) ?? []
+  for (const name of new URL(target, 'http://tenant').searchParams.keys()) {
+    assert.ok(known.includes(name), `${method} ${path} takes no ${name}`)
+  }
+  assert.equal(body !== undefined, operation.requestBody !== undefined, `${method} ${path}`)
+  if (body !== undefined) assertValid(requestSchema(method, path), body)
+}
+
+/** Fails unless both the request and its answer are as described, but for {@link DEVIATIONS}. */
+export function assertContract({ method, target, body }: Asked, told: Omit<Told, 'headers'>): void {
   if (told.status >= 400) assertEnvelope(told)
   const path = pathOf(target)
   if (described === undefined || path === undefined) return
@@ -136,7 +152,7 @@ function assertContract({ method, target, body }: Asked, told: Told): void {
   assertValid(answer, withPem(told.body))
 }
 
-function assertEnvelope({ status, body }: Told): void {
+function assertEnvelope({ status, body }: Omit<Told, 'headers'>): void {
   const last = status === 401 ? 'attributes' : 'errorCode'
   assert.deepEqual(Object.keys(body), ['statusCode', 'error', 'message', last])
 }

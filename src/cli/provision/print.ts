@@ -1,13 +1,6 @@
-import type { Step } from '../../provision/plan.ts'
+import type { Step } from '../../provision/step.ts'
 import { wantsColours } from '../demo/screen.ts'
-
-/** What is to be done at one tenant. */
-export interface TenantPlan {
-  readonly issuer: string
-  /** The Management API. */
-  readonly url: string
-  readonly steps: readonly Step[]
-}
+import type { TenantPlan } from './tenant.ts'
 
 const SECRETS: ReadonlySet<string> = new Set(['signing_secret', 'client_secret'])
 const HIDDEN = '(secret)'
@@ -17,12 +10,15 @@ function masked(name: string, value: unknown): unknown {
   return SECRETS.has(name) && value !== undefined ? HIDDEN : value
 }
 
-function plain({ action, kind, name, fields }: Step) {
+function plain({ action, kind, name, fields, deletes }: Step) {
   const visible = Object.entries(fields).map(([field, { from, to }]) => [
     field,
     { ...(from !== undefined && { from: masked(field, from) }), to: masked(field, to) },
   ])
-  return { action, kind, name, fields: Object.fromEntries(visible) as Record<string, unknown> }
+  return {
+    ...{ action, kind, name, fields: Object.fromEntries(visible) as Record<string, unknown> },
+    ...(deletes.length > 0 && { deletes }),
+  }
 }
 
 /** As `--format` says; in colours for terminals. */
@@ -39,8 +35,8 @@ function planJson(plans: readonly TenantPlan[]): string {
   return `${JSON.stringify({ steps }, null, 2)}\n`
 }
 
-const MARKS = { create: '+', update: '~', unchanged: '=' } as const
-const COLOURS = { create: 32, update: 33, unchanged: 2 } as const
+const MARKS = { create: '+', update: '~', replace: '!', unchanged: '=' } as const
+const COLOURS = { create: 32, update: 33, replace: 31, unchanged: 2 } as const
 
 function planText(plans: readonly TenantPlan[], isColourful: boolean): string {
   const paint = (code: number, text: string): string =>
@@ -50,6 +46,7 @@ function planText(plans: readonly TenantPlan[], isColourful: boolean): string {
     '',
     ...steps.flatMap((step) => [
       paint(COLOURS[step.action], `${MARKS[step.action]} ${step.kind} ${step.name}`),
+      ...step.deletes.map(({ kind, id, because }) => `    deletes ${kind} ${id}: ${because}`),
       ...fieldLines(step),
     ]),
     '',
@@ -75,8 +72,10 @@ function text(value: unknown): string {
 function summary(steps: readonly Step[]): string {
   const count = (action: Step['action']): number =>
     steps.filter((step) => step.action === action).length
-  const [made, changed] = [count('create'), count('update')]
-  if (made + changed === 0)
+  const [made, changed, replaced] = [count('create'), count('update'), count('replace')]
+  if (made + changed + replaced === 0)
     return `Nothing is to be done: ${steps.length} objects are as they should be.`
-  return `${made} to create, ${changed} to change, ${count('unchanged')} as they should be.`
+  const gone = steps.flatMap(({ deletes }) => deletes).length
+  const instead = replaced === 0 ? '' : ` ${replaced} to replace (${gone} deleted),`
+  return `${made} to create, ${changed} to change,${instead} ${count('unchanged')} as they should be.`
 }

@@ -2,7 +2,7 @@ import type { Issuer } from '../../config/config.ts'
 import type { Environment } from '../../config/environment.ts'
 import type { Outbound } from '../../outbound.ts'
 import { assertScopes, openAccess, scopesToApply } from '../../provision/access.ts'
-import type { PlanOptions } from '../../provision/plan.ts'
+import type { PlanOptions } from '../../provision/step.ts'
 import { applySingle, planSingle, type Single } from '../../provision/single.ts'
 import { EXIT, UsageError } from '../command.ts'
 import { shown } from './print.ts'
@@ -58,7 +58,10 @@ export async function runSingle(given: SingleOptions): Promise<number> {
   const single: Single = { ...named, generation }
   const access = await openAccess(issuer, environment, outbound)
   const noun = single.kind === 'client-grant' ? 'client_grants' : 'resource_servers'
-  assertScopes(access, [`read:${noun}`])
+  assertScopes(access, [
+    `read:${noun}`,
+    ...(options.replace ? (['read:client_grants'] as const) : []),
+  ])
   const { createManagement } = await import('../../provision/management.ts')
   const management = createManagement({ ...access, outbound })
   const step = await planSingle(management, single, options)

@@ -139,8 +139,12 @@ export const CREDENTIAL: Rule = object(
   { required: ['credential_type'] },
 )
 
+/** A real tenant was seen to take no more. */
+const MOST_USED = 2
+
 const methods = (credential: Rule): Rule => {
-  const method = object({ credentials: list(credential) }, { required: ['credentials'] })
+  const credentials = list(credential, { most: MOST_USED })
+  const method = object({ credentials }, { required: ['credentials'] })
   return object(
     { private_key_jwt: method, tls_client_auth: method, self_signed_tls_client_auth: method },
     { least: 1, most: 1 },

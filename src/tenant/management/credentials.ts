@@ -18,9 +18,15 @@ export interface NewCredential {
   readonly kid?: string
 }
 
-/** @throws {Failure} 400, too where the client has a key of this name */
+/** How many a client may have, in use or not. A real tenant was seen to take no more. */
+const MOST = 4
+
+/** @throws {Failure} 400, too where the client has a key of this name, or four credentials */
 export function addCredential(client: Client, given: NewCredential, now: number): Credential {
   const credential = createCredential(given, now)
+  if (client.credentials.length >= MOST) {
+    invalidBody(`A client can have a maximum of ${MOST} credentials.`)
+  }
   const { kid } = credential
   if (kid !== undefined && client.credentials.some((one) => one.kid === kid)) {
     invalidBody('A credential with the same kid already exists')
@@ -35,8 +41,11 @@ export function createCredential(given: NewCredential, now: number): Credential 
   if (type === 'cert_subject_dn' ? subject === undefined && pem === undefined : pem === undefined) {
     invalidBody(`A credential of type ${type} needs a pem`)
   }
-  const print = pem === undefined ? undefined : thumbprintOf(pem)
-  const certificate = pem?.includes('CERTIFICATE') === true ? new X509Certificate(pem) : undefined
+  const print = type === 'public_key' ? thumbprintOf(String(pem)) : undefined
+  const certificate = pem?.includes('CERTIFICATE') === true ? certificateOf(pem) : undefined
+  if (type !== 'public_key' && pem !== undefined && certificate === undefined) {
+    invalidBody(`A credential of type ${type} needs a certificate`)
+  }
   const expiry = given.expires_at ?? (parse === true ? certificate?.validTo : undefined)
   const at = new Date(now).toISOString()
   return present({
@@ -51,6 +60,15 @@ export function createCredential(given: NewCredential, now: number): Credential 
     updated_at: at,
     expires_at: expiry === undefined ? undefined : timeOf(expiry),
   }) as unknown as Credential
+}
+
+/** @throws {Failure} 400 `invalid_body` */
+function certificateOf(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem)
+  } catch {
+    invalidBody('The pem must hold a certificate')
+  }
 }
 
 /** RFC 8705, section 3.1: as `x5t#S256` is. */
