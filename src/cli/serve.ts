@@ -1,3 +1,4 @@
+import { loadConfigApart } from '../config/load-apart.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog, LEVELS, type Level } from '../log.ts'
 import { createLoader } from '../server/loader.ts'
@@ -31,8 +32,11 @@ export const command = defineCommand({
     const log = createLog({ level })
     const hangups = hangingUp()
     const overrides = { ...(flags.workers && { 'server.workers': workersOf(flags.workers) }) }
-    const { load, readings } = createLoader((noteRead) => loadConfig(file, { overrides, noteRead }))
+    let read = loadConfig
+    const { load, readings } = createLoader((noteRead) => read(file, { overrides, noteRead }))
     const config = await load()
+    // From now on there are requests that would wait.
+    read = loadConfigApart
     const serving: Running =
       config.server.workers === 1
         ? await serve(config, { log, load })
