@@ -1,5 +1,6 @@
 import type { CacheInput } from './cache-options.ts'
-import type { Faults } from './faults.ts'
+import type { MaterialContext } from './material.ts'
+import { type RedisConfig, resolveRedis } from './redis.ts'
 
 export interface CacheConfig {
   readonly maxEntries: number
@@ -8,50 +9,32 @@ export interface CacheConfig {
   readonly redis?: RedisConfig | undefined
 }
 
-/** The level that replicas share. */
-export interface RedisConfig {
-  /** With its password. */
-  readonly url: string
-  /** Of 32 bytes each. The first seals, each opens. */
-  readonly sealingKeys: readonly Buffer[]
-  /** Share also what rests on the sealing key alone. Default false. */
-  readonly shareContext: boolean
-  /** How long an answer is waited for, in milliseconds. Default 20. */
-  readonly timeoutMs: number
-  /** Default 3. */
-  readonly resp: 2 | 3
-}
-
 /** What of a route decides what its issued tokens are kept by. */
 interface Keyed {
-  readonly exchange: { readonly key: string; readonly grant: string }
+  readonly exchange: {
+    readonly key: string
+    readonly grant: string
+    readonly renew?: unknown
+  }
 }
 
 /** @param routes those that are good; undefined where some are not, so that what they need cannot be told */
 export function resolveCache(
   { maxEntries, maxBytes, redis }: CacheInput,
   routes: readonly Keyed[] | undefined,
-  faults: Faults,
+  { faults, folder }: Omit<MaterialContext, 'at'>,
 ): CacheConfig {
   if (redis === undefined) return { maxEntries, maxBytes, redis }
-  const { url, sealingKeys, shareContext, timeout, protocol } = redis
-  if (shareContext && routes && !routes.some(restsOnSealingKey)) {
-    const what = 'is of no use without a route with `key: context` or `grant: client-credentials`'
+  if (redis.shareContext && routes && !routes.some(restsOnSealingKey)) {
+    const what =
+      'is of no use without a route with `key: context`, `grant: client-credentials` or `renew: refresh-token`'
     faults.add(['cache', 'redis', 'shareContext'], what)
   }
-  return {
-    maxEntries,
-    maxBytes,
-    redis: {
-      url,
-      sealingKeys: sealingKeys.map((key) => Buffer.from(key, 'base64')),
-      shareContext,
-      timeoutMs: timeout,
-      resp: protocol,
-    },
-  }
+  const at = ['cache', 'redis']
+  return { maxEntries, maxBytes, redis: resolveRedis(redis, { at, faults, folder }) }
 }
 
-function restsOnSealingKey({ exchange }: Keyed): boolean {
-  return exchange.key === 'context' || exchange.grant === 'client-credentials'
+function restsOnSealingKey({ exchange: { key, grant, renew } }: Keyed): boolean {
+  // A family of refresh tokens outlives the subject token that it came of.
+  return key === 'context' || grant === 'client-credentials' || renew !== undefined
 }

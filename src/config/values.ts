@@ -196,7 +196,7 @@ export function upstream() {
 /** What the kernel's `sockaddr_un` holds beside the zero at its end, on the narrowest system. */
 const LONGEST_SOCKET_PATH = 103
 
-function socketProblem(path: string): string | undefined {
+export function socketProblem(path: string): string | undefined {
   if (!/^\/[\x21-\x7e]*[^/]$/.test(path)) return 'must be `unix:` and an absolute path'
   return path.length > LONGEST_SOCKET_PATH
     ? `must have a path of at most ${LONGEST_SOCKET_PATH} characters`

@@ -9,6 +9,11 @@ export interface Everywhere {
   tell(tags: readonly string[]): void
   /** Whether one of these tags was purged here, and the shared level does not know of it yet. */
   isUntold(tags: readonly string[]): boolean
+  /**
+   * When one of these tags was purged last, by Redis' own clock, in epoch milliseconds: what this replica was told of by
+   * Redis while it knew. It may have lost its marks since. 0: never.
+   */
+  purgedAt(tags: readonly string[]): number
   close(): void
 }
 
@@ -24,12 +29,16 @@ const NAME = 'behalf:purges'
 export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purges): Everywhere {
   const own = randomUUID()
   const untold = new Set<readonly string[]>()
+  const times = new Times()
   let heard = 0
 
   async function tellNow(tags: readonly string[]): Promise<void> {
     const value = seals.seal(NAME, JSON.stringify({ by: own, tags }), '')
     const marks = tags.flatMap((tag) => seals.marks(tag))
-    if (await store.purge(marks, value)) untold.delete(tags)
+    const at = await store.purge(marks, value)
+    if (at === undefined) return
+    times.set(tags, at)
+    untold.delete(tags)
   }
 
   async function listen(): Promise<void> {
@@ -37,13 +46,14 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
     const told = await store.told(heard)
     if (told === undefined) return
     heard = told.count
-    for (const value of told.values) hear(seals.open(NAME, value, ''))
+    for (const { value, at } of told.purges) hear(seals.open(NAME, value, ''), at)
   }
 
   /** What this replica purged itself it does not forget twice. */
-  function hear(text: string | undefined): void {
+  function hear(text: string | undefined, at: number): void {
     if (text === undefined) return
     const { by, tags } = JSON.parse(text) as { readonly by: string; readonly tags: string[] }
+    times.set(tags, at)
     if (by !== own) purges.mark(tags)
   }
 
@@ -62,6 +72,33 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
     },
     isUntold: (tags) =>
       untold.size > 0 && [...untold].some((purged) => purged.some((tag) => tags.includes(tag))),
+    purgedAt: (tags) => times.latest(tags),
     close: () => clearInterval(timer),
+  }
+}
+
+/** Beyond that the oldest purge is remembered as one of everything, which is more than it was, and never less. */
+const REMEMBERED = 10_000
+
+class Times {
+  readonly #times = new Map<string, number>()
+  #everything = 0
+
+  set(tags: readonly string[], at: number): void {
+    for (const tag of tags) {
+      const latest = Math.max(at, this.#times.get(tag) ?? 0)
+      // The order of the map is that of hearing.
+      this.#times.delete(tag)
+      this.#times.set(tag, latest)
+      if (this.#times.size <= REMEMBERED) continue
+      const [oldest, time] = this.#times.entries().next().value!
+      this.#times.delete(oldest)
+      this.#everything = Math.max(this.#everything, time)
+    }
+  }
+
+  latest(tags: readonly string[]): number {
+    if (this.#times.size === 0) return 0
+    return Math.max(this.#everything, ...tags.map((tag) => this.#times.get(tag) ?? 0))
   }
 }

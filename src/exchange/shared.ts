@@ -86,41 +86,46 @@ class Replicas {
     this.#with = options
   }
 
-  /** What a caller redeems is its own, and what rests on nothing but the sealing key has to be asked for. */
+  /** What rests on nothing but the sealing key has to be asked for; what a caller redeems never does. */
   share(permit: Permit): boolean {
-    if (permit.route.exchange.grant === 'refresh-token') return false
-    return this.#with.shareContext || isOfToken(permit)
+    if (isOfToken(permit)) return true
+    return this.#with.shareContext && permit.route.exchange.grant !== 'refresh-token'
   }
 
   drop(key: string, refused: string | undefined): void {
     const { store, seals, memory } = this.#with
     memory.delete(key)
-    if (refused === undefined) void store.drop(seals.names(key))
+    if (refused === undefined) store.drop(seals.names(key))
     else this.#refused.set(key, { value: refused }, REFUSED_FOR_MS, refused.length)
   }
 
   async visit(exchange: Exchange, permit: Permit, ask: Ask): Promise<IssuedToken> {
-    const { purges } = this.#with
+    const { purges, store } = this.#with
     const one = this.#visitOf(permit, ask)
     const startedAt = performance.now()
     let anew = false
-    let waited = false
+    let heldUntil = 0
     for (;;) {
       const { generation } = purges
       const taken = await this.#look(one, anew)
-      if (taken === undefined) return this.#alone(exchange, one)
+      if (taken === undefined) {
+        // Whose claim it knows of may have exchanged by now, unless the claim lapsed: an answer that is late is no reason to.
+        if (performance.now() >= heldUntil || !store.isConnected) return this.#alone(exchange, one)
+        await wait(ask, performance.now() - startedAt)
+        continue
+      }
       const found = ask.signal.aborted ? undefined : this.#read(one, taken, { generation, anew })
       if (found === 'again') continue
       const mine = taken.claim === 'mine'
       if (mine && (found !== undefined || ask.signal.aborted)) this.#release(one)
       ask.signal.throwIfAborted()
       if (found !== undefined) {
-        this.#count(waited ? 'joined' : 'hit')
+        this.#count(heldUntil > 0 ? 'joined' : 'hit')
         return this.#use(one, found, generation)
       }
       if (mine) return this.#fill(exchange, one, taken.at)
       if (taken.claim === 'held') {
-        waited = true
+        heldUntil = performance.now() + LEASE_MS
         await wait(ask, performance.now() - startedAt)
       } else if (anew) return this.#alone(exchange, one)
       else anew = true
@@ -140,7 +145,7 @@ class Replicas {
   }
 
   #release({ names, claimant }: Visit): void {
-    void this.#with.store.release(names[0]!, claimant)
+    this.#with.store.release(names[0]!, claimant)
   }
 
   /** Without it each replica exchanges for itself. */
@@ -189,6 +194,8 @@ class Replicas {
     const { purges, everywhere, memory } = this.#with
     if (endsAt <= Date.now()) return 'expired'
     if (purgedAt >= askedAt || everywhere.isUntold(tags)) return 'purged'
+    // Redis may have lost the mark, and not the entry: it was full, or another server took over.
+    if (everywhere.purgedAt(tags) >= askedAt) return 'purged'
     if (generation !== purges.generation && purges.reaches(tags, generation)) return 'purged'
     // What is to be renewed, or was refused by an upstream, is no answer: another is asked for in its place.
     const isKnown = [memory.get(key)?.token, this.#refused.get(key)].some(
@@ -210,7 +217,7 @@ class Replicas {
     const { permit, ask, key, names, claimant } = one
     const name = names[0]!
     this.#count('miss')
-    const holding = setInterval(() => void store.hold(name, claimant), LEASE_MS / 4)
+    const holding = setInterval(() => store.hold(name, claimant), LEASE_MS / 4)
     let kept: Kept | undefined
     try {
       const token = await exchange(permit, ask)
@@ -224,7 +231,7 @@ class Replicas {
       } else {
         const value = sealEntry(seals, name, { ...kept, askedAt }, secretOf(permit))
         const ttlMs = Math.min(kept.endsAt - Date.now(), KEPT_AT_MOST_MS)
-        void store.fill({ name, claimant, value, ttlMs })
+        store.fill({ name, claimant, value, ttlMs })
       }
     }
   }
@@ -240,7 +247,10 @@ class Replicas {
  * Asks again and again: a message that is missed would have to be made up for in the same way, and who waits is one for each
  * key and replica. What takes long is asked for seldom.
  */
-async function wait({ signal, deadline }: Ask, waitedMs: number): Promise<void> {
+export async function wait(
+  { signal, deadline }: Pick<Ask, 'signal' | 'deadline'>,
+  waitedMs: number,
+): Promise<void> {
   const ms = Math.min(Math.max(waitedMs * WAIT_SHARE, SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
   if (Date.now() + ms >= deadline) {
     const detail = 'the exchange of another replica takes too long'

@@ -33,7 +33,7 @@ export function connectRedis(
     },
   })
   const help = 'Whether Redis answers, 1 or 0: without it each replica goes on by itself.'
-  metrics.sampled('behalf_redis_up', help, () => (redis.isThere ? 1 : 0))
+  metrics.sampled('behalf_redis_up', help, () => (redis.isThere ? 1 : 0), {}, 'min')
   const seals = createSeals(sealingKeys)
   return {
     store: createSharedStore(redis),

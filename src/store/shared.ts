@@ -16,7 +16,7 @@ export interface Taken {
 export interface Look {
   readonly names: readonly string[]
   readonly marks: readonly string[]
-  /** By what a claim is known to be of the one who made it. */
+  /** By what a claim is known to be of the one who made it; empty: nothing is claimed. */
   readonly claimant: string
   /** Claim it although something is there. */
   readonly anew: boolean
@@ -96,7 +96,7 @@ local marks = {}
 if #KEYS > 1 + names then marks = redis.call('MGET', unpack(KEYS, 2 + names)) end
 local time = redis.call('TIME')
 local claim = 0
-if ARGV[5] == '1' or not found then
+if ARGV[2] ~= '' and (ARGV[5] == '1' or not found) then
   local set = redis.pcall('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3])
   if not set then claim = 2 elseif not set.err then claim = 1 end
 end

@@ -96,6 +96,9 @@ test('secrets are marked, so that no editor shows them', () => {
       '.routes.exchange.client.dpopKey',
       '.routes.proxy.tls.key',
       '.cache.redis.url',
+      '.cache.redis.sentinel.password',
+      '.cache.redis.password',
+      '.cache.redis.tls.key',
       '.cache.redis.sealingKeys',
     ],
   )

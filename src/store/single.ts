@@ -1,0 +1,33 @@
+import { type ClientOptions, connectClient, end, type RedisAddress, silence } from './client.ts'
+import type { Link, Reply } from './link.ts'
+
+/**
+ * One server.
+ *
+ * @throws whatever keeps it from there
+ */
+export async function openSingle(address: RedisAddress, options: ClientOptions): Promise<Link> {
+  const { client, lost } = await connectClient(address, options)
+  const { silent, stop } = silence(() => [client])
+  const destroy = (): void => {
+    stop()
+    end(client)
+  }
+  const ended = Promise.race([lost, silent])
+  // What is lost answers nothing: nobody is to wait for it until there is another.
+  void ended.then(destroy)
+  return {
+    get isReady() {
+      return client.isReady
+    },
+    get isWhole() {
+      return client.isReady
+    },
+    send: (_key, words) => client.sendCommand<Reply>(words),
+    ended,
+    async close() {
+      if (client.isOpen) await client.close()
+    },
+    destroy,
+  }
+}
