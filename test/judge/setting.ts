@@ -47,11 +47,11 @@ export async function startOidcProvider(scope: Scope): Promise<Issuing> {
   }
 }
 
-/** One route, `/orders`, with a budget that never stands in the way. */
+/** One route, `/orders`. Neither a budget nor a slow machine stands in the way. */
 export function throughIssuer(issuing: Issuing, upstream: string): object {
   const { url, profile, client } = issuing
   return {
-    ...oneRoute({ issuer: url, upstream, client }),
+    ...oneRoute({ issuer: url, upstream, client, exchange: { timeout: '60s' } }),
     issuers: { tenant: { issuer: url, profile, budget: { rate: 10_000, burst: 10_000 } } },
   }
 }
