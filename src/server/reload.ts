@@ -49,7 +49,7 @@ export function createReload({ load, live, log, metrics }: ReloadOptions): Reloa
     if (load === undefined) return { outcome: 'failed', reason: 'there is nothing to read' }
     const running = live.config
     const { config, needsRestart } = settled(await load(), { first, running })
-    const changes = changesBetween(running, config)
+    const changes = await changesBetween(running, config)
     if (isNothing(changes)) return { outcome: 'unchanged', changes, needsRestart }
     await live.swap(config)
     return { outcome: 'reloaded', changes, needsRestart }
