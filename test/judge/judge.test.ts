@@ -1,4 +1,4 @@
-/** The loads of `npm run judge` in sizes for every day. That of memory stands in `test/proxy/streams.test.ts`. */
+/** Loads of `npm run judge` in sizes for every day; others stand in files of their own. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { judgeConcurrency } from './concurrency.ts'

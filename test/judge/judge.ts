@@ -2,23 +2,25 @@
  * The heavy loads in full, all of them or those that are named. Prints what it counted; ends with 1 if anything did not
  * hold, and with 64 if there is no such load.
  *
- *   npm run judge -- [NAME]... [--seed N]
+ *   npm run judge -- [NAME]... [--seed N] [--processes N]
  */
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { concurrency } from './concurrency.ts'
+import { events } from './events.ts'
 import { faults } from './faults.ts'
 import { framing } from './framing.ts'
 import { hostile } from './hostile.ts'
 import { identity } from './identity.ts'
 import { layers } from './layers.ts'
-import { scoped, within, type Finding, type Load } from './load.ts'
+import { scoped, within, type Finding, type Load, type More } from './load.ts'
 import { memory } from './memory.ts'
 import { messages } from './messages.ts'
 import { outage } from './outage.ts'
 import { refreshed } from './refreshed.ts'
+import { reloads } from './reloads.ts'
 import { replicas } from './replicas.ts'
-import { storm } from './storm.ts'
+import { replicatedStorm, storm } from './storm.ts'
 import { tokens } from './tokens.ts'
 
 const LOADS: readonly Load[] = [
@@ -29,12 +31,15 @@ const LOADS: readonly Load[] = [
   identity,
   layers,
   storm,
+  replicatedStorm,
   refreshed,
   faults,
   tokens,
   hostile,
   replicas,
   messages,
+  reloads,
+  events,
 ]
 const USAGE = 64
 
@@ -57,12 +62,19 @@ function seedOf(given: string | undefined): number {
   return Number(given) >>> 0
 }
 
-async function judge(load: Load, seed: number): Promise<Finding> {
+function processesOf(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined
+  if (/^[1-9]\d?$/.test(given)) return Number(given)
+  console.error(`processes are a number from 1 to 99: ${given} is not`)
+  process.exit(USAGE)
+}
+
+async function judge(load: Load, seed: number, more: More): Promise<Finding> {
   try {
     return await within(
       load.limitMs,
       load.name,
-      scoped((scope) => load.judge(scope, seed)),
+      scoped((scope) => load.judge(scope, seed, more)),
     )
   } catch (error) {
     const fault = error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -81,17 +93,18 @@ function report(load: Load, { counts, faults }: Finding, seconds: number): void 
 }
 
 const { values, positionals } = parseArgs({
-  options: { seed: { type: 'string' } },
+  options: { seed: { type: 'string' }, processes: { type: 'string' } },
   allowPositionals: true,
 })
 const loads = chosen(positionals)
 const seed = seedOf(values.seed)
+const processes = processesOf(values.processes)
 console.log(`node ${process.version} on ${os.availableParallelism()} x ${os.cpus()[0]?.model}`)
 console.log(`seed ${seed}\n`)
 let failed = 0
 for (const load of loads) {
   const startedAt = performance.now()
-  const finding = await judge(load, seed)
+  const finding = await judge(load, seed, { processes })
   if (finding.faults.length > 0) failed++
   report(load, finding, (performance.now() - startedAt) / 1_000)
 }

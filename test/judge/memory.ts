@@ -1,85 +1,112 @@
-import { fork, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import { digestOf, MIB, plateau, roundTrip } from '../proxy/bodies.ts'
+import http2 from 'node:http2'
+import { createAuthority, NO_OPENSSL } from '../certificates.ts'
+import {
+  digestOf,
+  MIB,
+  plateau,
+  roundTrip,
+  roundTripByHttp2,
+  type RoundTrip,
+} from '../proxy/bodies.ts'
 import type { Scope } from '../system.ts'
+import { startGatewayProcess, startProcess } from './gateway-process.ts'
 import { Faults, type Finding, type Load } from './load.ts'
-import type { Memory } from './memory-gateway.ts'
-import { startTenant, throughIssuer } from './setting.ts'
+import { startTenant, type Issuing } from './setting.ts'
 
-const SMALL = 64 * MIB
-const LARGE = 1_024 * MIB
 const MOST_GROWTH = 32 * MIB
+
+export interface MemorySize {
+  /** Of the bodies before and of those that are judged, in bytes. */
+  readonly small: number
+  readonly large: number
+  /** How the caller and the upstream speak. Default: each, with a gateway of its own. */
+  readonly versions?: readonly ('HTTP/1.1' | 'HTTP/2')[]
+}
 
 /** The gateway and the upstream each in a process of its own; the caller and the tenant in this one. */
 export const memory: Load = {
   name: 'memory',
-  claim: '1 GiB up and 1 GiB down leave less than 32 MiB more behind than 64 MiB do',
+  claim:
+    '1 GiB up and 1 GiB down, by HTTP/1.1 and by HTTP/2, leave less than 32 MiB more behind than 64 MiB do',
   limitMs: 10 * 60_000,
-  async judge(scope) {
-    const faults = new Faults()
-    const tenant = await startTenant(scope)
-    const [port] = await start(scope, '../proxy/large-upstream.js')
-    const configuration = throughIssuer(tenant, `http://127.0.0.1:${String(port)}`)
-    const [origin, gateway] = await start(
-      scope,
-      'memory-gateway.js',
-      JSON.stringify({
-        server: { listen: '127.0.0.1:0' },
-        admin: { listen: '127.0.0.1:0' },
-        ...configuration,
-      }),
-    )
-    const headers = { authorization: `Bearer ${await tenant.newToken('user-1')}` }
-    const send = async (up: number, down: number, sized: boolean): Promise<Memory> => {
-      await roundTrip({ origin: String(origin), up, down, sized, headers })
-      return ask(gateway)
-    }
-
-    let sized = false
-    const small = await plateau(
-      () => send(SMALL, SMALL, (sized = !sized)),
-      async () => (await ask(gateway)).resident,
-    )
-    const counts: Record<string, string> = { 'after 64 MiB': inMiB(small) }
-    for (const withLength of [false, true]) {
-      for (const [way, up, down] of [
-        ['up', LARGE, 0],
-        ['down', 0, LARGE],
-      ] as const) {
-        const { resident } = await send(up, down, withLength)
-        const name = `1 GiB ${way}, ${withLength ? 'Content-Length' : 'chunked'}`
-        counts[name] = inMiB(resident - small)
-        if (resident - small >= MOST_GROWTH) faults.add(`${name}: ${inMiB(resident - small)} more`)
-      }
-    }
-    counts['peak'] = inMiB((await ask(gateway)).peak)
-    counts['sha256 of 1 GiB'] = `${digestOf(LARGE).slice(0, 16)}, as sent`
-    return { counts, faults: faults.told } satisfies Finding
-  },
+  judge: (scope) => judgeMemory(scope, { small: 64 * MIB, large: 1_024 * MIB }),
 }
 
-/** What it told first, and the process. */
-async function start(
-  scope: Scope,
-  script: string,
-  ...arguments_: string[]
-): Promise<readonly [unknown, ChildProcess]> {
-  const child = fork(fileURLToPath(new URL(script, import.meta.url)), arguments_, {
-    execArgv: ['--expose-gc'],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+export async function judgeMemory(scope: Scope, size: MemorySize): Promise<Finding> {
+  const faults = new Faults()
+  const counts: Record<string, string> = {}
+  const { versions = ['HTTP/1.1', 'HTTP/2'] } = size
+  const tenant = await startTenant(scope)
+  for (const version of versions) {
+    const speak = version === 'HTTP/2' ? speakHttp2 : speakHttp1
+    if (version === 'HTTP/2' && NO_OPENSSL !== false) counts[version] = NO_OPENSSL
+    else await judgeVersion(size, await speak(scope, tenant), counts, faults)
+  }
+  counts[`sha256 of ${inMiB(size.large)}`] = `${digestOf(size.large).slice(0, 16)}, as sent`
+  return { counts, faults: faults.told }
+}
+
+/** How a version of HTTP is spoken, on both sides of a gateway of its own. */
+interface Spoken {
+  readonly version: string
+  send(trip: Pick<RoundTrip, 'up' | 'down' | 'sized'>): Promise<void>
+  readonly memory: () => Promise<{ readonly resident: number; readonly peak: number }>
+}
+
+async function speakHttp1(scope: Scope, tenant: Issuing): Promise<Spoken> {
+  const [port] = await startProcess(scope, '../proxy/large-upstream.js')
+  const upstream = `http://127.0.0.1:${String(port)}`
+  const { origin, memory } = await startGatewayProcess(scope, tenant, { upstream })
+  const headers = { authorization: `Bearer ${await tenant.newToken('user-1')}` }
+  return { version: 'HTTP/1.1', send: (trip) => roundTrip({ origin, headers, ...trip }), memory }
+}
+
+async function speakHttp2(scope: Scope, tenant: Issuing): Promise<Spoken> {
+  const authority = createAuthority()
+  const { certificate, key } = authority.issue('gateway')
+  const [port] = await startProcess(scope, '../proxy/large-upstream.js', 'http2')
+  const { origin, memory } = await startGatewayProcess(scope, tenant, {
+    upstream: `http://127.0.0.1:${String(port)}`,
+    proxy: { http2: true },
+    tls: { certificate, key },
   })
-  scope.after(() => child.kill())
-  const [told] = (await once(child, 'message')) as [unknown]
-  return [told, child]
+  const session = http2.connect(origin, { ca: authority.certificate })
+  scope.after(() => session.destroy())
+  const headers = { authorization: `Bearer ${await tenant.newToken('user-1')}` }
+  return {
+    version: 'HTTP/2',
+    send: (trip) => roundTripByHttp2({ session, headers, ...trip }),
+    memory,
+  }
 }
 
-async function ask(gateway: ChildProcess): Promise<Memory> {
-  gateway.send('memory')
-  const [told] = (await once(gateway, 'message')) as [Memory]
-  return told
+async function judgeVersion(
+  { small, large }: MemorySize,
+  { version, send, memory }: Spoken,
+  counts: Record<string, string>,
+  faults: Faults,
+): Promise<void> {
+  let sized = false
+  const before = await plateau(
+    () => send({ up: small, down: small, sized: (sized = !sized) }),
+    async () => (await memory()).resident,
+  )
+  counts[`${version}, after ${inMiB(small)}`] = inMiB(before)
+  for (const withLength of [false, true]) {
+    for (const [way, up, down] of [
+      ['up', large, 0],
+      ['down', 0, large],
+    ] as const) {
+      await send({ up, down, sized: withLength })
+      const growth = (await memory()).resident - before
+      const name = `${version}, ${inMiB(large)} ${way}, ${withLength ? 'with its length' : 'without'}`
+      counts[name] = `${inMiB(growth)} more`
+      if (growth >= MOST_GROWTH) faults.add(`${name}: ${inMiB(growth)} more`)
+    }
+  }
+  counts[`${version}, peak`] = inMiB((await memory()).peak)
 }
 
 function inMiB(bytes: number): string {
-  return `${(bytes / MIB).toFixed(1)} MiB`
+  return `${(bytes / MIB).toFixed(bytes % MIB === 0 ? 0 : 1)} MiB`
 }

@@ -1,16 +1,14 @@
-import { fork, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import { MIB, plateau } from '../proxy/bodies.ts'
 import { openWebSocket, startWebSockets, TEXT } from '../proxy/websocket.ts'
 import type { Scope } from '../system.ts'
+import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts'
 import { Faults, type Finding, type Load } from './load.ts'
-import type { Memory } from './memory-gateway.ts'
-import { startTenant, throughIssuer, type Issuing } from './setting.ts'
+import { startTenant } from './setting.ts'
 
 const MOST_GROWTH = 32 * MIB
 /** How many are on their way at once. */
@@ -38,21 +36,23 @@ export async function judgeMessages(scope: Scope, size: MessagesSize): Promise<F
   const counts: Record<string, string | number> = {}
   const tenant = await startTenant(scope)
   const token = await tenant.newToken('user-1')
-  const judged = async (name: string, gateway: Gateway, echo: Echo, count: number) => {
+  const judged = async (name: string, gateway: GatewayProcess, echo: Echo, count: number) => {
+    const resident = async (): Promise<number> => (await gateway.memory()).resident
     // Some of it first: what a process needs to do it at all.
-    const before = await plateau(() => echo(Math.ceil(count / 10)), gateway.resident)
+    const before = await plateau(() => echo(Math.ceil(count / 10)), resident)
     const startedAt = performance.now()
     const same = await echo(count)
     const seconds = (performance.now() - startedAt) / 1_000
-    const growth = (await gateway.resident()) - before
+    const growth = (await resident()) - before
     counts[name] =
       `${count}, ${Math.round(count / seconds)}/s, ${(growth / MIB).toFixed(1)} MiB more`
     if (!same) faults.add(`${name}: what came back is not what was sent`)
     if (growth >= MOST_GROWTH) faults.add(`${name}: ${(growth / MIB).toFixed(1)} MiB more`)
   }
 
-  const sockets = await startGateway(scope, tenant, (await startWebSockets(scope)).origin, {
-    websocket: {},
+  const sockets = await startGatewayProcess(scope, tenant, {
+    upstream: (await startWebSockets(scope)).origin,
+    proxy: { websocket: {} },
   })
   const webSocket = await webSocketEcho(scope, sockets.origin, token)
   await judged('WebSocket frames', sockets, webSocket, size.frames)
@@ -62,7 +62,11 @@ export async function judgeMessages(scope: Scope, size: MessagesSize): Promise<F
   const authority = createAuthority()
   const { certificate, key } = authority.issue('gateway')
   const upstream = await startEcho(scope)
-  const streams = await startGateway(scope, tenant, upstream, { http2: true }, { certificate, key })
+  const streams = await startGatewayProcess(scope, tenant, {
+    upstream,
+    proxy: { http2: true },
+    tls: { certificate, key },
+  })
   const session = http2.connect(streams.origin, { ca: authority.certificate })
   scope.after(() => session.destroy())
   const call = (): http2.ClientHttp2Stream =>
@@ -144,40 +148,4 @@ async function startEcho(scope: Scope): Promise<string> {
     server.close()
   })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
-interface Gateway {
-  readonly origin: string
-  resident(): Promise<number>
-}
-
-async function startGateway(
-  scope: Scope,
-  tenant: Issuing,
-  upstream: string,
-  proxy: object,
-  tls?: object,
-): Promise<Gateway> {
-  const configuration = throughIssuer(tenant, upstream) as { routes: { proxy: object }[] }
-  const routes = configuration.routes.map((route) => ({
-    ...route,
-    proxy: { ...route.proxy, ...proxy },
-  }))
-  const server = { listen: '127.0.0.1:0', ...(tls && { tls }) }
-  const whole = { server, admin: { listen: '127.0.0.1:0' }, ...configuration, routes }
-  const script = fileURLToPath(new URL('memory-gateway.js', import.meta.url))
-  const child: ChildProcess = fork(script, [JSON.stringify(whole)], {
-    execArgv: ['--expose-gc'],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
-  scope.after(() => child.kill())
-  const [origin] = (await once(child, 'message')) as [string]
-  return {
-    origin,
-    async resident() {
-      child.send('memory')
-      const [told] = (await once(child, 'message')) as [Memory]
-      return told.resident
-    },
-  }
 }

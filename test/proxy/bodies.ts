@@ -2,6 +2,8 @@
 import { createCipheriv, createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
+import type http2 from 'node:http2'
+import type { Readable, Writable } from 'node:stream'
 
 export const MIB = 1_048_576
 const PIECE = 65_536
@@ -31,23 +33,27 @@ export function digestOf(bytes: number): string {
 }
 
 /** Sends the body of this size and ends. */
-export async function send(
-  to: http.ServerResponse | http.ClientRequest,
-  bytes: number,
-): Promise<void> {
+export async function send(to: Writable, bytes: number): Promise<void> {
   for (const piece of pieces(bytes)) if (!to.write(piece)) await once(to, 'drain')
   to.end()
 }
 
 /** SHA-256 of a body that arrives. */
-export async function received(from: IncomingMessage): Promise<string> {
+export async function received(from: Readable): Promise<string> {
   const hash = createHash('sha256')
   for await (const piece of from) hash.update(piece as Buffer)
   return hash.digest('hex')
 }
 
-export interface RoundTrip {
+export interface RoundTrip extends Trip {
   readonly origin: string
+}
+
+export interface RoundTripByHttp2 extends Trip {
+  readonly session: http2.ClientHttp2Session
+}
+
+interface Trip {
   /** Sizes in bytes. */
   readonly up: number
   readonly down: number
@@ -73,10 +79,24 @@ export async function roundTrip(trip: RoundTrip): Promise<void> {
   const answered = once(request, 'response') as Promise<[IncomingMessage]>
   await Promise.all([send(request, up), answered])
   const [answer] = await answered
-  const digest = await received(answer)
-  if (answer.headers['x-received'] !== digestOf(up)) {
-    throw new Error(`${answer.statusCode}: ${up} bytes did not arrive at the upstream as sent`)
-  }
+  assertSame(trip, answer.headers['x-received'], await received(answer))
+}
+
+/** The same on a stream of its own. @throws {Error} a body did not arrive as it was sent */
+export async function roundTripByHttp2(trip: RoundTripByHttp2): Promise<void> {
+  const { session, up, down, sized = false, headers = {} } = trip
+  const stream = session.request({
+    ...{ ':method': 'POST', ':path': `/orders/${down}` },
+    ...headers,
+    ...(sized && { 'content-length': up, 'x-sized': '1' }),
+  })
+  const answered = once(stream, 'response') as Promise<[http2.IncomingHttpHeaders]>
+  const [digest, [answer]] = await Promise.all([received(stream), answered, send(stream, up)])
+  assertSame(trip, answer['x-received'], digest)
+}
+
+function assertSame({ up, down }: Trip, arrived: unknown, digest: string): void {
+  if (arrived !== digestOf(up)) throw new Error(`${up} bytes did not arrive as sent`)
   if (digest !== digestOf(down)) throw new Error(`${down} bytes did not come back as sent`)
 }
 

@@ -1,15 +1,20 @@
 /**
  * An upstream in a process of its own: takes a body of any size, tells its digest, and gives one of the size that the
- * path ends with. Tells its parent the port.
+ * path ends with. Tells its parent the port. With `http2` it speaks that, in the clear.
  */
 import http from 'node:http'
+import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { received, send } from './bodies.ts'
 
-const server = http.createServer({ requestTimeout: 0 }, (request, response) => {
+const listener: http.RequestListener = (request, response) => {
   // Whose caller is gone has nobody to answer.
   answer(request, response).catch(() => response.destroy())
-})
+}
+const server =
+  process.argv[2] === 'http2'
+    ? http2.createServer(listener as unknown as Parameters<typeof http2.createServer>[1])
+    : http.createServer({ requestTimeout: 0 }, listener)
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
 process.on('disconnect', () => process.exit(0))
 

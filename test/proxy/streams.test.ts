@@ -311,7 +311,11 @@ test('a slow upstream holds the caller back, and its late refusal lets it go on'
 test('memory does not grow with the size of a body, up or down', { timeout: 240_000 }, async () => {
   const child = spawn(
     process.execPath,
-    ['--expose-gc', fileURLToPath(new URL('memory.js', import.meta.url))],
+    [
+      '--expose-gc',
+      '--max-semi-space-size=2',
+      fileURLToPath(new URL('memory.js', import.meta.url)),
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
   let text = ''
