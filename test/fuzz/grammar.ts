@@ -35,6 +35,8 @@ export function soundRequest(chance: Random, path: string, { token }: Credential
     `Authorization: Bearer ${token}`,
     ...some(chance, HARMLESS),
     ...framing(chance, body),
+    // Who does not wait for 100 sends the same.
+    ...(body !== '' && chance.oneIn(10) ? ['Expect: 100-continue'] : []),
   ]
   const head = `${method} ${path} HTTP/1.1\r\n${shuffled(chance, lines).join('\r\n')}\r\n\r\n`
   const chunked = lines.some((line) => /^transfer-encoding/i.test(line))
@@ -126,6 +128,21 @@ const CHUNK_SIZES = [
   '5\n',
   '5\r',
 ]
+const EXTENSIONS = [
+  ...[';', '; a', ';a=', ';a="', ';a="b', ';a="\\"', ';=b', ';a=b c', ' ;a', '\t', ';a\n', ';a\r'],
+  ...[';a="\r\n0\r\n\r\n"', ';a=\0', ';a=\xff', `;${'a'.repeat(20_000)}`, ';a;a;a', ';a="b;c"'],
+]
+const LAST_CHUNKS = ['00', '0x0', '-0', '+0', ' 0', '0 ', '0\t', '0;a=b', '0\n', '0\r', '', '0, 0']
+const TRAILERS = [
+  ...['Transfer-Encoding: chunked', 'Content-Length: 3', 'Host: other', 'Authorization: Bearer x'],
+  ...['Via: 1.1 x', 'X_Forwarded_For: 1.2.3.4', 'Connection: close', 'Upgrade: websocket', 'X: y'],
+  ...[' folded: x', 'X : y', ': y', 'X', 'X\ny: z', 'X: y\nz: a', 'X: y\0', 'X: \xff', 'X: y\r'],
+  ...[`X: ${SMUGGLED.trim()}`, `X: ${'y'.repeat(20_000)}`, 'GET /orders/smuggled HTTP/1.1'],
+]
+const HANDSHAKE = [
+  ...['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
+  'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+]
 const TARGETS = (path: string): readonly string[] => [
   ...[`${path}#x`, `http://gateway${path}`, `http://other${path}`, `gateway:80`, '*', `${path} x`],
   ...[
@@ -176,12 +193,24 @@ const TWISTS: Readonly<Record<string, Twist>> = {
     ...withLines('Transfer-Encoding: chunked')(chunked),
     start: `${method} ${path} HTTP/1.0`,
   }),
-  'trailers with meaning': (chance) =>
-    withLines(
+  'odd trailers': (chance) => {
+    const lines = Array.from({ length: 1 + chance.below(3) }, () => pick(chance, TRAILERS))
+    return withLines(
       'Transfer-Encoding: chunked',
-      'Trailer: Authorization',
-    )(
-      `${END}0\r\n${pick(chance, ['Authorization: Bearer x', 'Content-Length: 60', 'Host: x'])}${END}${SMUGGLED}`,
+      'Trailer: Authorization, X',
+    )(`${END}5\r\nabcde\r\n0\r\n${lines.join('\r\n')}${END}${SMUGGLED}`)
+  },
+  'an odd end of trailers': (chance) =>
+    withLines('Transfer-Encoding: chunked')(
+      `${END}0\r\nX: y${pick(chance, ['\n\n', '\r\n\n', '\n\r\n', '\r\r\n', '\r\n \r\n', '\0\r\n\r\n'])}${SMUGGLED}`,
+    ),
+  'an odd chunk extension': (chance) =>
+    withLines('Transfer-Encoding: chunked')(
+      `${END}5${pick(chance, EXTENSIONS)}\r\nabcde\r\n0${END}${SMUGGLED}`,
+    ),
+  'an odd last chunk': (chance) =>
+    withLines('Transfer-Encoding: chunked')(
+      `${END}5\r\nabcde\r\n${pick(chance, LAST_CHUNKS)}\r\n\r\n${SMUGGLED}`,
     ),
   'odd line ends': (chance) => {
     const end = pick(chance, ['\n', '\r', '\r\r\n', '\n\r\n'])
@@ -215,8 +244,23 @@ const TWISTS: Readonly<Record<string, Twist>> = {
   'an odd expectation': (chance) =>
     withLines(
       `Expect: ${pick(chance, ['100-continue', '100-Continue', '200-ok', '100-continue, x', ''])}`,
-      `Content-Length: ${SMUGGLED.length}`,
+      ...(chance.oneIn(3) ? ['Expect: 100-continue'] : []),
+      ...(chance.oneIn(3) ? ['Authorization: Bearer x'] : []),
+      pick(chance, [`Content-Length: ${SMUGGLED.length}`, 'Content-Length: 0', 'X: y']),
     )(END + SMUGGLED),
+  'an expectation of chunks': (chance) =>
+    withLines(
+      'Expect: 100-continue',
+      'Transfer-Encoding: chunked',
+      ...(chance.oneIn(2) ? ['Authorization: Bearer x'] : []),
+    )(chance.oneIn(2) ? chunked : END + SMUGGLED),
+  'a connection that HTTP/1.0 keeps': (chance, method, path) => ({
+    ...withLines(
+      pick(chance, ['Connection: keep-alive', 'Connection: TE, keep-alive', 'TE: chunked']),
+      `Content-Length: ${chance.oneIn(2) ? SMUGGLED.length : 0}`,
+    )(END + SMUGGLED),
+    start: `${method} ${path} HTTP/1.0`,
+  }),
   'names in Connection': (chance) => {
     const names = [
       'authorization',
@@ -241,6 +285,11 @@ const TWISTS: Readonly<Record<string, Twist>> = {
       'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA',
       `Content-Length: ${SMUGGLED.length}`,
     )(END + SMUGGLED),
+  'a WebSocket where there are none': (chance) =>
+    withLines(
+      ...shuffled(chance, HANDSHAKE).slice(chance.oneIn(3) ? 1 : 0),
+      ...(chance.oneIn(2) ? [`Content-Length: ${SMUGGLED.length}`] : []),
+    )(`${END}${chance.oneIn(2) ? '\x81\x05hello' : ''}${SMUGGLED}`),
   'two tokens': (chance) =>
     withLines(
       pick(chance, ['Authorization: Bearer x', 'authorization: Basic eDp5', 'Authorization:']),
@@ -274,6 +323,12 @@ const HARMLESS = [
     'DPoP: x.y.z',
   ],
   ...['Connection: keep-alive', 'X-Empty:', 'x-folded-no: "a, b"', 'Accept-Encoding: gzip'],
+  ...['Connection: TE', 'X-Forwarded-Client_Cert: Hash=x'],
+]
+
+const SOUND_TRAILERS = [
+  ...['X-Trailer: x', 'Via: 1.1 fuzz', 'Authorization: Bearer x', 'Set-Cookie: a=b', 'X-Empty:'],
+  `X-Request: ${SMUGGLED_PATH}`,
 ]
 
 function bodyOf(chance: Random): string {
@@ -300,12 +355,13 @@ function chunks(chance: Random, body: string): string {
   let text = ''
   for (let at = 0; at < body.length;) {
     const size = Math.min(body.length - at, 1 + chance.below(100))
-    const extension = chance.oneIn(10) ? ';name=value' : ''
+    const extension = chance.oneIn(10) ? pick(chance, [';name=value', ';name', ';a="b"']) : ''
     const digits = chance.oneIn(10) ? hex(size).toUpperCase().padStart(4, '0') : hex(size)
     text += `${digits}${extension}\r\n${body.slice(at, at + size)}\r\n`
     at += size
   }
-  return `${text}0\r\n${chance.oneIn(10) ? 'X-Trailer: x\r\n' : ''}\r\n`
+  const trailers = chance.oneIn(5) ? some(chance, SOUND_TRAILERS) : []
+  return `${text}0\r\n${trailers.map((line) => `${line}\r\n`).join('')}\r\n`
 }
 
 function hex(size: number): string {
