@@ -8,12 +8,15 @@ import type { Explain, Question } from './explain.ts'
 import { createApp } from './listener.ts'
 import type { Reload } from './reload.ts'
 
+/** True, or why not, in words for an operator. */
+export type Readiness = true | string
+
 export interface AdminOptions {
   readonly metrics: { render(): string | Promise<string> }
   /** What everything but `/livez`, `/readyz` and `/metrics` asks for; while there is none there is nothing else. */
   readonly token: () => string | undefined
   /** Whether new requests should come here. */
-  readonly ready: () => boolean
+  readonly ready: () => Readiness
   /** What is not well though requests are served, in words for an operator. */
   readonly ailments: () => readonly string[] | Promise<readonly string[]>
   readonly purge: (what: Purge) => unknown
@@ -33,10 +36,11 @@ export function createAdmin(options: AdminOptions): Express {
     response.type('text').send('ok\n')
   })
   app.get('/readyz', async (request, response) => {
-    const isReady = ready()
+    const readiness = ready()
+    const isReady = readiness === true
     const verbose = /[?&]verbose(?:[=&]|$)/.test(request.url)
     response.status(isReady ? 200 : 503).type('text')
-    response.send(verbose ? report(isReady, await ailments()) : isReady ? 'ok\n' : 'not ready\n')
+    response.send(verbose ? report(readiness, await ailments()) : isReady ? 'ok\n' : 'not ready\n')
   })
   app.get('/metrics', async (_request, response) => {
     const text = await metrics.render()
@@ -136,12 +140,12 @@ function presents(request: Request, token: string): boolean {
   return presented.length === expected.length && timingSafeEqual(presented, expected)
 }
 
-function report(isReady: boolean, ailments: readonly string[]): string {
+function report(readiness: Readiness, ailments: readonly string[]): string {
   const lines = [
     '[+] configuration ok',
-    isReady ? '[+] accepting requests' : '[-] draining',
+    readiness === true ? '[+] accepting requests' : `[-] ${readiness}`,
     ...ailments.map((ailment) => `[!] ${ailment}`),
-    isReady ? 'ready' : 'not ready',
+    readiness === true ? 'ready' : 'not ready',
   ]
   return lines.join('\n') + '\n'
 }

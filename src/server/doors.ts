@@ -7,6 +7,7 @@ import { addTokenEndpoint } from '../endpoints/token.ts'
 import type { Gateway } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
+import type { Readiness } from './admin.ts'
 import { type Certificates, createCertificates } from './certificates.ts'
 import { cut, drain } from './drain.ts'
 import type { Explain } from './explain.ts'
@@ -30,7 +31,7 @@ export interface Origins {
 export interface Doors {
   readonly metrics: Metrics
   /** Whether new requests should come here. */
-  ready(): boolean
+  ready(): Readiness
   /** What is not well though requests are served, in words for an operator. */
   ailments(): readonly string[]
   purge(what: Purge): void
@@ -144,7 +145,7 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
 
   return {
     metrics,
-    ready: () => !draining,
+    ready: () => (draining ? 'draining' : true),
     ailments: () => [
       ...live.composed.ailments(),
       ...reloading.ailments(),

@@ -50,12 +50,15 @@ export function settled(next: Config, { first, running }: SettleOptions): Settle
 
   const { forwardAuth, token } = next.endpoints
   const server = listening('server', next.server, first.server, running.server)
+  const workers = kept('server.workers', next.server.workers, first.server.workers)
   const [limits, had] = [next.server.limits, first.server.limits]
   const config: Config = {
     ...next,
     server: {
       ...server,
-      workers: kept('server.workers', next.server.workers, first.server.workers),
+      workers,
+      // Of all processes there are, each takes its share.
+      replicas: (server.replicas / server.workers) * workers,
       limits: {
         ...limits,
         connections: kept('server.limits.connections', limits.connections, had.connections),

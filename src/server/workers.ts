@@ -68,7 +68,7 @@ export async function serveByWorkers(
     createAdmin({
       metrics: { render: async () => render(await snapshot()) },
       token: () => live.config.admin.token,
-      ready: () => !draining && crew.ready.length > 0,
+      ready: () => (draining ? 'draining' : crew.ready.length > 0 || 'no worker is ready'),
       ailments: async () => [
         ...reloading.ailments(),
         ...certificates.ailments(),

@@ -10,7 +10,7 @@ function admin(given: Partial<AdminOptions> = {}): ReturnType<typeof createAdmin
   const reload: AdminOptions['reload'] = async () => Promise.reject(new Error('nobody asks'))
   const options = {
     metrics: createMetrics(),
-    ready: () => true,
+    ready: (): true => true,
     ailments: () => [],
     purge,
     ...{ explain, reload },
@@ -42,9 +42,10 @@ test('readiness tells in words what is not well, and is not lost for it', async 
   )
   assert.equal(ailing.status, 200)
   assert.match(ailing.text, /^\[!\] the keys are not known$/m)
-  const draining = await request(admin({ ready: () => false })).get('/readyz?verbose')
+  const draining = await request(admin({ ready: () => 'draining' })).get('/readyz?verbose')
   assert.equal(draining.status, 503)
   assert.match(draining.text, /^\[-\] draining$/m)
+  assert.match(draining.text, /not ready\n$/)
 })
 
 test('a purge reaches the cache as it was asked for, with the token', async () => {
