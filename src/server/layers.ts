@@ -76,7 +76,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
     const help = 'Targets that are not asked for, since what came last was not acceptable.'
     const open = (): number => breakers.open(issuer)
     const labels = { issuer: issuer.name }
-    lease.own(metrics.sampled('behalf_issuer_breakers_open', help, open, labels))
+    lease.own(metrics.sampled('behalf_issuer_breakers_open', help, open, labels, 'max'))
   }
 
   // Only what is really sent is paced and judged. A breaker stands before the wait for a turn, and hears of what came after.
