@@ -78,13 +78,14 @@ async function connected(nodes: readonly TcpAddress[], options: ClientOptions): 
     maxCommandRedirections: REDIRECTIONS,
     topologyRefreshOnReconnectionAttemptStrategy: RECONNECT_MS,
   }) as unknown as Cluster
-  // What is lost is seen by looking.
-  cluster.on('error', () => undefined)
+  // What is lost later is seen by looking.
+  let reason: unknown
+  cluster.on('error', (error: unknown) => (reason = error))
   try {
     await answered(cluster.connect(), options.signal)
   } catch (error) {
     if (cluster.isOpen) cluster.destroy()
-    throw error
+    throw reason ?? error
   }
   return cluster
 }

@@ -52,7 +52,7 @@ test('no value is sealed twice alike, and names and marks of one text differ', (
   const seals = createSeals([KEY])
   assert.notDeepEqual(seals.seal('name', 'a', ''), seals.seal('name', 'a', ''))
   const [name = ''] = seals.names('one')
-  assert.match(name, /^behalf:entry:[\w-]{43}$/)
+  assert.match(name, /^behalf:entry:\{[\w-]{43}\}$/)
   assert.notEqual(name.split(':')[2], seals.marks('one')[0]?.split(':')[2])
 })
 
