@@ -13,20 +13,35 @@ export interface Savings {
 /** Of the last exchange in the mean: so about the last twenty of them make it. */
 const WEIGHT = 0.1
 
+/** Of what exchanges with one issuer took lately. */
+export interface Mean {
+  /** 0 until there was one. */
+  seconds: number
+}
+
 interface Saving {
-  /** Of what exchanges took lately, in seconds; 0 until there was one. */
-  mean: number
+  readonly mean: Mean
   readonly saved: Cell
 }
 
-/** One look-up and one addition a request: it is on the cached path. */
-export function createSavings(issuers: readonly Issuer[], metrics: Metrics): Savings {
+/**
+ * One look-up and one addition a request: it is on the cached path.
+ *
+ * @param means what is known already, by the names of issuers; others are added. Default: nothing
+ */
+export function createSavings(
+  issuers: readonly Issuer[],
+  metrics: Metrics,
+  means: Map<string, Mean> = new Map(),
+): Savings {
   const help = 'What exchanges took lately, for each request that needed none of its own.'
   const savings = new Map<Issuer, Saving>(
     issuers.map((issuer) => {
       const labels = { issuer: issuer.name }
       const saved = metrics.counter('behalf_exchange_seconds_saved_total', help, labels)
-      return [issuer, { mean: 0, saved }]
+      const mean = means.get(issuer.name) ?? { seconds: 0 }
+      means.set(issuer.name, mean)
+      return [issuer, { mean, saved }]
     }),
   )
   return {
@@ -36,12 +51,13 @@ export function createSavings(issuers: readonly Issuer[], metrics: Metrics): Sav
       const seconds = (performance.now() - startedAt) / 1_000
       const saving = savings.get(permit.subject.api.issuer)
       if (saving === undefined) return token
-      saving.mean = saving.mean === 0 ? seconds : saving.mean + WEIGHT * (seconds - saving.mean)
+      const { mean } = saving
+      mean.seconds = mean.seconds === 0 ? seconds : mean.seconds + WEIGHT * (seconds - mean.seconds)
       return token
     },
     save(issuer) {
       const saving = savings.get(issuer)
-      if (saving !== undefined) saving.saved.value += saving.mean
+      if (saving !== undefined) saving.saved.value += saving.mean.seconds
     },
   }
 }

@@ -9,7 +9,7 @@ import { createStep, type Step } from '../endpoints/step.ts'
 import { createTokenEndpoint } from '../endpoints/token.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
-import { createSavings } from '../exchange/savings.ts'
+import { createSavings, type Mean } from '../exchange/savings.ts'
 import {
   createGateway,
   proxyDoor,
@@ -24,6 +24,7 @@ import { createAddressOf } from '../proxy/address.ts'
 import { createPeerOf } from '../proxy/forwarded.ts'
 import { createProxy, type ProxyControls } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
+import { createMemoryReplayStore } from '../store/replay.ts'
 import { createAdmission, createCounts } from './admission.ts'
 import { createAuthentication } from './authentication.ts'
 import { createExplain, type Explain } from './explain.ts'
@@ -31,7 +32,7 @@ import { createLasting, type Lease } from './lasting.ts'
 import { layered } from './layers.ts'
 import { watchLoopDelay } from './loop-delay.ts'
 import { countPauses, showPaused } from './pauses.ts'
-import { rateLimited } from './rate-limits.ts'
+import { createCallerRates, rateLimited } from './rate-limits.ts'
 import { createReplays } from './replays.ts'
 import { createRecord } from './record.ts'
 import { createShed } from './shed.ts'
@@ -101,9 +102,10 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     maxEntries,
     maxBytes: verifiedBytes,
     proofs: {
-      replaysOf: lease.use('replays', shared, () =>
-        createReplays({ shared: redis?.replays, metrics }),
-      ),
+      replaysOf: createReplays({
+        ...{ shared: redis?.replays, metrics },
+        local: lease.use('used proofs', null, () => createMemoryReplayStore()),
+      }),
       nonceSecrets: redis?.seals.secrets('DPoP nonce') ?? [
         lease.use('nonce secret', null, () => randomBytes(32)),
       ],
@@ -123,7 +125,8 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       authentication.metadataOf(issuer)(identifier, endpoint),
     outbound,
   })
-  const savings = createSavings(config.issuers, metrics)
+  const means = lease.use('means', null, () => new Map<string, Mean>())
+  const savings = createSavings(config.issuers, metrics, means)
   const layers = layered(savings.timed(sent), config, {
     maxBytes: maxBytes - verifiedBytes,
     metrics,
@@ -161,6 +164,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const authenticate = rateLimited(authentication.authenticate, {
     routes: config.routes,
     replicas: config.server.replicas,
+    rates: () => lease.use('rates', null, createCallerRates),
     shed,
   })
   const told = {

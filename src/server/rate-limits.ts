@@ -3,18 +3,24 @@ import type { Authenticate, SubjectToken } from '../authenticate/authenticate.ts
 import type { Route } from '../config/config.ts'
 import type { RateConfig } from '../config/limits.ts'
 import { GatewayError } from '../errors.ts'
-import { createRates, type Rate } from '../store/rates.ts'
+import { createRates, type Rate, type Rates } from '../store/rates.ts'
 import type { Shed } from './shed.ts'
 
 export interface RateLimitsOptions {
   readonly routes: readonly Route[]
   /** How many processes share the rates. */
   readonly replicas: number
+  /** What callers took so far. Default: nothing. */
+  readonly rates?: () => Rates
   readonly shed: Shed
 }
 
 /** Of callers that are told apart at once, in about 20 MB. */
 const MAX_KEYS = 100_000
+
+export function createCallerRates(): Rates {
+  return createRates(MAX_KEYS)
+}
 
 type Authenticated = Pick<SubjectToken, 'issuer' | 'subject' | 'client'>
 
@@ -26,9 +32,9 @@ type Authenticated = Pick<SubjectToken, 'issuer' | 'subject' | 'client'>
  * many keys as callers make up. Here lru-cache bounds them, and there is nothing to wait for.
  */
 export function rateLimited(authenticate: Authenticate, options: RateLimitsOptions): Authenticate {
-  const { routes, replicas, shed } = options
+  const { routes, replicas, shed, rates: ratesOf = createCallerRates } = options
   if (routes.every(({ proxy }) => proxy.limits.rates.length === 0)) return authenticate
-  const rates = createRates(MAX_KEYS)
+  const rates = ratesOf()
 
   function take(by: RateConfig['by'], route: Route, ...key: readonly string[]): void {
     const rate = route.proxy.limits.rates.find((one) => one.by === by)

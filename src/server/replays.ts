@@ -6,6 +6,8 @@ import { createMemoryReplayStore, type ReplayStore } from '../store/replay.ts'
 export interface ReplaysOptions {
   /** What replicas share. Default: nothing. */
   readonly shared?: ReplayStore | undefined
+  /** What this process knows. Default: nothing yet. */
+  readonly local?: ReplayStore
   readonly metrics: Metrics
 }
 
@@ -21,8 +23,8 @@ type Outcome = 'first' | 'used' | 'local' | 'unavailable'
  * may use; then all replicas, where they share a level. Where that cannot be asked a proof is refused, unless its API says
  * `replay: local`.
  */
-export function createReplays({ shared, metrics }: ReplaysOptions): ReplaysOf {
-  const local = createMemoryReplayStore()
+export function createReplays(options: ReplaysOptions): ReplaysOf {
+  const { shared, metrics, local = createMemoryReplayStore() } = options
   const count = countsOf(metrics)
 
   async function judge(proof: Proof, mayBeLocal: boolean): Promise<Outcome> {
