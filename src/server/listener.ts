@@ -69,6 +69,10 @@ export function createServer(app: Express, given: ServerOptions = {}): Door {
   const { limits, shed } = given
   const pipeline = createPipeline(limits?.pipelined ?? Infinity)
   const listener: Listener = (request, response) => {
+    if (request.httpVersionMajor !== 1) {
+      refuseVersion(response)
+      return
+    }
     const place = pipeline.place(request, response)
     if (place !== 'taken') {
       if (place === 'last') refusePipelined(response, shed)
@@ -150,12 +154,24 @@ function overloaded(detail: string): GatewayError {
   return new GatewayError('overloaded', detail, { retryAfter: 1 })
 }
 
+/** Node reads HTTP/0.9 and HTTP/2.0 as well where they are only said: the framing of neither is that of HTTP/1.1. */
+function refuseVersion(response: http.ServerResponse): void {
+  refuseLast(response, new GatewayError('invalid_request', 'the request is not HTTP/1.1'))
+}
+
 /** The last answer of its connection: what follows has not been waited for. */
 function refusePipelined(response: http.ServerResponse, shed: Shed | undefined): void {
   shed?.('pipelined')
-  const refusal = overloaded('too many requests wait on this connection')
-  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
+  refuseLast(response, overloaded('too many requests wait on this connection'))
+}
+
+function refuseLast(response: http.ServerResponse, refusal: GatewayError): void {
   response.shouldKeepAlive = false
+  refuse(response, refusal)
+}
+
+function refuse(response: http.ServerResponse, refusal: GatewayError): void {
+  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
   response.writeHead(status, headers).end(body)
 }
 
@@ -218,9 +234,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
 }
 
 function refuseUnread(_request: http.IncomingMessage, response: http.ServerResponse): void {
-  const refusal = new GatewayError('invalid_request_target', 'the request target cannot be read')
-  const { status, headers, body } = errorAnswer(refusal, nextRequestId())
-  response.writeHead(status, headers).end(body)
+  refuse(response, new GatewayError('invalid_request_target', 'the request target cannot be read'))
 }
 
 /** RFC 9110, section 9.3.6: Node hands over the connection of a CONNECT, and closes it where nobody takes it. */

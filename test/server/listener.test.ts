@@ -53,6 +53,8 @@ const malformed = [
   ],
   ['a line that is not HTTP', 'HELLO\r\n\r\n', 400],
   ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400],
+  ['another version of HTTP', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 400],
+  ['a version before all others', 'GET / HTTP/0.9\r\nHost: a\r\n\r\n', 400],
   [
     'both framings',
     'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n',
