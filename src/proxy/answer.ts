@@ -129,7 +129,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     if (passage.succession !== undefined) tellSuccessor(headers, passage.succession)
     const isBodiless = status === 204 || status === 304 || request.method === 'HEAD'
-    if (head.trailer !== undefined && contentLength < 0 && !isBodiless) this.#announce(head)
+    if (contentLength < 0 && !isBodiless) this.#frame(head)
     writeHead(response, status, headers)
     this.#state = 'streaming'
     this.#resume = resume
@@ -142,11 +142,16 @@ export class Answer implements Dispatcher.DispatchHandler {
     return true
   }
 
-  /** Only chunks, and HTTP/2, have a place for them, and Node refuses the header with anything else. */
-  #announce({ headers, trailer = '', listed }: ResponseHead): void {
-    const { request, lane } = this.#options
-    const { httpVersionMajor: major, httpVersionMinor: minor } = request
-    if (!(major === 2 || (major === 1 && minor === 1)) || !wantsTrailers(request)) return
+  /** Of a length that nobody knows: in chunks, or by HTTP/2. Only there is a place for trailers. */
+  #frame({ headers, trailer, listed }: ResponseHead): void {
+    const { request, response, lane } = this.#options
+    // An answer by HTTP/2 knows nothing of chunks.
+    if (response.useChunkedEncodingByDefault !== undefined && request.httpVersion !== '1.1') {
+      // RFC 9112, section 6.1: HTTP/1.0 has none, though Node gives them to whoever says `TE: chunked`.
+      response.useChunkedEncodingByDefault = false
+      return
+    }
+    if (trailer === undefined || !wantsTrailers(request)) return
     const names = announced(trailer, lane.rules, listed)
     if (names !== undefined) headers.push('Trailer', names)
   }

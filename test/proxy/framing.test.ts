@@ -156,11 +156,13 @@ test('an answer to HTTP/1.0 ends with its connection, and Via says which version
     'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
   )
   const { port } = await startProxy(t, upstream.url)
-  const wire = await dial(t, port)
-  wire.socket.write('GET /orders HTTP/1.0\r\n\r\n')
-  assert.equal(await wire.closed, 'end')
-  assert.match(wire.text(), /\r\n\r\nok$/)
-  assert.doesNotMatch(wire.text(), /transfer-encoding/i)
+  for (const lines of ['', 'TE: chunked\r\n', 'Connection: TE, keep-alive\r\nTE: chunked\r\n']) {
+    const wire = await dial(t, port)
+    wire.socket.write(`GET /orders HTTP/1.0\r\n${lines}\r\n`)
+    assert.equal(await wire.closed, 'end')
+    assert.match(wire.text(), /\r\n\r\nok$/)
+    assert.doesNotMatch(wire.text(), /transfer-encoding/i)
+  }
   assert.deepEqual(upstream.header(0, 'via'), ['1.0 behalf'])
   assert.deepEqual(upstream.header(0, 'x-forwarded-host'), [])
 })
