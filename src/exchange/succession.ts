@@ -7,7 +7,7 @@ import { PROFILES } from './profiles.ts'
 import { type Purges, tagsOf } from './purge.ts'
 
 /** At least so long it is known what replaced a token, in milliseconds. */
-const SHORTEST_MS = 60_000
+export const SHORTEST_MS = 60_000
 /** And so long once its owner has presented what replaced it: for requests that crossed that one on their way. */
 const CROSSING_MS = 30_000
 const WEIGHT_BYTES = 512
@@ -18,7 +18,7 @@ const WEIGHT_BYTES = 512
  * same one, so that the first of them to be sent is followed by its successors: as long as the token that it brought may
  * be kept.
  *
- * Of this process: where others may meet the same token within seconds, the issuer has to allow for that itself.
+ * Of this process: what others know is learned and told by whoever shares it (see `shared-succession.ts`).
  */
 export class Successions {
   readonly #known
@@ -39,6 +39,20 @@ export class Successions {
     return line
   }
 
+  /** Whether anything is known of what a token became, or came from. */
+  knows(permit: Permit, refreshToken: string): boolean {
+    return this.#find(idOf(permit, refreshToken)) !== undefined
+  }
+
+  /** Takes over what another replica knows of a token. */
+  adopt(permit: Permit, refreshToken: string, learned: Descent): void {
+    const ids = [idOf(permit, refreshToken), ...learned.ids]
+    const known = ids.map((id) => this.#held.get(id) ?? this.#find(id))
+    const line = known.find((one) => one !== undefined) ?? new Line(learned.name)
+    line.adopt(learned)
+    this.#keep(line, permit)
+  }
+
   /** For one more who has to let it go. */
   retain(line: Line): void {
     if (line.users++ === 0) for (const id of line.ids) this.#held.set(id, line)
@@ -54,11 +68,15 @@ export class Successions {
       this.#known.delete(id)
       this.#held.delete(id)
     }
+    this.#keep(line, permit)
+  }
+
+  #keep(line: Line, permit: Permit): void {
     line.tags = tagsOf(permit)
     line.generation = this.#purges.generation
     if (line.users > 0) for (const id of line.ids) this.#held.set(id, line)
     const ttlMs = Math.max(permit.route.exchange.maxAgeMs, SHORTEST_MS)
-    for (const id of line.ids) this.#known.set(id, line, ttlMs, WEIGHT_BYTES + successor.length)
+    for (const id of line.ids) this.#known.set(id, line, ttlMs, line.weight)
   }
 
   /** The issuer does not take it any more. */
@@ -81,6 +99,17 @@ export class Successions {
   }
 }
 
+/** What is known of a line beside its tokens. */
+export interface Descent {
+  readonly name: string
+  /** What each of its tokens is found by, the newest last. */
+  readonly ids: readonly string[]
+  /** The one that is good, where it is another than the one that this was found by. */
+  readonly successor: string | undefined
+  /** Whose it is; undefined as long as nobody knows. */
+  readonly owner: string | undefined
+}
+
 /** How many of a line's tokens are known. */
 const LONGEST_LINE = 16
 
@@ -97,12 +126,35 @@ export class Line {
   #current: string | undefined
   #confirmed = true
   #owner: string | undefined
+  /** What another replica knows of it came without an owner: until there is one, nobody is told. */
+  #isSecret = false
   readonly #strangers = new Set<string>()
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(id: string) {
-    this.name = id
-    this.#ids = [id]
+  constructor(name: string) {
+    this.name = name
+    this.#ids = [name]
+  }
+
+  /** What it takes beside its names, in bytes. */
+  get weight(): number {
+    return WEIGHT_BYTES + (this.#current?.length ?? 0)
+  }
+
+  /** Whose it is, as far as it is known. */
+  get owner(): string | undefined {
+    return this.#owner
+  }
+
+  /** Takes over what another replica knows. */
+  adopt({ ids, successor, owner }: Descent): void {
+    const own = this.#ids.filter((id) => !ids.includes(id))
+    this.#ids = [...own, ...ids].slice(-LONGEST_LINE)
+    this.#owner ??= owner
+    if (this.#owner === undefined) this.#isSecret = true
+    if (successor === undefined) return
+    this.#current = successor
+    this.#confirmed = false
   }
 
   /** What each of its tokens is found by, the newest last. */
@@ -113,7 +165,10 @@ export class Line {
   /** The one that is good, where it is another than this one and this user may know it. */
   successorOf(refreshToken: string, permit: Permit): string | undefined {
     const user = userOf(permit)
-    const isTold = this.#owner === undefined ? !this.#strangers.has(user) : this.#owner === user
+    const isTold =
+      this.#owner === undefined
+        ? !this.#isSecret && !this.#strangers.has(user)
+        : this.#owner === user
     return isTold && this.#current !== refreshToken ? this.#current : undefined
   }
 
@@ -177,14 +232,14 @@ export class Line {
   }
 }
 
-/** Another issuer's or client's token of the same characters is another one. */
-function idOf(permit: Permit, refreshToken: string): string {
+/** What a token is found by. Another issuer's or client's token of the same characters is another one. */
+export function idOf(permit: Permit, refreshToken: string): string {
   const of = JSON.stringify([permit.subject.issuer, clientOf(permit)?.id, refreshToken])
   return hash('sha256', of, 'base64url')
 }
 
 /** By the claims that an issued token must share with the subject token. */
-function userOf({ subject: { issuer, api, claims } }: Permit): string {
+export function userOf({ subject: { issuer, api, claims } }: Permit): string {
   const { sameUser } = PROFILES[api.issuer.profile]
   return JSON.stringify([issuer, ...sameUser.map((name) => claims[name])])
 }

@@ -6,15 +6,18 @@ import type { Purges } from '../exchange/purge.ts'
 import { bringing, redeeming } from '../exchange/redeem.ts'
 import { refreshing } from '../exchange/refresh.ts'
 import { sharingFamilies } from '../exchange/shared-families.ts'
+import { type SharingSuccessions, sharingSuccessions } from '../exchange/shared-succession.ts'
 import { Successions } from '../exchange/succession.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Seals } from '../store/seal.ts'
+import type { SharedStore } from '../store/shared.ts'
 import type { SharedTakingStore } from '../store/shared-taking.ts'
 import { createMemoryTakingStore } from '../store/taking.ts'
 import type { Lease } from './lasting.ts'
 
 /** What replicas share of refresh tokens, and how. */
 export interface SharedRefreshes {
+  readonly store: SharedStore
   readonly families: SharedTakingStore
   readonly seals: Seals
   readonly shareContext: boolean
@@ -55,8 +58,9 @@ export function refreshes(
   if (routes.some((route) => route.exchange.grant === 'refresh-token')) {
     const { lease, purges } = options
     const successions = lease.use('successions', null, () => new Successions(SUCCESSIONS, purges))
-    inner = redeeming(inner, successions)
-    outer = (cachedExchange) => bringing(cachedExchange, successions)
+    const between = betweenReplicas(successions, config, options)
+    inner = redeeming(between.leading(inner), successions)
+    outer = (cachedExchange) => between.learning(bringing(cachedExchange, successions))
   }
   return { inner, outer }
 }
@@ -74,6 +78,25 @@ function familiesOf({ cache }: Config, options: RefreshesOptions): Families {
     cache,
     () =>
       sharingFamilies({ ...{ local, store, seals, shareContext, everywhere }, purges, metrics }),
+    (one) => one.close(),
+  )
+}
+
+/** Who shares nothing has nobody to ask. */
+function betweenReplicas(
+  successions: Successions,
+  { cache }: Config,
+  { lease, metrics, shared }: RefreshesOptions,
+): Pick<SharingSuccessions, 'learning' | 'leading'> {
+  if (shared === undefined) {
+    const alone = (exchange: Exchange): Exchange => exchange
+    return { learning: alone, leading: alone }
+  }
+  const { store, seals, everywhere } = shared
+  return lease.use(
+    'shared successions',
+    cache,
+    () => sharingSuccessions({ ...{ store, seals, everywhere }, successions, metrics }),
     (one) => one.close(),
   )
 }

@@ -1,0 +1,42 @@
+import type { Filling, SharedStore } from '../store/shared.ts'
+
+/** So often is it seen whether Redis is back that could not be told of something. */
+const TELL_EVERY_MS = 1_000
+const UNTOLD_MOST = 10_000
+
+/**
+ * Fills what replicas share, at once or when it is there again: for what the others must know, although nobody waits for it. Of ten
+ * thousand that wait the oldest goes first.
+ */
+export class Telling {
+  readonly #store: Pick<SharedStore, 'fill' | 'isConnected'>
+  readonly #untold = new Map<string, Filling>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(store: Pick<SharedStore, 'fill' | 'isConnected'>) {
+    this.#store = store
+  }
+
+  fill(filling: Filling): void {
+    if (this.#store.isConnected) {
+      this.#store.fill(filling)
+      return
+    }
+    this.#untold.set(filling.name, filling)
+    const [oldest] = this.#untold.keys()
+    if (this.#untold.size > UNTOLD_MOST && oldest !== undefined) this.#untold.delete(oldest)
+    this.#timer ??= setInterval(() => this.#tellAgain(), TELL_EVERY_MS).unref()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #tellAgain(): void {
+    if (!this.#store.isConnected) return
+    for (const filling of this.#untold.values()) this.#store.fill(filling)
+    this.#untold.clear()
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
