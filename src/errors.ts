@@ -62,8 +62,32 @@ export interface StepUp {
   readonly authorizationUri?: string
 }
 
+/**
+ * An end that is expected. It has no stack: its code says where it comes from, and callers could have us walk ours up by the
+ * thousand.
+ */
+export class ExpectedEnd extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    super(message, options)
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
+/** Runs what makes errors of its own for an end that is expected, without their stacks. */
+export function withoutStacks(run: () => void): void {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    run()
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
 /** An expected failure. Its message is for the caller and holds nothing secret; its cause is for the log. */
-export class GatewayError extends Error {
+export class GatewayError extends ExpectedEnd {
   override readonly name = 'GatewayError'
   readonly code: ErrorCode
   readonly status: number

@@ -7,6 +7,7 @@ import {
   ERROR_CODES,
   GatewayError,
   type Protection,
+  withoutStacks,
 } from '../src/errors.ts'
 
 /** Design, section 7: the codes that exist today. */
@@ -248,4 +249,25 @@ for (const defect of [new TypeError('canary'), 'canary', undefined, null, { stat
 test('an expected failure stays itself', () => {
   const error = new GatewayError('invalid_token', 'no')
   assert.equal(asGatewayError(error), error)
+})
+
+test('an expected end has no stack, and what is none keeps its own', () => {
+  const { stackTraceLimit } = Error
+  const expected = new GatewayError('invalid_token', 'the access token has expired')
+  assert.doesNotMatch(expected.stack ?? '', /\n +at /)
+  assert.equal(Error.stackTraceLimit, stackTraceLimit)
+  assert.match(new Error('a defect').stack ?? '', /\n +at /)
+})
+
+test('what throws while stacks are left out leaves none out afterwards', () => {
+  const { stackTraceLimit } = Error
+  const thrown: Error[] = []
+  const run = (): never => {
+    const error = new Error('within')
+    thrown.push(error)
+    throw error
+  }
+  assert.throws(() => withoutStacks(run), thrown[0])
+  assert.doesNotMatch(thrown[0]?.stack ?? '', /\n +at /)
+  assert.equal(Error.stackTraceLimit, stackTraceLimit)
 })

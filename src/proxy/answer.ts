@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type Dispatcher, errors } from 'undici'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, withoutStacks } from '../errors.ts'
 import type { Succession } from '../exchange/exchange.ts'
 import { type ResponseHead, responseHead, writeHead } from './answer-head.ts'
 import { failureOf, tooLong } from './blame.ts'
@@ -228,8 +228,7 @@ export class Answer implements Dispatcher.DispatchHandler {
   refuse(failure: Error): void {
     if (this.#state === 'over' || this.#state === 'draining') return
     if (this.#state !== 'waiting') cut(this.#options.response, this.#left)
-    this.#fail(failure)
-    this.#abort?.(failure)
+    this.#leave(failure)
   }
 
   onComplete(trailers?: readonly string[] | readonly Buffer[] | null): void {
@@ -329,6 +328,12 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#options.reject(error)
   }
 
+  /** For what the caller did. undici ends the connection with an error of its own, and Node has that tell its stack. */
+  #leave(failure: Error): void {
+    this.#fail(failure)
+    withoutStacks(() => this.#abort?.(failure))
+  }
+
   /** Of the response, so: it was sent whole, or the caller is gone. */
   #callerClosed(): void {
     const { request, response, resolve } = this.#options
@@ -337,8 +342,7 @@ export class Answer implements Dispatcher.DispatchHandler {
       this.#state = 'over'
       resolve('answered')
     } else if (this.#state !== 'over' && this.#state !== 'draining') {
-      this.#fail(new CallerGone())
-      this.#abort?.()
+      this.#leave(new CallerGone())
     }
     if (!request.complete && !request.destroyed) linger(request)
   }

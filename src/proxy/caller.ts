@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { ExpectedEnd } from '../errors.ts'
 
 /** The caller went away before it was answered. Nobody is left to tell. */
-export class CallerGone extends Error {
+export class CallerGone extends ExpectedEnd {
   override readonly name = 'CallerGone'
 
   constructor() {

@@ -31,7 +31,8 @@ export function createPeerOf(trustedProxies: readonly string[]): PeerOf {
     const peer: Peer = {
       address,
       protocol: (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http',
-      trusted: isListed(trusted, address),
+      // Most trust nobody, and looking that up costs as much as the rest of what is known of a new connection.
+      trusted: trustedProxies.length > 0 && isListed(trusted, address),
       host: undefined,
       element: '',
     }
