@@ -2,6 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
 import { test } from 'node:test'
+import type { Config } from '../../src/config/config.ts'
+import { readConfig } from '../../src/config/load.ts'
+import { createLog } from '../../src/log.ts'
+import { serve } from '../../src/server/serve.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import {
   bearer,
@@ -217,4 +221,123 @@ test('a request goes on with the configuration that it began with, and ends ther
   assert.equal(upstream.received.length, 1)
   answer!.end('and whole')
   assert.equal(await response.text(), 'half, and whole')
+})
+
+test('an exchange that is under way goes on, and so does who waits for it', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const token = await issuer.token()
+  let answered = (): void => undefined
+  const asked = new Promise<void>((resolve) => {
+    issuer.answer = async (form, response) => {
+      resolve()
+      await new Promise<void>((go) => (answered = go))
+      await issuer.issue(form, response)
+    }
+  })
+  const orders = { upstream: upstream.origin }
+  const gateway = await startGateway(t, routes(issuer, { orders }))
+  const waiting = ask(gateway.origin, '/orders', token)
+  await asked
+  assert.equal((await gateway.reloadWith(routes(issuer, { other: orders }))).outcome, 'reloaded')
+  answered()
+  assert.equal(await waiting, 200)
+  assert.equal(await ask(gateway.origin, '/orders', token), 404)
+})
+
+test('a form that arrives while the configuration changes is answered by the new one', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const withAudience = (audience: string): object => ({
+    ...routes(issuer, { orders: { upstream: upstream.origin, audience } }),
+    endpoints: { token: { listen: '127.0.0.1:0', routes: ['orders'], clients: 'none' } },
+  })
+  const gateway = await startGateway(t, withAudience('https://one.internal'))
+  const form = new URLSearchParams({
+    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    subject_token: await issuer.token(),
+    subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    route: 'orders',
+  }).toString()
+  const headers = {
+    'content-type': 'application/x-www-form-urlencoded',
+    'content-length': String(form.length),
+    expect: '100-continue',
+  }
+  const request = http.request(`${gateway.tokenOrigin}/token`, { method: 'POST', headers })
+  request.flushHeaders()
+  request.write(form.slice(0, 40))
+  // Another one was answered meanwhile, so that this one has begun to arrive.
+  assert.equal((await fetch(`${gateway.tokenOrigin}/token`, { method: 'POST' })).status, 400)
+  await gateway.reloadWith(withAudience('https://two.internal'))
+  request.end(form.slice(40))
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  let text = ''
+  for await (const piece of response) text += String(piece)
+  assert.equal(response.statusCode, 200, text)
+  const { access_token } = JSON.parse(text) as { readonly access_token: string }
+  assert.equal(claimsOf(`Bearer ${access_token}`)['aud'], 'https://two.internal')
+})
+
+test('a door that is configured no more is shut, and opens again when it is', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const base = routes(issuer, { orders: { upstream: upstream.origin } })
+  const forwardAuth = { listen: '127.0.0.1:0', original: 'path' }
+  const gateway = await startGateway(t, { ...base, endpoints: { forwardAuth } })
+  const token = await issuer.token()
+  const status = (): Promise<number> =>
+    ask(gateway.forwardAuthOrigin!, '/forward-auth/orders', token)
+  assert.equal(await status(), 200)
+  const shut = await gateway.reloadWith(base)
+  assert.deepEqual(shut.outcome === 'reloaded' && shut.needsRestart, ['endpoints.forwardAuth'])
+  assert.equal(await status(), 404)
+  const open = await gateway.reloadWith({ ...base, endpoints: { forwardAuth } })
+  assert.deepEqual(open.outcome === 'reloaded' && open.needsRestart, [])
+  assert.equal(await status(), 200)
+})
+
+test('what is asked for while a reload runs is one reload, which begins after it', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const base = routes(issuer, { orders: { upstream: upstream.origin } })
+  const gateway = await startGateway(t, base)
+  const outcomes = await Promise.all([
+    gateway.reload(),
+    ...Array.from({ length: 10 }, () => gateway.reload()),
+  ])
+  assert.ok(outcomes.every(({ outcome }) => outcome === 'unchanged'))
+  assert.match(gateway.metrics.render(), /^behalf_reloads_total\{outcome="unchanged"\} [12]$/m)
+})
+
+test('a gateway that ends does not reload any more', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const gateway = await startGateway(t, routes(issuer, { orders: { upstream: upstream.origin } }))
+  const drained = gateway.drain()
+  assert.equal((await gateway.reload()).outcome, 'failed')
+  await drained
+})
+
+test('where a configuration cannot be put together the one before it stays', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const base = oneRoute({ issuer: issuer.url, upstream: upstream.origin })
+  const first = readConfig({
+    ...base,
+    server: { listen: '127.0.0.1:0' },
+    admin: { listen: '127.0.0.1:0' },
+  })
+  // A defect: nothing that was judged is like that.
+  const [route] = first.routes
+  const match = { ...route!.match, path: undefined }
+  const broken = { ...first, routes: [{ ...route, match }] } as unknown as Config
+  const log = createLog({ level: 'silent' })
+  const serving = await serve(first, { log, load: async () => broken })
+  t.after(() => serving.close())
+  const token = await issuer.token()
+  assert.equal((await serving.reload()).outcome, 'failed')
+  assert.equal(await ask(serving.origin, '/orders', token), 200)
+  const told = await (await fetch(`${serving.adminOrigin}/readyz?verbose`)).text()
+  assert.match(told, /^\[!\] the configuration cannot be loaded: the one before it is in force$/m)
 })
