@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startIssuer, type TestIssuer } from './issuer.ts'
-import { asUser, type RedisServer, startRedis } from './redis.ts'
+import { asUser, type RedisServer, startRedis, until } from './redis.ts'
 import {
   bearer,
   type Gateway,
@@ -22,8 +22,11 @@ const PATIENT = { timeout: '1s' }
 /** As gateways of tests listen. */
 const LISTENING = { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } }
 
-export interface World {
+export interface World extends Gateways {
   readonly redis: RedisServer
+}
+
+export interface Gateways {
   readonly issuer: TestIssuer
   readonly upstream: Upstream & { answer?: Parameters<typeof startUpstream>[1] }
   replica(changes?: Changes): Promise<Gateway>
@@ -35,23 +38,36 @@ export interface Changes {
   readonly client?: object
   readonly api?: object
   readonly server?: object
+  /** Of the issuer. */
+  readonly budget?: object
 }
 
 export async function world(t: Scope, ...options: string[]): Promise<World> {
   const redis = await startRedis(t, ...options)
   const url = await asUser(redis)
+  return { redis, ...(await gatewaysAt(t, { url })) }
+}
+
+/** @param where what the configuration says of Redis, but for the sealing key */
+export async function gatewaysAt(t: Scope, where: object): Promise<Gateways> {
   const issuer = await startIssuer(t)
-  const upstream: World['upstream'] = await startUpstream(t, (received, response) =>
+  const upstream: Gateways['upstream'] = await startUpstream(t, (received, response) =>
     upstream.answer === undefined ? response.end('{}') : upstream.answer(received, response),
   )
-  const replica = ({ redis: settings, server, ...changes }: Changes = {}): Promise<Gateway> =>
+  const replica = ({
+    redis: settings,
+    server,
+    budget,
+    ...changes
+  }: Changes = {}): Promise<Gateway> =>
     startGateway(t, {
       ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, ...changes }),
+      issuers: { tenant: { issuer: issuer.url, profile: 'rfc8693', ...(budget && { budget }) } },
       server: { ...LISTENING, ...server },
       admin: { listen: '127.0.0.1:0', token: ADMIN_TOKEN },
-      cache: { redis: { url, sealingKeys: [SEALING_KEY], ...PATIENT, ...settings } },
+      cache: { redis: { ...where, sealingKeys: [SEALING_KEY], ...PATIENT, ...settings } },
     })
-  return { redis, issuer, upstream, replica }
+  return { issuer, upstream, replica }
 }
 
 export async function order(gateway: Gateway, token: string): Promise<number> {
@@ -76,6 +92,18 @@ export function counted(gateway: Gateway, outcome: string): number {
     .split('\n')
     .find((one) => one.startsWith(line))
   return Number(found?.slice(line.length) ?? 0)
+}
+
+/** That a token which one replica exchanges is found by another, at last. No request fails on the way. */
+export async function sharing({ issuer }: Gateways, one: Gateway, other: Gateway): Promise<void> {
+  let tries = 0
+  await until('a replica finds what another exchanged', async () => {
+    const token = await issuer.token({ sub: `sharing ${tries++}` })
+    const before = counted(other, 'hit')
+    assert.equal(await order(one, token), 200)
+    assert.equal(await order(other, token), 200)
+    return counted(other, 'hit') > before
+  })
 }
 
 /** What one replica sends is there a little later. */
