@@ -29,7 +29,7 @@ export interface Confirmed {
  * @returns undefined, and in `wrong` what it is that is not as it should be
  */
 export function confirmed(
-  answer: TokenAnswer,
+  answer: Pick<TokenAnswer, 'tokenType' | 'accessToken' | 'key' | 'identity'>,
   claims: Readonly<Record<string, unknown>> | undefined,
   bound: Bound | undefined,
 ): Confirmed | { readonly wrong: 'token_type' | 'cnf' } {

@@ -141,8 +141,10 @@ const utf8 = new TextDecoder()
 /**
  * The claims of a signed JWT. A nested JWE or an opaque token is for its audience's eyes only. Claims that the upstream may
  * read in another way than we do, such as two `sub`, are nobody's.
+ *
+ * @throws {GatewayError} `exchange_misconfigured` where they are ambiguous
  */
-function readable(token: string): Claims | undefined {
+export function readable(token: string): Claims | undefined {
   const segments = token.split('.')
   if (segments.length !== 3) return undefined
   const text = utf8.decode(Buffer.from(segments[1]!, 'base64url'))

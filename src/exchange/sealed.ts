@@ -1,14 +1,13 @@
-import { hash } from 'node:crypto'
 import { parseJson } from '../authenticate/json.ts'
 import type { Permit } from '../authorize/authorize.ts'
 import type { Seals } from '../store/seal.ts'
 import { thumbprintOf } from './binding.ts'
 import type { Kept } from './cache.ts'
 import { clientOf } from './client.ts'
-import type { Confirmed } from './confirmation.ts'
+import { type Confirmed, confirmed } from './confirmation.ts'
 import { dpopKeyOf } from './dpop.ts'
 import { identityOf, isCertified } from './identity.ts'
-import type { IssuedToken } from './issued.ts'
+import { type IssuedToken, readable } from './issued.ts'
 import { isOfToken } from './key.ts'
 
 /** An entry of the cache as it is for other replicas. */
@@ -55,24 +54,22 @@ export function openEntry(
   return { token: issued, lifeMs, endsAt, renewAt: renewed, tags, askedAt }
 }
 
-/** What a token is bound to is a part of its name: the key, or the certificate, is the one that this replica has now. */
+/**
+ * What a token is bound to is a part of its name: the key, or the certificate, is the one that this replica has now. The token is
+ * judged by it as it was when it came.
+ */
 function confirmationOf(permit: Permit, token: string): Confirmed | undefined {
   const { bound } = permit.route.exchange
-  if (bound === undefined) return { scheme: 'Bearer' }
   const client = clientOf(permit)
-  const thumbprint = thumbprintOf(permit)
-  if (client === undefined) return undefined
-  if (bound === 'mtls') {
-    const identity = isCertified(client) ? identityOf(client).now() : undefined
-    return identity?.thumbprint === thumbprint ? { scheme: 'Bearer', identity } : undefined
-  }
-  const key = dpopKeyOf(client).now()
-  if (key.thumbprint !== thumbprint) return undefined
-  const ath = hash('sha256', token, 'base64url')
-  return {
-    scheme: 'DPoP',
-    prove: (method, url, nonce) => key.proof({ method, url, nonce, ath }),
-  }
+  const key = bound === 'dpop' && client !== undefined ? dpopKeyOf(client).now() : undefined
+  const isShown = bound === 'mtls' && client !== undefined && isCertified(client)
+  const identity = isShown ? identityOf(client).now() : undefined
+  const thumbprint = (key ?? identity)?.thumbprint ?? ''
+  if (thumbprint !== thumbprintOf(permit)) return undefined
+  const tokenType = bound === 'dpop' ? 'dpop' : 'bearer'
+  const answer = { tokenType, accessToken: token, key, identity }
+  const confirmation = confirmed(answer, readable(token), bound)
+  return 'wrong' in confirmation ? undefined : confirmation
 }
 
 function isTime(value: unknown): value is number {
