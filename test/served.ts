@@ -113,7 +113,9 @@ class Said {
   }
 }
 
-function endGroup({ pid }: ChildProcess): void {
+function endGroup({ pid, exitCode }: ChildProcess): void {
+  // Who ends by itself ends its workers first, and the number may be somebody else's by now.
+  if (exitCode !== null) return
   try {
     process.kill(-pid!, 'SIGKILL')
   } catch {

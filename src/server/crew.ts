@@ -6,6 +6,7 @@ import type { Level, Log } from '../log.ts'
 import type { Cell, Metrics, Snapshot } from '../metrics.ts'
 import { type Ask, asking } from './channel.ts'
 import type { Origins } from './doors.ts'
+import { HandedConnections } from './handed.ts'
 import { countsOf, joinSnapshots } from './joined.ts'
 import { Respawn } from './respawn.ts'
 import type { WorkerProtocol } from './worker.ts'
@@ -48,6 +49,7 @@ export class Crew {
   readonly #level: Level
   readonly #slots: readonly Slot[]
   readonly #restarts: Cell
+  readonly #handed = new HandedConnections()
   /** Resolves when no worker is left that would be started again. */
   readonly hopeless: Promise<void>
   #loseHope = (): void => undefined
@@ -96,6 +98,7 @@ export class Crew {
 
   async #start(slot: Slot): Promise<Origins> {
     const worker = cluster.fork()
+    this.#handed.watch(worker)
     const startedAt = performance.now()
     const { pid } = worker.process
     slot.state = 'starting'

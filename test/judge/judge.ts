@@ -20,8 +20,10 @@ import { outage } from './outage.ts'
 import { refreshed } from './refreshed.ts'
 import { reloads } from './reloads.ts'
 import { replicas } from './replicas.ts'
+import { restarts } from './restarts.ts'
 import { replicatedStorm, storm } from './storm.ts'
 import { tokens } from './tokens.ts'
+import { workers } from './workers.ts'
 
 const LOADS: readonly Load[] = [
   memory,
@@ -40,6 +42,8 @@ const LOADS: readonly Load[] = [
   messages,
   reloads,
   events,
+  restarts,
+  workers,
 ]
 const USAGE = 64
 
