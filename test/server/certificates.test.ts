@@ -189,6 +189,10 @@ for (const [what, change] of [
   ['a key of another', (): Partial<Pair> => ({ key: second.key })],
   ['half a certificate', (): Partial<Pair> => ({ certificate: second.certificate.slice(0, 300) })],
   ['an empty file', (): Partial<Pair> => ({ key: '' })],
+  [
+    'a chain whose second half is missing',
+    (): Partial<Pair> => ({ certificate: first.certificate + second.certificate.slice(0, 300) }),
+  ],
 ] as const) {
   test(
     `${what} is not shown: it is told, and the whole pair is shown when it is there`,
