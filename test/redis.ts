@@ -165,6 +165,49 @@ export async function startSentinel(t: Scope): Promise<RedisSentinels> {
   return { master, replica, sentinel, name }
 }
 
+/** A way to a server that can be broken. */
+export interface Line {
+  readonly url: string
+  /** Swallows what is on it, in both directions, and lets nobody else in: nothing is closed. */
+  cut(): void
+  /** Lets new connections through; those that were cut stay so. */
+  mend(): void
+  /** Answers take so long from now on, in milliseconds. */
+  delayMs: number
+}
+
+export async function startLine(t: Scope, { port }: RedisServer): Promise<Line> {
+  let isCut = false
+  const sockets = new Set<net.Socket>()
+  const line = net.createServer((near) => {
+    if (isCut) return void near.resume().on('error', () => undefined)
+    const far = net.connect(port, '127.0.0.1')
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+    }
+    near.on('data', (data) => far.write(data)).on('close', () => far.destroy())
+    far.on('data', (data) => void setTimeout(() => near.write(data), told.delayMs))
+    far.on('close', () => near.destroy())
+  })
+  line.listen(0, '127.0.0.1')
+  await once(line, 'listening')
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    line.close()
+  })
+  const told: Line = {
+    url: `redis://127.0.0.1:${(line.address() as AddressInfo).port}`,
+    delayMs: 0,
+    cut() {
+      isCut = true
+      for (const socket of sockets) socket.removeAllListeners('data').resume()
+    },
+    mend: () => void (isCut = false),
+  }
+  return told
+}
+
 async function isFollowing(replica: RedisServer): Promise<boolean> {
   return String(await replica.command('INFO', 'replication')).includes('master_link_status:up')
 }

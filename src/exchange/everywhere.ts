@@ -58,11 +58,14 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
   }
 
   let listening = false
-  const timer = setInterval(() => {
+  function listenOnce(): void {
     if (listening) return
     listening = true
     void listen().finally(() => (listening = false))
-  }, LISTEN_EVERY_MS)
+  }
+  // Who begins hears of what was before.
+  void store.started.then(listenOnce)
+  const timer = setInterval(listenOnce, LISTEN_EVERY_MS)
   timer.unref()
 
   return {

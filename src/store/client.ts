@@ -38,7 +38,7 @@ const CONNECT_MS = 2_000
 const QUEUE = 20_000
 /** It is asked whether it is there so often, and is gone when it says nothing for so long. */
 const PING_EVERY_MS = 1_000
-const SILENT_MS = 5_000
+const SILENT_MS = 3_000
 
 /** What all clients of the library are made with; nothing is sent that the list of commands does not name. */
 export async function clientOptions({ user, password, database, tls, resp = 3 }: ClientOptions) {

@@ -62,6 +62,8 @@ export interface SharedStore {
   told(after: number): Promise<Told | undefined>
   /** Whether it is connected to, though it may be late. */
   readonly isConnected: boolean
+  /** Resolves when it is there for the first time, or is not to be waited for any more. */
+  readonly started: Promise<void>
 }
 
 /** A claim whose holder died delays the others for so long, at most. */
@@ -157,6 +159,7 @@ export function createSharedStore(redis: Redis): SharedStore {
   const keyed = redis.isSpread ? spread(redis) : together(redis)
   return {
     ...keyed,
+    started: redis.started,
     get isConnected() {
       return redis.isConnected
     },
