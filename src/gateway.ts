@@ -141,6 +141,7 @@ function present(
     scheme,
     token,
     proof,
+    request,
     certificate: () => certificateOf(request),
     address: addressOf && (() => addressOf(request)),
   }

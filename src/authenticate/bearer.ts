@@ -17,6 +17,11 @@ export interface Presented extends Credentials {
    * @throws {GatewayError} `invalid_request` where a trusted proxy tells more than one
    */
   readonly certificate: () => string | undefined
+  /**
+   * What stands for the request itself: where several steps of one request are taken in turn, each sees the same proof, and
+   * only the first has to see it for the first time. Default: each time is another request.
+   */
+  readonly request?: object | undefined
   /** Where the request comes from. Called only where somebody counts by it. */
   readonly address?: (() => string) | undefined
 }
