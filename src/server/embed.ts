@@ -4,6 +4,7 @@ import type { Step } from '../endpoints/step.ts'
 import type { MountedRequest } from '../gateway.ts'
 import { createLog, type Log } from '../log.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
+import { refuseWorkers } from './alone.ts'
 import { compose, type Composed } from './compose.ts'
 import { type Upgrade, upgrading } from './upgrade.ts'
 
@@ -35,6 +36,7 @@ export function embed(config: Config, options: EmbedOptions = {}): Middleware {
   const { log = createLog(), metrics = createMetrics(), mountPath } = options
   let mounted = mountPath
   const mount = (): string => mounted ?? ''
+  refuseWorkers(config)
   const { gateway, close, step } = compose(config, { log, metrics, mountPath: mount })
 
   const middleware = (request: MountedRequest, response: ServerResponse): void =>

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import type { Metrics } from '../metrics.ts'
 import { createAdmin } from './admin.ts'
+import { refuseWorkers } from './alone.ts'
 import { createDoors, type DoorsOptions, listen, originOf, type Origins } from './doors.ts'
 import { cut } from './drain.ts'
 import { createServer } from './listener.ts'
@@ -20,6 +21,7 @@ export interface Serving extends Origins {
 
 /** Starts all listeners. Rejects when one of them cannot be had. */
 export async function serve(config: Config, options: DoorsOptions): Promise<Serving> {
+  refuseWorkers(config)
   const { log } = options
   const doors = createDoors(config, options)
   const { adminToken: token, certificates } = doors
