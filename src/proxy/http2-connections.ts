@@ -25,6 +25,12 @@ export interface Http2ConnectionsOptions {
 /** Fewer than most servers take, which is told only once a connection stands. */
 const MAX_STREAMS = 100
 
+/** What an upstream may say. How large a head may be it may ignore: that is judged when it is there. */
+const TAKEN: http2.ClientSessionOptions = {
+  settings: { enablePush: false, maxHeaderListSize: 65_536 },
+  maxHeaderListPairs: 600,
+}
+
 /** A connection, and what is under way on it. */
 interface Session {
   readonly session: http2.ClientHttp2Session
@@ -118,12 +124,17 @@ export class Http2Connections implements Sender {
 
   /** How many requests it takes at once an upstream says first. What is sent before could be too much. */
   #open(socket: Socket, resolve: () => void, reject: (error: Error) => void): void {
-    const session = http2.connect(this.#origin, { createConnection: () => socket })
+    const session = http2.connect(this.#origin, { ...TAKEN, createConnection: () => socket })
     const one: Session = { session, startedAt: performance.now(), streams: 0, served: false }
     const { timeoutMs } = this.#options
     const timer = setTimeout(() => session.destroy(new errors.ConnectTimeoutError()), timeoutMs)
-    session.once('remoteSettings', () => {
+    session.once('remoteSettings', ({ maxConcurrentStreams: most }) => {
       clearTimeout(timer)
+      if (most === 0) {
+        // Another connection would take as little.
+        session.destroy(new errors.SocketError('the upstream takes no requests'))
+        return
+      }
       this.#sessions.add(one)
       if (this.#closed) session.close()
       resolve()

@@ -61,7 +61,10 @@ export class Http2Request {
       })
     })
     stream.on('trailers', (_headers, _flags, ...rest: unknown[]) => {
-      this.#trailers = rest[0] as readonly string[]
+      this.#guard(() => {
+        assertSize(rest[0] as readonly string[])
+        this.#trailers = rest[0] as readonly string[]
+      })
     })
     stream.on('data', (piece: Buffer) => {
       this.#guard(() => {
@@ -115,8 +118,19 @@ export class Http2Request {
   }
 }
 
+/** As undici takes them by HTTP/1.1: names and values. */
+const MOST_HEAD_BYTES = 16_384
+
+/** @throws {Error} there is too much of it: a few bytes on the wire can stand for a large line */
+function assertSize(raw: readonly string[]): void {
+  let bytes = 0
+  for (const text of raw) bytes += text.length
+  if (bytes > MOST_HEAD_BYTES) throw new errors.HeadersOverflowError()
+}
+
 /** Names and values, without the status, which comes first. */
 function headOf(raw: readonly string[]): [status: number, lines: Buffer[]] {
+  assertSize(raw)
   let status = 0
   const lines: Buffer[] = []
   for (let index = 0; index < raw.length; index += 2) {

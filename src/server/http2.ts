@@ -34,8 +34,8 @@ const PATIENCE = {
   maxSettings: 32,
   /** For streams, their heads and what waits to be sent, in MB: streams beyond it are refused. */
   maxSessionMemory: 10,
-  /** As many as fit into the size, so that too many are told so. */
-  maxHeaderListPairs: 2_048,
+  /** More than any route takes, so that too many are told so; few enough, since a line of the table costs one byte. */
+  maxHeaderListPairs: 600,
 }
 
 /** As in HTTP/1.1, where Node reads no others. */
