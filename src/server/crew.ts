@@ -16,6 +16,8 @@ export interface CrewOptions {
   readonly log: Log
   /** Those of the process that has the workers. */
   readonly metrics: Metrics
+  /** Of each place for a worker. Default: as `Respawn` has it. */
+  readonly respawn?: () => Respawn
 }
 
 /** A place for a worker, whoever has it. */
@@ -58,14 +60,15 @@ export class Crew {
   #departed: Snapshot = []
   #ending = false
 
-  constructor(config: Config, { log, level, metrics }: CrewOptions) {
+  constructor(config: Config, options: CrewOptions) {
+    const { log, level, metrics, respawn = () => new Respawn() } = options
     this.hopeless = new Promise((resolve) => (this.#loseHope = resolve))
     this.#config = config
     this.#log = log
     this.#level = level
     this.#slots = Array.from({ length: config.server.workers }, (_, index) => ({
       number: index + 1,
-      respawn: new Respawn(),
+      respawn: respawn(),
       ...{ state: 'starting', worker: undefined, ask: undefined, last: [] },
     }))
     this.#restarts = metrics.counter(
