@@ -35,6 +35,8 @@ export interface SharedTakingStore {
   readonly isConnected: boolean
 }
 
+/** What is put back has been there already: it is wanted soon, or by nobody. */
+const PUT_BACK_FOR_MS = 3_600_000
 /** By so much may the clocks of the nodes of a Cluster differ. */
 const CLOCKS_APART_MS = 2_000
 
@@ -77,17 +79,29 @@ return redis.call('GET', KEYS[1])
 export function createSharedTakingStore(redis: Redis): SharedTakingStore {
   const largest = String(LARGEST_BYTES)
   const apartMs = redis.isSpread ? CLOCKS_APART_MS : 0
+  /** What came when nobody waited for it any more, or without the rest, was taken, and is used by nobody. */
+  const putBack = (name: string) => (reply: Reply | undefined) => {
+    const there: Reply = isList(reply) ? reply[1] : undefined
+    const space = Buffer.isBuffer(there) ? there.indexOf(SPACE) : -1
+    if (!Buffer.isBuffer(there) || space < 0 || space === there.length - 1) return
+    const fence = there.subarray(0, space).toString()
+    const args = [there.subarray(space + 1), String(PUT_BACK_FOR_MS), fence, largest]
+    redis.send(PUT, [name], args)
+  }
   return {
     get isConnected() {
       return redis.isConnected
     },
     async take(names, marks) {
-      const [taken, marked] = await Promise.all([
-        Promise.all(names.map((name) => redis.run(TAKE, [name], [largest]).then(takenOf))),
+      const [replies, marked] = await Promise.all([
+        Promise.all(names.map((name) => redis.run(TAKE, [name], [largest], putBack(name)))),
         Promise.all(marks.map((mark) => redis.run(MARK, [mark], []))),
       ])
-      const known = taken.filter((one) => one !== undefined)
-      if (known.length < taken.length || marked.includes(undefined)) return undefined
+      const known = replies.map(takenOf).filter((one) => one !== undefined)
+      if (known.length < names.length || marked.includes(undefined)) {
+        for (const [index, reply] of replies.entries()) putBack(names[index]!)(reply)
+        return undefined
+      }
       const at = Math.min(...known.map((one) => one.at))
       const times = marked.map((mark) => timeOf(mark, at))
       return {
@@ -128,8 +142,8 @@ const SPACE = 0x20
 
 /** What does not have the shape of an answer of ours is none. */
 function takenOf(reply: Reply | undefined): Found | undefined {
-  if (!Array.isArray(reply)) return undefined
-  const [at, there] = reply as readonly Reply[]
+  if (!isList(reply)) return undefined
+  const [at, there] = reply
   if (typeof at !== 'number') return undefined
   if (there === undefined) return { at, value: undefined, refusedAt: 0 }
   if (!Buffer.isBuffer(there)) return undefined
@@ -140,6 +154,10 @@ function takenOf(reply: Reply | undefined): Found | undefined {
   return isRefusal
     ? { at, value: undefined, refusedAt: Number(there.subarray(0, space).toString()) || at }
     : { at, value: there.subarray(space + 1), refusedAt: 0 }
+}
+
+function isList(reply: Reply | undefined): reply is readonly Reply[] {
+  return Array.isArray(reply)
 }
 
 /** A mark that cannot be read is one of now: it was set, and nobody knows when. */

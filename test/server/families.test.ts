@@ -12,9 +12,11 @@ import { type Changes, order, purge, raw, SEALING_KEY, world, type World } from 
 import type { ReplicaSetting } from '../judge/replica.ts'
 import type { Gateway } from '../system.ts'
 
-const RENEW = { exchange: { renew: 'refresh-token' } }
+/** A late answer is not what is tested: the machine is shared. */
+const PATIENT = { timeout: '10s' }
+const RENEW = { exchange: { renew: 'refresh-token' }, redis: PATIENT }
 /** Families that a refreshed subject token takes over, at every replica. */
-const SHARING: Changes = { ...RENEW, redis: { shareContext: true } }
+const SHARING: Changes = { ...RENEW, redis: { ...PATIENT, shareContext: true } }
 
 interface Families extends World {
   readonly tenant: Renewing
@@ -117,8 +119,8 @@ test(
   async (t) => {
     const all = await families(t)
     const token = await all.issuer.token()
-    const survivor = await all.replica({ ...RENEW, redis: { url: all.redis.url } })
-    const other = await all.replica({ ...RENEW, redis: { url: all.redis.url } })
+    const survivor = await all.replica({ ...RENEW, redis: { ...PATIENT, url: all.redis.url } })
+    const other = await all.replica({ ...RENEW, redis: { ...PATIENT, url: all.redis.url } })
     assert.equal(await order(survivor, token), 200)
     await shared(all)
     await endIssued(all)
@@ -153,7 +155,7 @@ async function startDying(
   const setting: ReplicaSetting = {
     issuer: issuer.url,
     exchange: RENEW.exchange,
-    redis: { url: redis.url, sealingKeys: [SEALING_KEY], timeout: '1s' },
+    redis: { url: redis.url, sealingKeys: [SEALING_KEY], ...PATIENT },
   }
   const file = fileURLToPath(new URL('../judge/replica.js', import.meta.url))
   const child = fork(file, [JSON.stringify(setting)], { stdio: 'ignore' })
@@ -175,7 +177,7 @@ test(
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const all = await families(t)
     // As the default user: what was set up for the other one is gone with the server.
-    const changes = { ...RENEW, redis: { url: all.redis.url } }
+    const changes = { ...RENEW, redis: { ...PATIENT, url: all.redis.url } }
     const [one, other] = [await all.replica(changes), await all.replica(changes)]
     const token = await all.issuer.token({ exp: Math.floor(Date.now() / 1_000) + 3_600 })
     await all.redis.kill()

@@ -31,7 +31,7 @@ async function replicas(t: TestContext): Promise<Replicas> {
     replica: ({ url = user, exchange } = {}) =>
       startGateway(t, {
         ...rotating.configuration(upstream.origin, exchange),
-        cache: { redis: { url, sealingKeys: [SEALING_KEY], timeout: '1s' } },
+        cache: { redis: { url, sealingKeys: [SEALING_KEY], timeout: '10s' } },
       }),
   }
 }

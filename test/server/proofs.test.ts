@@ -12,11 +12,15 @@ before(async () => (alice = await holder()))
 
 const LISTENING = { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } }
 
+/** A late answer is not what is tested: the machine is shared. */
+const PATIENT = { timeout: '10s' }
+
 /** A gateway whose API takes proofs, as these options say. */
 function taking(possession: object = {}): Changes {
   return {
     api: { proofOfPossession: { mechanism: 'dpop', ...possession } },
     server: { publicOrigin: ORIGIN, replicas: 2 },
+    redis: PATIENT,
   }
 }
 
@@ -172,6 +176,7 @@ test('a nonce of one replica is good at every other', { skip: NO_REDIS }, async 
   const stranger = await all.replica({
     ...taking({ nonce: 'required' }),
     redis: {
+      ...PATIENT,
       sealingKeys: [Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64')],
     },
   })

@@ -27,6 +27,7 @@ const CLIENT = { id: 'storefront', secret: 'a-secret-of-the-storefront' }
 const having = (dpopKey: string): Changes => ({
   exchange: { bound: 'dpop' },
   client: { ...CLIENT, dpopKey },
+  redis: { timeout: '10s' },
 })
 
 /** An issuer that binds what it issues to the key whose proof it is shown. */
