@@ -26,9 +26,10 @@ export function resolveEndpoints(
 }
 
 export function secured<Listener extends object>(
-  { tls: _, ...listener }: Listener & { readonly tls?: unknown },
+  input: Listener & { readonly tls?: unknown },
   tls: TlsConfig | undefined,
 ): Omit<Listener, 'tls'> & { readonly tls?: TlsConfig } {
+  const { tls: _, ...listener } = input
   return { ...listener, ...(tls && { tls }) }
 }
 

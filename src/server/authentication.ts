@@ -89,8 +89,9 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
 }
 
 /** What of an issuer decides whom it is asked, and what is believed. */
-function askedAs({ budget: _, management: __, ...issuer }: Issuer): unknown {
-  return issuer
+function askedAs(issuer: Issuer): unknown {
+  const { budget: _, management: __, ...asked } = issuer
+  return asked
 }
 
 function nested({ decryptionKeys }: Api, signed: Verifier): Verifier {

@@ -41,12 +41,12 @@ test('each file that it was read from is told, with or without faults', async (t
     const loaded = loadConfigApart(join(path, 'behalf.yaml'), { noteRead })
     await (more === '' ? loaded : assert.rejects(loaded, { code: 'invalid_configuration' }))
     assert.deepEqual(
-      [...noted].toSorted(),
-      [
+      noted,
+      new Map([
         [join(path, '.env'), undefined],
         [join(path, 'behalf.yaml'), WHOLE + more],
         [join(path, 'secret'), 'the-secret'],
-      ].toSorted(),
+      ]),
     )
   }
 })

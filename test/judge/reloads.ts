@@ -151,7 +151,8 @@ class Reloading {
   async toGood(configuration: object, by: 'POST' | 'SIGHUP'): Promise<void> {
     const outcome = await this.#to(configuration, by)
     // The first finds what it was started with.
-    if (outcome !== 'reloaded' && outcome !== 'unchanged') this.#faults.add(`${outcome} by ${by}`)
+    if (outcome !== 'reloaded' && outcome !== 'unchanged')
+      this.#faults.add(`${String(outcome)} by ${by}`)
   }
 
   async toFaulty(configuration: object | string, by: 'POST' | 'SIGHUP'): Promise<void> {
