@@ -6,9 +6,12 @@
 import type { Given, Line, Need, SharedTurns } from '../src/store/turns.ts'
 
 const AHEAD = 250
+const AFTER_OTHERS = 150
 
 interface Member extends Line {
   readonly at: number
+  /** When it had a turn last. */
+  readonly served: number
 }
 
 export class ModelTurns implements SharedTurns {
@@ -42,6 +45,7 @@ export class ModelBudget {
 
   ask(now: number, need: Need): Given {
     const others = [...this.#members].filter(([id]) => id !== need.replica)
+    for (const [id, { at }] of others) if (Math.abs(now - at) > 10_000) this.#members.delete(id)
     const fresh = others.filter(([, { at }]) => Math.abs(now - at) < 500).map(([, line]) => line)
     if (need.pauseMs > 0) this.#pausedUntil = Math.max(this.#pausedUntil, now + need.pauseMs)
     this.#pausedUntil = Math.min(this.#pausedUntil, now + 60_000)
@@ -76,18 +80,24 @@ export class ModelBudget {
     })
 
     const turns: number[] = []
-    const give = (wanted: number, before: number): number => {
+    let served = this.#members.get(need.replica)?.served ?? 0
+    const longestOf = (members: readonly Member[]): number =>
+      Math.min(...members.map((one) => one.served))
+    const longestTold = longestOf(fresh.filter(({ told }) => told > 0))
+    const longest = longestOf(fresh.filter(({ told, coming }) => told + coming > 0))
+    const give = (wanted: number, before: number, others: number): number => {
       let left = wanted
-      for (; left > 0 && waitFor(before) <= AHEAD; left--) {
+      for (; left > 0 && waitFor(before) <= (others < served ? AFTER_OTHERS : AHEAD); left--) {
+        served = now
         turns.push(Math.ceil(waitFor(0)))
         if (every > 0) this.#level!--
       }
       return left
     }
-    line.told = give(line.told, 0)
-    line.coming = give(line.coming, elsewhere.told)
-    line.background = give(line.background, elsewhere.told + elsewhere.coming)
-    this.#members.set(need.replica, { at: now, ...line })
+    line.told = give(line.told, 0, longestTold)
+    line.coming = give(line.coming, elsewhere.told, longest)
+    line.background = give(line.background, elsewhere.told + elsewhere.coming, longest)
+    this.#members.set(need.replica, { at: now, served, ...line })
     this.#askedAt = now
     return {
       ...{ turns, callers: answers, everyMs: every, kept: Math.round(this.#kept * 1_000) / 1_000 },
@@ -109,7 +119,7 @@ export class ModelBudget {
     const waited = [...this.#members.values()].some(
       ({ at, told, coming, background }) => now - at < 500 && told + coming + background > 0,
     )
-    const owed = waited && this.#askedAt >= this.#pausedUntil ? Math.max(1, 100 / every) : 0
+    const owed = waited && this.#askedAt >= this.#pausedUntil ? Math.max(1, 250 / every) : 0
     const filled =
       this.#level === undefined || every === 0
         ? burst

@@ -1,6 +1,6 @@
 import type { Budget } from '../config/config.ts'
 import type { Given, Need } from '../store/turns.ts'
-import { type Bucket, createBucket } from './bucket.ts'
+import { type Bucket, createBucket, shareOf } from './bucket.ts'
 import { LeasedBucket, Moved } from './leased.ts'
 import type { Turn } from './line.ts'
 
@@ -122,8 +122,11 @@ class BetweenTwo implements SharedBucket {
     const { budget, random } = this.#with
     // Where more replicas were seen than are configured, the shares of those that are configured are too large.
     const replicas = Math.max(this.#with.replicas, this.#leased.replicas)
-    const share = budget && { ...budget, rate: budget.rate / replicas }
-    this.#own = createBucket(share, random, this.#wasShared ? 0 : undefined)
+    this.#own = createBucket(
+      budget && shareOf(budget, replicas),
+      random,
+      this.#wasShared ? 0 : undefined,
+    )
     this.#own.pauseFor(this.#leased.pauseMs)
     this.#probedAt = Date.now()
   }
@@ -145,9 +148,12 @@ class BetweenTwo implements SharedBucket {
       this.#probedAt = now
       this.#leased.probe()
     }
-    this.#timer ??= setTimeout(() => {
+    if (this.#timer !== undefined) return
+    this.#timer = setTimeout(() => {
       this.#timer = undefined
       if (this.#waiting > 0) this.#probe()
     }, PROBE_MS)
+    // Who waits has a timer of the own bucket's.
+    this.#timer.unref()
   }
 }

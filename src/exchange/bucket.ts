@@ -42,6 +42,12 @@ export function createBucket(
     : new TokenBucket(budget.rate, budget.burst, random, level)
 }
 
+/** What one of so many replicas may spend that cannot ask the others. */
+export function shareOf(budget: Budget, replicas: number): Budget {
+  const burst = Math.max(1, Math.floor(budget.burst / replicas))
+  return { ...budget, rate: budget.rate / replicas, burst }
+}
+
 class TokenBucket implements Bucket {
   readonly #everyMs: number
   readonly #burst: number

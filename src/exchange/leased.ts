@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Budget } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
-import { AHEAD_MS, type Given, MOST_CALLERS, type Need } from '../store/turns.ts'
+import { AFTER_OTHERS_MS, AHEAD_MS, type Given, MOST_CALLERS, type Need } from '../store/turns.ts'
 import { type Bucket, LONGEST_RETRY_AFTER_SECONDS } from './bucket.ts'
 import { BACKGROUND, COMING, Line, type Rank, TOLD, type Turn, type Waiting } from './line.ts'
 import { beginOf, type Known, prospect } from './prospect.ts'
@@ -324,7 +324,9 @@ export class LeasedBucket implements Bucket {
     this.#with.count('leased', given.turns.length)
     this.#pausedUntil = Math.max(this.#pausedUntil, at + given.pauseMs)
     this.#isScarce = given.turns.length < line.told + line.coming + line.background
-    const wait = beginOf(known, 0) - AHEAD_MS - at
+    // When it can be had at the earliest; where that was now, others go first.
+    const begin = beginOf(known, 0) - at
+    const wait = begin - (begin > AHEAD_MS ? AHEAD_MS : AFTER_OTHERS_MS)
     const within = Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
     this.#askAgainAt = at + within + this.#random() * JITTER_MS
   }

@@ -1,6 +1,6 @@
 import type { Config, Issuer } from '../config/config.ts'
 import { createSharedBucket } from '../exchange/between.ts'
-import { type Bucket, createBucket } from '../exchange/bucket.ts'
+import { type Bucket, createBucket, shareOf } from '../exchange/bucket.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Seals } from '../store/seal.ts'
 import type { SharedTurns } from '../store/turns.ts'
@@ -39,10 +39,8 @@ export function bucketsOf(config: Config, options: BucketsOptions): ReadonlyMap<
 
   function ownBucket(issuer: Issuer): Bucket {
     const { name, identifiers, budget } = issuer
-    const share = shareOf(issuer, config)
-    return lease.use('bucket', [name, identifiers, budget, share], () =>
-      createBucket(budget && share ? { ...budget, rate: share } : undefined),
-    )
+    const share = budget && shareOf(budget, config.server.replicas)
+    return lease.use('bucket', [name, identifiers, share], () => createBucket(share))
   }
 
   function sharedBucket(issuer: Issuer, { turns, seals }: SharedBudgets): Bucket {
@@ -70,8 +68,8 @@ export function bucketsOf(config: Config, options: BucketsOptions): ReadonlyMap<
 }
 
 /** Each replica's share of an issuer's budget, in exchanges per second. */
-export function shareOf({ budget }: Issuer, { server }: Config): number | undefined {
-  return budget && budget.rate / server.replicas
+export function rateOf({ budget }: Issuer, { server }: Config): number | undefined {
+  return budget && shareOf(budget, server.replicas).rate
 }
 
 function counting(

@@ -17,7 +17,7 @@ import { unexchanged } from '../exchange/unexchanged.ts'
 import type { Metrics } from '../metrics.ts'
 import { createMemoryStore, type Store } from '../store/memory.ts'
 import type { SharedStore } from '../store/shared.ts'
-import { bucketsOf, type SharedBudgets, shareOf } from './buckets.ts'
+import { bucketsOf, rateOf, type SharedBudgets } from './buckets.ts'
 import { createLasting, type Lease } from './lasting.ts'
 import { refreshes, type SharedRefreshes } from './refreshes.ts'
 
@@ -68,7 +68,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   const breakers = createBreakers()
   const buckets = bucketsOf(config, { metrics, lease, shared: level })
   const bucketOf = ({ subject }: Permit): Bucket => buckets.get(subject.api.issuer)!
-  const rateOf = ({ subject }: Permit): number | undefined => shareOf(subject.api.issuer, config)
+  const ownRateOf = ({ subject }: Permit): number | undefined => rateOf(subject.api.issuer, config)
 
   metrics.sampled('behalf_cache_entries', 'Issued tokens that are kept.', () => issued.size)
   metrics.sampled('behalf_cache_bytes', 'What kept tokens weigh.', () => issued.bytes)
@@ -100,7 +100,13 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   const one = joined(among.shared(guarded), purges)
   // Outside it, what is answered at once and for this very token.
   const answered = unrefused(one, refusals)
-  const again = replacing(answered, { store: among.memory, replaced, refusals, purges, rateOf })
+  const again = replacing(answered, {
+    store: among.memory,
+    replaced,
+    refusals,
+    purges,
+    rateOf: ownRateOf,
+  })
   const answers = refreshed.outer(cached(again, issued, purges))
   return {
     exchange: unexchanged(answers),

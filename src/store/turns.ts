@@ -67,12 +67,17 @@ export interface SharedTurns {
 /** So far ahead are turns given away, in milliseconds: what a replica that dies takes with it. */
 export const AHEAD_MS = 250
 export const MOST_CALLERS = 500
+/** The same for a replica that had a turn after the last one of another at which somebody waits, who comes as early. */
+export const AFTER_OTHERS_MS = 150
 const MOST_TURNS = 1_000
 /** A replica that says nothing for so long has nobody waiting. */
 const FRESH_MS = 500
 const FORGOTTEN_MS = 10_000
-/** Turns that nobody took although somebody waited are made up for: one, or what this time holds. As in one process. */
-const MADE_UP_FOR_MS = 100
+/**
+ * Turns that nobody took although somebody waited are made up for: one, or what this time holds. More than within one process:
+ * several are late one after the other.
+ */
+const MADE_UP_FOR_MS = 250
 /** After one replica is back that spent its own share, the others may still spend theirs for so long. */
 const JOINING_MS = 3_000
 const LONGEST_PAUSE_MS = 60_000
@@ -97,20 +102,25 @@ local replicas, pauseMs, seconds = tonumber(ARGV[7]), tonumber(ARGV[9]), tonumbe
 
 local known, others, gone = {}, {}, {}
 local present, toldElsewhere, comingElsewhere, awaited = 1, 0, 0, false
+local served, longest, longestTold = 0, nil, nil
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
   local name, value = fields[i], fields[i + 1]
   if string.sub(name, 1, 2) ~= 'r:' then
     known[name] = tonumber(value)
   else
-    local at, t, c, b = string.match(value, '^(%d+) (%d+) (%d+) (%d+)$')
+    local at, t, c, b, last = string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
     local age = math.abs(now - at)
+    if name == own then served = tonumber(last) end
     if age < ${FRESH_MS} then
       if t + c + b > 0 then awaited = true end
       if name ~= own then
         present = present + 1
         toldElsewhere, comingElsewhere = toldElsewhere + t, comingElsewhere + c
         others[#others + 1], others[#others + 2], others[#others + 3] = tonumber(t), tonumber(c), tonumber(b)
+        last = tonumber(last)
+        if tonumber(t) > 0 then longestTold = math.min(longestTold or last, last) end
+        if t + c > 0 then longest = math.min(longest or last, last) end
       end
     elseif age > ${FORGOTTEN_MS} and name ~= own then gone[#gone + 1] = name end
   end
@@ -167,19 +177,23 @@ for i = 11, #ARGV, 3 do
 end
 
 local turns = {}
-local function give(wanted, before)
-  while wanted > 0 and #turns < ${MOST_TURNS} and begins(before) <= now + ${AHEAD_MS} + ${ROUNDING_MS} do
+local function give(wanted, before, longest)
+  while wanted > 0 and #turns < ${MOST_TURNS} do
+    local ahead = ${AHEAD_MS}
+    if longest and longest < served then ahead = ${AFTER_OTHERS_MS} end
+    if begins(before) > now + ahead + ${ROUNDING_MS} then break end
+    served = now
     turns[#turns + 1] = math.ceil(begins(0) - now - ${ROUNDING_MS})
     if every > 0 then level = level - 1 end
     wanted = wanted - 1
   end
   return wanted
 end
-told = give(told, 0)
-coming = give(coming, toldElsewhere)
-background = give(background, toldElsewhere + comingElsewhere)
+told = give(told, 0, longestTold)
+coming = give(coming, toldElsewhere, longest)
+background = give(background, toldElsewhere + comingElsewhere, longest)
 
-local line = string.format('%.0f %d %d %d', now, told, coming, background)
+local line = string.format('%.0f %d %d %d %.0f', now, told, coming, background, served)
 redis.call('HSET', KEYS[1], 'level', string.format('%.9f', level), 'from', string.format('%.3f', from),
   'pause', string.format('%.0f', pause), 'at', string.format('%.3f', now), 'joined', string.format('%.0f', joined),
   'kept', string.format('%.4f', kept), own, line)
