@@ -17,6 +17,7 @@ import { scoped, within, type Finding, type Load, type More } from './load.ts'
 import { memory } from './memory.ts'
 import { messages } from './messages.ts'
 import { outage } from './outage.ts'
+import { redisFaults } from './redis-faults.ts'
 import { refreshed } from './refreshed.ts'
 import { reloads } from './reloads.ts'
 import { replicas } from './replicas.ts'
@@ -36,6 +37,7 @@ const LOADS: readonly Load[] = [
   replicatedStorm,
   refreshed,
   faults,
+  redisFaults,
   tokens,
   hostile,
   replicas,

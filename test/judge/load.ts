@@ -9,7 +9,13 @@ export interface Load {
   /** The longest that the full size may take, in milliseconds. */
   readonly limitMs: number
   /** Runs it in full. */
-  judge(scope: Scope, seed: number): Promise<Finding>
+  judge(scope: Scope, seed: number, more?: More): Promise<Finding>
+}
+
+/** What else may be said on the command line. */
+export interface More {
+  /** Of the gateway, where a load may be judged over several. */
+  readonly processes?: number | undefined
 }
 
 /** What a load found. */

@@ -7,16 +7,22 @@ import { oneRoute, startUpstream, type Setting } from '../system.ts'
 /** What each replica is told. */
 export interface ReplicaSetting extends Omit<Setting, 'upstream'> {
   readonly redis: object
+  /** Of the issuer. Default: none. */
+  readonly budget?: object
+  /** Default 1. */
+  readonly replicas?: number
 }
 
 const [text] = process.argv.slice(2)
 if (text === undefined) throw new TypeError('usage: replica.js SETTING')
-const { redis, ...setting } = JSON.parse(text) as ReplicaSetting
+const { redis, budget, replicas = 1, ...setting } = JSON.parse(text) as ReplicaSetting
 const upstream = await startUpstream({ after: () => undefined })
+const { issuer, profile = 'rfc8693' } = setting
 const config = readConfig({
   ...oneRoute({ ...setting, upstream: upstream.origin }),
+  issuers: { tenant: { issuer, profile, ...(budget !== undefined && { budget }) } },
   // What is judged is who exchanges, not who is let in.
-  server: { listen: '127.0.0.1:0', limits: { loopDelay: '1m' } },
+  server: { listen: '127.0.0.1:0', replicas, limits: { loopDelay: '1m' } },
   admin: { listen: '127.0.0.1:0' },
   cache: { redis },
 })
