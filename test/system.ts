@@ -58,9 +58,12 @@ export function claimsOf(authorization: string | undefined): Record<string, unkn
     : (JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as Record<string, unknown>)
 }
 
+/** So many connections wait until they are taken: loads open thousands at once. */
+const BACKLOG = 4_096
+
 /** On loopback until the end. Port 0 stands for any that is free. */
 export async function listen(t: Scope, server: http.Server, port = 0): Promise<string> {
-  server.listen(port, '127.0.0.1')
+  server.listen({ port, host: '127.0.0.1', backlog: BACKLOG })
   await once(server, 'listening')
   t.after(() => {
     server.closeAllConnections()

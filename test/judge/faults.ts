@@ -1,20 +1,12 @@
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import { oneRoute, startGateway, type Scope } from '../system.ts'
-import { openCallers, type Answered, type Ask } from './callers.ts'
-import { Faults, within, type Load } from './load.ts'
-
-export interface FaultsSize {
-  /** How long each fault lasts, and how long is looked at what comes after it. */
-  readonly lastsMs: number
-  /** Between two requests of users who are known, and ten times that between two of new ones. */
-  readonly everyMs: number
-}
+import { openCallers, type Ask } from './callers.ts'
+import { Faults, type Load } from './load.ts'
+import { type FaultsSize, type Row, suffer, summary, type Who, writeTable } from './met.ts'
 
 export const faults: Load = {
   name: 'faults',
@@ -22,30 +14,12 @@ export const faults: Load = {
   limitMs: 10 * 60_000,
   async judge(scope) {
     const { rows, told } = await judgeFaults(scope, { lastsMs: 5_000, everyMs: 5 })
-    writeTable(rows)
+    writeTable(rows, 'measured')
     return {
       counts: Object.fromEntries(rows.map((row) => [row.fault, summary(row)])),
       faults: told,
     }
   },
-}
-
-/** What one kind of caller met while a fault lasted. */
-interface Met {
-  requests: number
-  ok: number
-  /** By `status code`. */
-  readonly failed: Map<string, number>
-  readonly tookMs: number[]
-  /** How long after the fault's end something still failed, in milliseconds. */
-  recoveryMs: number
-}
-
-type Who = 'known' | 'new'
-
-export interface Row {
-  readonly fault: string
-  readonly met: Readonly<Record<Who, Met>>
 }
 
 /** Something that goes wrong with a part, and how it is mended. */
@@ -139,7 +113,7 @@ const FAULTS: readonly Fault[] = [
 /** The names of all faults, in order. */
 export const FAULT_NAMES = FAULTS.map(({ name }) => name)
 
-const SECRET = 'a signing secret of the storefront, for nothing else'
+export const SECRET = 'a signing secret of the storefront, for nothing else'
 const KNOWN = 50
 const CALLERS = 400
 const TIMEOUT = '1s'
@@ -155,7 +129,9 @@ export async function judgeFaults(
   const found = new Faults()
   const rows: Row[] = []
   for (const fault of FAULTS) {
-    const row = await suffer(world, fault, size)
+    const { ask, known, fresh } = world
+    const [begin, end] = [() => fault.begin(world), () => fault.end(world)]
+    const row = await suffer({ fault: fault.name, ask, known, fresh, begin, end }, size)
     rows.push(row)
     judgeRow(fault, row, found)
   }
@@ -225,66 +201,12 @@ async function startWorld(scope: Scope): Promise<World> {
   return world
 }
 
-function tokenOf(issuer: string, sub: string): Promise<string> {
+export function tokenOf(issuer: string, sub: string): Promise<string> {
   return new SignJWT({ iss: issuer, sub, aud: 'https://storefront.example', scope: 'read:orders' })
     .setProtectedHeader({ alg: 'HS256', typ: 'at+jwt' })
     .setIssuedAt()
     .setExpirationTime('1h')
     .sign(Buffer.from(SECRET))
-}
-
-async function suffer(world: World, fault: Fault, size: FaultsSize): Promise<Row> {
-  const phase = { name: 'before', endedAt: 0 }
-  const met: Record<Who, Met> = { known: nothingMet(), new: nothingMet() }
-  const open = new Set<Promise<void>>()
-
-  async function come(who: Who, token: string): Promise<void> {
-    const { name } = phase
-    const askedAt = performance.now()
-    const how = outcomeOf(await world.ask('/orders', { token }).catch(() => undefined))
-    const tally = met[who]
-    if (name === 'after' && how !== 'ok') {
-      tally.recoveryMs = Math.max(tally.recoveryMs, askedAt - phase.endedAt)
-    }
-    if (name !== 'during') return
-    tally.requests++
-    tally.tookMs.push(performance.now() - askedAt)
-    if (how === 'ok') tally.ok++
-    else tally.failed.set(how, (tally.failed.get(how) ?? 0) + 1)
-  }
-
-  async function load(until: number): Promise<void> {
-    for (let tick = 0; performance.now() < until; tick++) {
-      const coming = [come('known', world.known())]
-      if (tick % 10 === 0) coming.push(come('new', await world.fresh()))
-      for (const one of coming) {
-        open.add(one)
-        void one.finally(() => open.delete(one))
-      }
-      await sleep(size.everyMs)
-    }
-  }
-
-  await fault.begin(world)
-  phase.name = 'during'
-  await load(performance.now() + size.lastsMs)
-  phase.name = 'ending'
-  await fault.end(world)
-  phase.endedAt = performance.now()
-  phase.name = 'after'
-  await load(phase.endedAt + size.lastsMs)
-  await within(60_000, `the last answers, ${fault.name}`, Promise.all(open))
-  return { fault: fault.name, met }
-}
-
-function nothingMet(): Met {
-  return { requests: 0, ok: 0, failed: new Map(), tookMs: [], recoveryMs: 0 }
-}
-
-function outcomeOf(answer: Answered | undefined): string {
-  if (answer === undefined) return '0 cut'
-  if (answer.status === 200) return 'ok'
-  return `${answer.status} ${/"code":"(\w+)"/.exec(answer.text)?.[1] ?? ''}`
 }
 
 type Respond = (request: http.IncomingMessage, response: http.ServerResponse) => void
@@ -319,52 +241,4 @@ class Breakable {
 
 function whole(_request: http.IncomingMessage, response: http.ServerResponse): void {
   response.end('ok')
-}
-
-function p99({ tookMs }: Met): number {
-  const sorted = [...tookMs].sort((one, other) => one - other)
-  return Math.ceil(sorted[Math.floor(sorted.length * 0.99)] ?? 0)
-}
-
-function summary({ met }: Row): string {
-  const of = (who: Who): string => {
-    const { ok, requests, recoveryMs } = met[who]
-    return `${who}: ${ok} of ${requests} ok, p99 ${p99(met[who])} ms, recovered after ${Math.round(recoveryMs)} ms`
-  }
-  return `${of('known')}; ${of('new')}`
-}
-
-const PAGE = 'docs/reliability.md'
-const BEGIN = '<!-- measured -->\n'
-const END = '<!-- /measured -->\n'
-
-function writeTable(rows: readonly Row[]): void {
-  const page = readFileSync(PAGE, 'utf8')
-  const [before, after] = [page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END)]
-  writeFileSync(PAGE, `${page.slice(0, before)}\n${tableOf(rows)}\n${page.slice(after)}`)
-}
-
-/** In Markdown, columns aligned as Prettier does. */
-function tableOf(rows: readonly Row[]): string {
-  const lines = rows.flatMap(({ fault, met }) =>
-    (['known', 'new'] as const).map((who) => {
-      const { requests, ok, failed, recoveryMs } = met[who]
-      const how = [...failed].map(([code, count]) => `${count} \`${code}\``).join(', ')
-      return [
-        fault,
-        who,
-        String(requests),
-        String(ok),
-        how === '' ? 'none' : how,
-        String(p99(met[who])),
-        (recoveryMs / 1_000).toFixed(1),
-      ]
-    }),
-  )
-  const head = ['Fault', 'Users', 'Requests', 'Ok', 'Failed', 'p99, ms', 'Recovery, s']
-  const widths = head.map((_, at) => Math.max(...[head, ...lines].map((line) => line[at]!.length)))
-  const row = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, at) => cell.padEnd(widths[at]!)).join(' | ')} |\n`
-  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |\n`
-  return row(head) + rule + lines.map(row).join('')
 }
