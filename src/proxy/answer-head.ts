@@ -4,12 +4,14 @@ import {
   CHALLENGE,
   CONNECTION,
   CONTENT_LENGTH,
+  DROP,
   NONCE,
   PASS,
   TRAILER,
   TRANSFER_ENCODING,
 } from './fates.ts'
 import { listed, removeListed } from './listed.ts'
+import { nameOf } from './names.ts'
 import type { Rules } from './rules.ts'
 
 /** The head of an upstream's answer. */
@@ -50,9 +52,10 @@ export function responseHead(
   let names: Set<string> | undefined
   let trailer: string | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index]!.toString('latin1')
-    const value = rawHeaders[index + 1]!.toString('latin1')
+    const name = nameOf(rawHeaders[index]!)
     const fate = fateOfResponse(name)
+    if (fate === DROP) continue
+    const value = rawHeaders[index + 1]!.toString('latin1')
     if (fate === PASS) headers.push(name, value)
     else if (fate === CONNECTION) names = listed(value, names)
     else if (fate === CONTENT_LENGTH) contentLength = Number(value)
@@ -69,7 +72,7 @@ export function responseHead(
     }
   }
   if (names !== undefined) removeListed(headers, names)
-  headers.push(...answer)
+  if (answer.length > 0) headers.push(...answer)
   // RFC 9110, section 8.6: a 101 and a 204 have none.
   if (contentLength >= 0 && status !== 204 && status !== 101)
     headers.push('Content-Length', String(contentLength))
