@@ -15,8 +15,6 @@ export interface Live {
    * @throws {Error} it cannot be put together; then nothing has changed
    */
   swap(config: Config): Promise<void>
-  /** How many configurations before it are not over. */
-  readonly retiring: number
   /** Of all of them. */
   leave(): Promise<void>
   close(): Promise<void>
@@ -27,6 +25,12 @@ export type LiveOptions = Omit<ComposeOptions, 'lease'>
 export function createLive(first: Config, options: LiveOptions): Live {
   const lasting = createLasting()
   const retiring = new Set<Composed>()
+  let closed = false
+  options.metrics.sampled(
+    'behalf_configurations_retiring',
+    'Former configurations that requests or WebSockets still go on with.',
+    () => retiring.size,
+  )
 
   function made(config: Config): Composed {
     const lease = lasting.lease()
@@ -56,16 +60,18 @@ export function createLive(first: Config, options: LiveOptions): Live {
       inherit(config, live.config)
       const next = made(config)
       await next.started
+      if (closed) {
+        await next.close()
+        throw new Error('the gateway has ended')
+      }
       const before = live.composed
       live.config = config
       live.composed = next
       void retire(before)
     },
-    get retiring() {
-      return retiring.size
-    },
     leave: () => live.composed.leave(),
     async close() {
+      closed = true
       await Promise.all(Array.from([live.composed, ...retiring], (one) => one.close()))
     },
   }

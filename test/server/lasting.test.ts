@@ -191,6 +191,7 @@ test('a WebSocket lives on with the configuration that it opened with, and is to
   assert.equal((await end.next()).payload.toString(), 'still there')
   assert.match(gateway.metrics.render(), /^behalf_websockets_open 1$/m)
   assert.match(gateway.metrics.render(), /^behalf_requests_in_flight 1$/m)
+  assert.match(gateway.metrics.render(), /^behalf_configurations_retiring 1$/m)
   const drained = gateway.drain()
   assert.equal(statusOf(await end.next()), 1001)
   end.socket.end()

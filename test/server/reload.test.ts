@@ -341,3 +341,18 @@ test('where a configuration cannot be put together the one before it stays', asy
   const told = await (await fetch(`${serving.adminOrigin}/readyz?verbose`)).text()
   assert.match(told, /^\[!\] the configuration cannot be loaded: the one before it is in force$/m)
 })
+
+test('who is closed while it reloads leaves nothing open', async () => {
+  const first = readConfig({
+    ...oneRoute({ issuer: 'http://127.0.0.1:9/', upstream: 'http://127.0.0.1:9' }),
+    server: { listen: '127.0.0.1:0' },
+    admin: { listen: '127.0.0.1:0' },
+  })
+  const log = createLog({ level: 'silent' })
+  const next = { ...first, server: { ...first.server, publicOrigins: ['https://a.example'] } }
+  const serving = await serve(first, { log, load: async () => next })
+  const reloading = serving.reload()
+  await serving.close()
+  assert.equal((await reloading).outcome, 'failed')
+  assert.doesNotMatch(serving.metrics.render(), /behalf_configurations_retiring [1-9]/)
+})
