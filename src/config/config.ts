@@ -123,7 +123,7 @@ export interface Issuer {
 }
 
 export interface Budget {
-  /** Exchanges per second, for all replicas together: each takes `rate / server.replicas`. */
+  /** Exchanges per second, for all replicas together. Those that share nothing take `rate / server.replicas` each. */
   readonly rate: number
   /** How many may leave at once. Default 1, which paces them. */
   readonly burst: number

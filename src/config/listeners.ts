@@ -15,7 +15,7 @@ const workers = z
   .prefault(1)
   .describe(
     'How many processes of one `behalf serve` take requests, for several cores; `auto`: as many as there are. Each has ' +
-      'its own cache and limits, and takes its share of the budgets: `rate / (replicas x workers)`.',
+      'its own cache and limits, and takes its share of the budgets, `rate / (replicas x workers)`, unless they share `cache.redis`.',
   )
 
 const drain = z
@@ -55,8 +55,8 @@ export const server = z
       .max(10_000)
       .prefault(1)
       .describe(
-        'How many times `behalf serve` runs with this configuration. Each takes its share of the budgets: ' +
-          '`rate / replicas`, which its `workers` share.',
+        'How many times `behalf serve` runs with this configuration. Each takes its share of the budgets, ' +
+          '`rate / replicas`, which its `workers` share, unless they share `cache.redis`, and while Redis does not answer.',
       ),
     workers,
     limits: serverLimits,

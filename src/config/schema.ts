@@ -38,7 +38,8 @@ const budget = z
       .positive()
       .max(1_000_000)
       .describe(
-        'Exchanges per second, for all replicas together: each takes `rate / server.replicas`.',
+        'Exchanges per second, for all replicas together: from one bucket where they share `cache.redis`, else each takes ' +
+          '`rate / server.replicas`.',
       ),
     burst: z
       .int()

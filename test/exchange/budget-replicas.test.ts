@@ -294,7 +294,7 @@ test('replicas that come back one after the other never spend more than the budg
 })
 
 test('without anything to ask from the start there is the share, and a burst of it', async (context) => {
-  const { buckets, pass, cut } = world(context, { burst: 2 })
+  const { buckets, pass, cut } = world(context, { burst: 8 })
   cut(...ALL)
   const takers = Array.from({ length: 4 }, () => take(buckets[0]))
   await pass(1_000)
@@ -339,7 +339,7 @@ interface Storm {
 
 /** Distinct users at four replicas, a third at once and the others in a minute. Who is told to come back does, elsewhere. */
 async function storm(context: TestContext, { users, without }: Storm) {
-  const { buckets, pass, cut, mend } = world(context)
+  const { buckets, pass, cut, mend, turns } = world(context)
   const left: number[] = []
   const back = { came: 0, served: 0 }
   const returns: { key: string; at: number }[] = []
@@ -373,14 +373,16 @@ async function storm(context: TestContext, { users, without }: Storm) {
     returns.splice(0, returns.length, ...returns.filter((one) => one.at > now))
     await pass(10, 10)
   }
-  return { left, back }
+  return { left, back, asked: turns.asked }
 }
 
 test('a storm over four replicas spends the whole budget and no more, and who is told is served', async (context) => {
-  const { left, back } = await storm(context, { users: 3_000 })
+  const { left, back, asked } = await storm(context, { users: 3_000 })
   assertWithin(left, 4)
   const exchanges = left.filter((at) => at <= MINUTE).length
-  context.diagnostic(`${exchanges} in a minute, ${back.served} of ${back.came} who came back`)
+  context.diagnostic(
+    `${exchanges} in a minute, ${back.served} of ${back.came} who came back, ${asked} scripts`,
+  )
   assert.ok(exchanges >= 456, `${exchanges} exchanges in a minute`)
   assert.ok(back.came > 300 && back.served >= back.came * 0.95, `${back.served} of ${back.came}`)
 })
