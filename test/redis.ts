@@ -174,11 +174,14 @@ export interface Line {
   mend(): void
   /** Answers take so long from now on, in milliseconds. */
   delayMs: number
+  /** All that was sent to the server so far. */
+  sent(): Buffer
 }
 
 export async function startLine(t: Scope, { port }: RedisServer): Promise<Line> {
   let isCut = false
   const sockets = new Set<net.Socket>()
+  const sent: Buffer[] = []
   const line = net.createServer((near) => {
     if (isCut) return void near.resume().on('error', () => undefined)
     const far = net.connect(port, '127.0.0.1')
@@ -186,7 +189,11 @@ export async function startLine(t: Scope, { port }: RedisServer): Promise<Line> 
       sockets.add(socket)
       socket.on('error', () => undefined)
     }
-    near.on('data', (data) => far.write(data)).on('close', () => far.destroy())
+    near.on('data', (data) => {
+      sent.push(data)
+      far.write(data)
+    })
+    near.on('close', () => far.destroy())
     far.on('data', (data) => void setTimeout(() => near.write(data), told.delayMs))
     far.on('close', () => near.destroy())
   })
@@ -199,6 +206,7 @@ export async function startLine(t: Scope, { port }: RedisServer): Promise<Line> 
   const told: Line = {
     url: `redis://127.0.0.1:${(line.address() as AddressInfo).port}`,
     delayMs: 0,
+    sent: () => Buffer.concat(sent),
     cut() {
       isCut = true
       for (const socket of sockets) socket.removeAllListeners('data').resume()

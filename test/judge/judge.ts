@@ -18,6 +18,7 @@ import { memory } from './memory.ts'
 import { messages } from './messages.ts'
 import { outage } from './outage.ts'
 import { redisFaults } from './redis-faults.ts'
+import { redisSizes } from './redis-sizes.ts'
 import { refreshed } from './refreshed.ts'
 import { reloads } from './reloads.ts'
 import { replicas } from './replicas.ts'
@@ -38,6 +39,7 @@ const LOADS: readonly Load[] = [
   refreshed,
   faults,
   redisFaults,
+  redisSizes,
   tokens,
   hostile,
   replicas,
