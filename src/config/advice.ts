@@ -1,6 +1,7 @@
 import { binds } from './bindings.ts'
 import type { Config, Route, ProfileName } from './config.ts'
 import { asksForNothing, claimsJudged, isWeaker } from './conditions.ts'
+import { isLoopback } from './issuers.ts'
 
 /** What can be served and may still not be meant. */
 export interface Advice {
@@ -19,7 +20,23 @@ export function advice(config: Config): readonly Advice[] {
     ...aboutRoutes(config),
     ...aboutSuccessions(config),
     ...aboutProxies(config),
+    ...aboutPlain(config),
   ]
+}
+
+/** Callers may well come by a balancer that ends TLS; to these listeners nothing leads by which they should. */
+function* aboutPlain({ admin, endpoints: { forwardAuth, token } }: Config): Iterable<Advice> {
+  for (const [path, listener, what] of [
+    ['admin', admin, 'the admin token travels'],
+    ['endpoints.forwardAuth', forwardAuth, 'access tokens travel'],
+    ['endpoints.token', token, 'tokens and secrets of clients travel'],
+  ] as const) {
+    if (listener === undefined || listener.tls || isLoopback(listener.listen.host)) continue
+    yield {
+      path: `${path}.listen`,
+      message: `is beyond loopback without \`tls\`: ${what} in the clear`,
+    }
+  }
 }
 
 /** What replaced a caller's refresh token is known to one process. */

@@ -34,6 +34,12 @@ for (const [path, changes] of [
     'endpoints.forwardAuth.trustedProxies[1]',
     { 'endpoints.forwardAuth': { original: 'path', trustedProxies: ['10.0.0.1/32', '0.0.0.0/0'] } },
   ],
+  ['admin.listen', { admin: { listen: '10.0.0.1:1', token: 'the-token' } }],
+  [
+    'endpoints.forwardAuth.listen',
+    { 'endpoints.forwardAuth': { original: 'path', listen: '10.0.0.1:1' } },
+  ],
+  ['endpoints.token.listen', { 'endpoints.token': { routes: ['orders'], listen: '10.0.0.1:1' } }],
   [
     'apis.storefront.proofOfPossession',
     {
