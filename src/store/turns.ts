@@ -81,6 +81,7 @@ const MADE_UP_FOR_MS = 250
 /** After one replica is back that spent its own share, the others may still spend theirs for so long. */
 const JOINING_MS = 3_000
 const LONGEST_PAUSE_MS = 60_000
+const LONGEST_TOLD_SECONDS = 60
 /** Far below what a clock can tell, far above what arithmetic loses. */
 const ROUNDING_MS = 0.001
 const KEPT_MS = 120_000
@@ -110,8 +111,8 @@ for i = 1, #fields, 2 do
     known[name] = tonumber(value)
   else
     local at, t, c, b, last = string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
-    local age = math.abs(now - at)
-    if name == own then served = tonumber(last) end
+    local age = at and math.abs(now - at) or math.huge
+    if at and name == own then served = tonumber(last) end
     if age < ${FRESH_MS} then
       if t + c + b > 0 then awaited = true end
       if name ~= own then
@@ -166,8 +167,8 @@ for i = 11, #ARGV, 3 do
       answer = math.ceil((due - now) / 1000)
     else
       local wait = begins(toldElsewhere + comingElsewhere + told + coming + booked) - now
-      answer = math.min(60, math.max(1, math.ceil((wait + jitter) / 1000)))
-      if answer < 60 and name ~= '' and every > 0 then
+      answer = math.min(${LONGEST_TOLD_SECONDS}, math.max(1, math.ceil((wait + jitter) / 1000)))
+      if answer < ${LONGEST_TOLD_SECONDS} and name ~= '' and every > 0 then
         if not due then booked = booked + 1 end
         redis.call('ZADD', KEYS[2], string.format('%.0f', now + answer * 1000), name)
       end
@@ -257,8 +258,12 @@ function givenOf(reply: Reply | undefined, { callers }: Need): Given | undefined
   if (told!.length !== callers.length) return undefined
   return {
     turns: given!,
-    callers: told!.map((one) => (one < 0 ? 'due' : one === 0 ? 'waits' : one)),
-    ...{ pauseMs, fullMs, everyMs: everyUs / 1_000, kept: kept / 1_000 },
+    callers: told!.map((one) =>
+      one < 0 ? 'due' : one === 0 ? 'waits' : Math.min(one, LONGEST_TOLD_SECONDS),
+    ),
+    // Whoever writes to Redis can say what it likes, but not for ever.
+    pauseMs: Math.min(pauseMs, LONGEST_PAUSE_MS),
+    ...{ fullMs, everyMs: everyUs / 1_000, kept: kept / 1_000 },
     others: linesOf(lines!),
     promised: due!,
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
 import fc from 'fast-check'
-import type { Redis, Reply } from '../../src/store/redis.ts'
+import { createRedis, type Reply } from '../../src/store/redis.ts'
 import { script } from '../../src/store/shared.ts'
 import {
   createSharedTurns,
@@ -10,7 +10,7 @@ import {
   type SharedTurns,
   turnsScript,
 } from '../../src/store/turns.ts'
-import { NO_REDIS, type RedisServer, startRedis } from '../redis.ts'
+import { allow, NO_REDIS, PASSWORD, type RedisServer, startRedis, until } from '../redis.ts'
 import { ModelBudget } from '../turns.ts'
 
 const NOW = 1_800_000_000_000
@@ -26,17 +26,25 @@ const ends: (() => unknown)[] = []
 before(async () => {
   if (NO_REDIS !== false) return
   server = await startRedis({ after: (end) => void ends.push(end) })
-  const redis: Pick<Redis, 'run'> = {
-    run: ({ source }, keys, args) =>
-      server.command('EVAL', source, String(keys.length), ...keys, ...args) as Promise<Reply>,
-  }
+  await allow(server)
+  const address = { host: '127.0.0.1', port: server.port }
+  // As who may do what the list of commands says, and in no hurry.
+  const redis = createRedis({
+    servers: { kind: 'single', address },
+    ...{ user: 'behalf', password: PASSWORD, timeoutMs: 10_000 },
+  })
+  ends.push(() => redis.close())
+  await until('it is connected to', () => redis.isConnected)
   moved = createSharedTurns(
     redis,
     script(turnsScript(`{ 0, redis.call('GET', 'behalf:now') * 1000 }`)),
   )
   own = createSharedTurns(redis)
 })
-beforeEach(() => void issuers++)
+beforeEach(async () => {
+  issuers++
+  if (NO_REDIS === false) await server.command('FLUSHALL')
+})
 after(async () => {
   for (const end of ends.reverse()) await end()
 })
@@ -349,6 +357,21 @@ test("by Redis' own clock a turn is a turn later", bounded, async () => {
   const second = (await own.ask(issuer(), need({ rate: 1, ...coming(1) })))!
   assert.deepEqual(second.turns, [])
   assert.ok(second.fullMs > 0 && second.fullMs <= 1_000)
+})
+
+test('what cannot be read of a replica is forgotten', bounded, async () => {
+  await ask(NOW, coming(3))
+  const [key] = (await server.command('KEYS', 'behalf:budget:*')) as string[]
+  await server.command('HSET', key!, 'r:strange', 'something else', 'r:older', '1 2 3 4')
+  assert.deepEqual((await ask(NOW + 125, coming(1))).others, [])
+  assert.equal(await server.command('HEXISTS', key!, 'r:strange'), 0)
+})
+
+test('whoever writes to Redis stops nobody for longer than a minute at a time', async () => {
+  const reply = [[], [90_000], [], [], 90_000_000, 0, 125_000, 1_000]
+  const turns = createSharedTurns({ run: () => Promise.resolve(reply) })
+  const given = await turns.ask('https://issuer.example/', need({ callers: [caller('u', 'late')] }))
+  assert.deepEqual([given?.pauseMs, given?.callers], [60_000, [60]])
 })
 
 for (const [what, reply] of [
