@@ -12,7 +12,7 @@ import { tagsOf } from './purge.ts'
 import { redeemedBy } from './redeem.ts'
 import { openLine, sealLine, type SharedLine } from './sealed-line.ts'
 import { wait } from './shared.ts'
-import { idOf, SHORTEST_MS, type Successions } from './succession.ts'
+import { CROSSING_MS, idOf, SHORTEST_MS, type Successions } from './succession.ts'
 import { Telling } from './telling.ts'
 
 export interface SharingSuccessionsOptions {
@@ -86,10 +86,18 @@ class SharedSuccessions {
   constructor(options: SharingSuccessionsOptions) {
     this.#with = options
     this.#telling = new Telling(options.store)
+    options.successions.outdated = this.#outdated
   }
 
   close(): void {
     this.#telling.close()
+    const { successions } = this.#with
+    if (successions.outdated === this.#outdated) successions.outdated = undefined
+  }
+
+  readonly #outdated = (ids: readonly string[]): void => {
+    const { store, seals } = this.#with
+    for (const id of ids) store.keep(seals.names(nameOf(id)), CROSSING_MS)
   }
 
   isToBeLearned(permit: Permit, refreshToken: string): boolean {
@@ -308,7 +316,7 @@ class SharedSuccessions {
   }
 
   #namesOf(permit: Permit, token: string): readonly string[] {
-    return this.#with.seals.names(`line ${idOf(permit, token)}`)
+    return this.#with.seals.names(nameOf(idOf(permit, token)))
   }
 
   #count(outcome: Outcome): void {
@@ -324,4 +332,9 @@ function isPurged(
   everywhere: Everywhere,
 ): boolean {
   return markedAt >= askedAt || everywhere.isUntold(tags) || everywhere.purgedAt(tags) >= askedAt
+}
+
+/** Of no two kinds the same: what issued tokens are kept by has no space. */
+function nameOf(id: string): string {
+  return `line ${id}`
 }

@@ -9,7 +9,7 @@ import { type Purges, tagsOf } from './purge.ts'
 /** At least so long it is known what replaced a token, in milliseconds. */
 export const SHORTEST_MS = 60_000
 /** And so long once its owner has presented what replaced it: for requests that crossed that one on their way. */
-const CROSSING_MS = 30_000
+export const CROSSING_MS = 30_000
 const WEIGHT_BYTES = 512
 
 /**
@@ -21,6 +21,8 @@ const WEIGHT_BYTES = 512
  * Of this process: what others know is learned and told by whoever shares it (see `shared-succession.ts`).
  */
 export class Successions {
+  /** Told by what those of a line are found that nobody presents any more who knows the newest. */
+  outdated: ((ids: readonly string[]) => void) | undefined
   readonly #known
   readonly #held = new Map<string, Line>()
   readonly #purges: Purges
@@ -93,7 +95,9 @@ export class Successions {
   }
 
   #shorten(line: Line): void {
-    for (const id of line.confirm()) {
+    const ids = line.confirm()
+    if (ids.length > 0) this.outdated?.(ids)
+    for (const id of ids) {
       if (this.#known.get(id) === line) this.#known.set(id, line, CROSSING_MS, WEIGHT_BYTES)
     }
   }
@@ -152,9 +156,8 @@ export class Line {
     this.#ids = [...own, ...ids].slice(-LONGEST_LINE)
     this.#owner ??= owner
     if (this.#owner === undefined) this.#isSecret = true
-    if (successor === undefined) return
-    this.#current = successor
     this.#confirmed = false
+    this.#current = successor ?? this.#current
   }
 
   /** What each of its tokens is found by, the newest last. */

@@ -52,6 +52,8 @@ export interface SharedStore {
   fill(filling: Filling): void
   release(name: string, claimant: string): void
   drop(names: readonly string[]): void
+  /** Keeps what is there for so long from now, in milliseconds. */
+  keep(names: readonly string[], ttlMs: number): void
   /**
    * Sets marks to the present time, and tells it to all.
    *
@@ -125,6 +127,7 @@ redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 `)
 const DROP = script(`redis.call('DEL', unpack(KEYS))`)
+const KEEP = script(`redis.call('PEXPIRE', KEYS[1], ARGV[1])`)
 
 // The time is Redis' own, and the same for all marks. The count is that time, but grows with each, so that none is missed
 // in a busy millisecond; past a restart that lost it, it grows all the same.
@@ -169,6 +172,9 @@ export function createSharedStore(redis: Redis): SharedStore {
     fill({ name, claimant, value, ttlMs }) {
       const ttl = String(Math.max(1, Math.floor(Math.min(ttlMs, KEPT_AT_MOST_MS))))
       redis.send(FILL, [claimOf(name), name], [claimant, value, ttl])
+    },
+    keep(names, ttlMs) {
+      for (const name of names) redis.send(KEEP, [name], [String(ttlMs)])
     },
     release(name, claimant) {
       redis.send(RELEASE, [claimOf(name)], [claimant])

@@ -11,7 +11,7 @@ import {
   type RotatingTenant,
   type Session,
 } from '../exchange/rotating.ts'
-import { asUser, NO_REDIS, type RedisServer, startRedis } from '../redis.ts'
+import { asUser, NO_REDIS, type RedisServer, startRedis, until } from '../redis.ts'
 import { raw, SEALING_KEY } from '../replicas.ts'
 import { type Gateway, startGateway, startUpstream, type Upstream } from '../system.ts'
 
@@ -165,6 +165,13 @@ test(
     assert.equal(status, 200)
     assert.equal(next, null)
     assert.equal(all.refreshes(), 1)
+    // Who knows the newest presents no other any more, but for requests that cross it.
+    const first = nameOf(all, alice.refreshToken)
+    await until(
+      'the first one is known for half a minute',
+      async () => ((await all.redis.command('PTTL', first)) as number) <= 30_000,
+    )
+    assert.ok(((await all.redis.command('PTTL', nameOf(all, successor!))) as number) > 30_000)
     // Who is known is not looked up again: not for a hit.
     const lookedUp = counted(other, 'found')
     await ask(other, '/orders', held(alice, successor))
