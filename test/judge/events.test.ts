@@ -4,7 +4,7 @@ import { judgeEvents } from './events.ts'
 
 test(
   'each event of a stream has come before the next is sent, in flat memory',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { faults } = await judgeEvents(t, { streams: 10, events: 100, everyMs: 0 })
     assert.deepEqual(faults, [])

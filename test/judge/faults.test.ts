@@ -5,7 +5,7 @@ import { FAULT_NAMES, judgeFaults } from './faults.ts'
 
 test(
   'a fault fails no more than what needs the part that has it, and ends when the fault does',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { told } = await judgeFaults(t, { lastsMs: 600, everyMs: 20 })
     assert.deepEqual(told, [])

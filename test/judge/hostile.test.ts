@@ -4,7 +4,7 @@ import { judgeHostile } from './hostile.ts'
 
 test(
   'callers that vanish mid-body, and slow ones, fail no good request and leave nothing behind',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const size = { rounds: 1, vanishing: 200, slow: 50, seconds: 2, most: undefined }
     const { faults } = await judgeHostile(t, size, 1)

@@ -7,7 +7,7 @@ import { judgeIdentity } from './identity.ts'
 import { judgeOutage } from './outage.ts'
 
 /** Nothing here waits for ever, on no machine. */
-const bounded = { timeout: 120_000 }
+const bounded = { timeout: 300_000 }
 
 test(
   '500 first requests at once make one exchange for each user, and each meets their own token',

@@ -7,7 +7,7 @@ import { judgeMemory } from './memory.ts'
 
 test(
   'bodies of 64 MiB leave no more behind than those of 8 MiB by HTTP/2',
-  { timeout: 120_000, skip: NO_OPENSSL },
+  { timeout: 300_000, skip: NO_OPENSSL },
   async (t) => {
     const { faults } = await judgeMemory(t, {
       ...{ small: 8 * MIB, large: 64 * MIB },

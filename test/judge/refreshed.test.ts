@@ -6,7 +6,7 @@ import { judgeRefreshed } from './refreshed.ts'
 
 test(
   'tokens that are only refreshed cost no exchange with key context, and each other claim costs one',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { faults } = await judgeRefreshed(t, { users: 100, differing: 10 })
     assert.deepEqual(faults, [])

@@ -44,7 +44,7 @@ export async function judgeRefreshed(scope: Scope, size: RefreshedSize): Promise
     issuer: issuer.url,
     upstream: upstream.origin,
     api: { algorithms: ['HS256'], signingSecret: SECRET },
-    exchange: { key: 'context' },
+    exchange: { key: 'context', timeout: '60s' },
   })
   const gateway = await startGateway(scope, configuration)
   const ask = await openCallers(scope, gateway.origin, CALLERS)

@@ -5,7 +5,7 @@ import { judgeReplicas } from './replicas.ts'
 
 test(
   'processes that share Redis make one exchange for each key, and none after a restart',
-  { skip: NO_REDIS, timeout: 120_000 },
+  { skip: NO_REDIS, timeout: 300_000 },
   async (t) => {
     const ends: (() => unknown)[] = []
     t.after(async () => {

@@ -5,7 +5,7 @@ import { judgeRestarts, NO_NGINX } from './restarts.ts'
 
 test(
   'a rolling restart of two processes behind nginx fails no request under load',
-  { skip: NO_NGINX, timeout: 120_000 },
+  { skip: NO_NGINX, timeout: 300_000 },
   async () => {
     const size = { restarts: 1, users: 10, callers: 4, delay: '2s' }
     const { faults } = await scoped((scope) => judgeRestarts(scope, size))

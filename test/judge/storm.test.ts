@@ -5,7 +5,7 @@ import { judgeStorm } from './storm.ts'
 
 test(
   'a tenant that limits is used up and never overrun, and who comes back when told is served',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { faults } = await judgeStorm(t, { users: 70, forMs: 5_000, used: 0.3 })
     assert.deepEqual(faults, [])
@@ -14,7 +14,7 @@ test(
 
 test(
   'processes that share Redis have one budget, which is used and never overrun',
-  { skip: NO_REDIS, timeout: 120_000 },
+  { skip: NO_REDIS, timeout: 300_000 },
   async (t) => {
     const ends: (() => unknown)[] = []
     t.after(async () => {
