@@ -101,21 +101,13 @@ export class Crew {
 
   async #start(slot: Slot): Promise<Origins> {
     const worker = cluster.fork()
-    this.#handed.watch(worker)
-    const startedAt = performance.now()
     const { pid } = worker.process
     slot.state = 'starting'
     slot.worker = worker
+    this.#handed.watch(worker)
+    this.#watch(slot, worker)
     passLines(worker.process.stdout!, this.#log)
     const ask = asking<WorkerProtocol>(worker.process)
-    worker.once('exit', (code, signal) => {
-      const livedMs = performance.now() - startedAt
-      this.#log.logger[this.#ending ? 'info' : 'error'](
-        { worker: slot.number, pid, code, signal },
-        'a worker has ended',
-      )
-      this.#ended(slot, livedMs)
-    })
     const config = this.#config
     try {
       const opening = { config, level: this.#level, worker: slot.number }
@@ -130,6 +122,21 @@ export class Crew {
       worker.process.kill('SIGKILL')
       throw error
     }
+  }
+
+  #watch(slot: Slot, worker: Worker): void {
+    const startedAt = performance.now()
+    const who = { worker: slot.number, pid: worker.process.pid }
+    const ended = (how: object): void => {
+      this.#log.logger[this.#ending ? 'info' : 'error']({ ...who, ...how }, 'a worker has ended')
+      this.#ended(slot, performance.now() - startedAt)
+    }
+    worker.once('exit', (code, signal) => ended({ code, signal }))
+    // What was sent to one that is ending is no failure of this process. One that never began has no end of its own.
+    worker.on('error', (error) => {
+      if (who.pid === undefined) ended({ error })
+      else this.#log.logger.warn({ ...who, error }, 'a worker does not hear')
+    })
   }
 
   #ended(slot: Slot, livedMs: number): void {

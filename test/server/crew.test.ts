@@ -95,6 +95,8 @@ test(
       const back = one.told('a worker is ready')
       one.kill(worker)
       await back
+      // With the configuration in force.
+      for (let request = 0; request < 2; request++) assert.equal(await statusOf(one, '/moved'), 200)
       const gone = one.told('a worker is not started again')
       one.kill(worker)
       await gone

@@ -165,6 +165,19 @@ test('after the delay what is in flight is finished, idle and silent connections
   assert.doesNotMatch(one.gateway.logged(), /is cut off/)
 })
 
+test('a connection whose last answer could not say so any more is closed all the same', async (t) => {
+  const one = await world(t, '0ms')
+  const connection = await connected(t, one)
+  connection.socket.write(requestOf(one.token))
+  const answer = await one.asked()
+  answer.writeHead(200, { 'content-length': 7 }).write('be')
+  await connection.saying('be')
+  const drained = one.gateway.drain()
+  answer.end('tween')
+  await drained
+  assert.deepEqual(connectionsOf(await connection.ended), ['keep-alive'])
+})
+
 test('what takes longer than the drain may is cut off, and that is logged', async (t) => {
   const issuer = await startIssuer(t)
   const upstream = http.createServer()
