@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 
-/** A proof that was used; a family of refresh tokens; a refresh token that callers bring; who is told when to come back. */
-export type Kind = 'proof' | 'family' | 'line' | 'caller'
+/** A proof that was used; a family of refresh tokens; who is told when to come back. */
+export type Kind = 'proof' | 'family' | 'caller'
 
 /**
  * What stands between a store that others can read, and what is kept in it: names that say nothing, and values that only
