@@ -1,15 +1,18 @@
 /**
- * Requests by a seeded grammar against the gateway, with the upstream's bytes as the oracle. Prints what it counted; ends
- * with 1 if anything was desynchronised, and with 64 for arguments that make no sense.
+ * Requests by a seeded grammar against the gateway, with the upstream's bytes as the oracle, and answers likewise. Prints what
+ * it counted; ends with 1 if anything was desynchronised, and with 64 for arguments that make no sense.
  *
  *   npm run fuzz -- [--seed N] [--requests N]
  */
 import { parseArgs } from 'node:util'
 import { scoped, type Finding } from '../judge/load.ts'
+import { fuzzAnswers } from './answers.ts'
 import { fuzzGateway, fuzzNaiveProxy } from './run.ts'
 
 const USAGE = 64
 const NAIVE_REQUESTS = 2_000
+/** Answers cost more, most by the connections that end with them: there is one for so many requests. */
+const ANSWERED_OF = 20
 
 function numberOf(name: string, given: string | undefined, usual: number): number {
   if (given === undefined) return usual
@@ -42,4 +45,8 @@ report('what arrives is what was sent as a request, and nothing else', ours, isS
 const naive = await scoped((scope) => fuzzNaiveProxy(scope, { seed, requests: NAIVE_REQUESTS }))
 const finds = naive.faults.length > 0
 report('the same requests, where they are sound, desynchronise a naive proxy', naive, finds)
-process.exit(isSound && finds ? 0 : 1)
+const many = Math.ceil(requests / ANSWERED_OF)
+const answered = await scoped((scope) => fuzzAnswers(scope, { seed, requests: many }))
+const isAnswered = answered.faults.length === 0
+report('who gets an answer gets their own, and a sound one whole', answered, isAnswered)
+process.exit(isSound && finds && isAnswered ? 0 : 1)
