@@ -96,14 +96,17 @@ function unexpected(argument: string): string {
 }
 
 function flagsOf(command: Command): Flags {
-  const format = (command.formats ?? []).join(' | ')
   return {
     ...command.flags,
-    ...(command.formats && {
-      format: { type: 'string', value: format, summary: `default ${command.formats[0]}` },
-    }),
+    ...(command.formats && { format: formatFlag(command.formats) }),
     ...COMMON,
   }
+}
+
+function formatFlag([first, ...others]: NonNullable<Command['formats']>): Flag {
+  return others.length < 2
+    ? { type: 'string', value: [first, ...others].join(' | '), summary: `default ${first}` }
+    : { type: 'string', value: 'FORMAT', summary: `${first} (default), ${others.join(', ')}` }
 }
 
 interface Parsed {

@@ -13,6 +13,7 @@ import type { PlanOptions, Step } from '../provision/step.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { envText, readEnvFile, writeEnvFile } from './provision/env-file.ts'
 import { shown } from './provision/print.ts'
+import { exportOf } from './provision/export.ts'
 import { runSingle, singleOf } from './provision/single.ts'
 import {
   applyTenant,
@@ -44,7 +45,7 @@ export const command = defineCommand({
     replace: { type: 'boolean', summary: 'delete what cannot be changed, and make it again' },
     scopes: { type: 'boolean', summary: 'list the Management API scopes it may need' },
   },
-  formats: ['text', 'json'],
+  formats: ['text', 'json', 'terraform', 'curl', 'auth0-deploy-cli'],
   async run({ config: file, format, flags, positionals }) {
     const named = singleOf(positionals, flags.set)
     if (flags.scopes) {
@@ -52,12 +53,16 @@ export const command = defineCommand({
       process.stdout.write(`${all.join('\n')}\n`)
       return EXIT.well
     }
+    const exporting = exportOf(format)
+    if (exporting && (flags.apply || named !== undefined)) {
+      throw new UsageError(`--format ${format} prints the whole plan, and applies nothing`)
+    }
     const envFile = flags['write-env']
     if (envFile !== undefined && !flags.apply) throw new UsageError('--write-env needs --apply')
     const known = envFile === undefined || envFile === '-' ? {} : await readEnvFile(envFile)
     const environment = { ...known, ...process.env }
-    const { standIn, list: blanks } = createBlanks()
-    const config = await loadConfig(file, { environment, standIn })
+    const { list: blanks, variableOf, ...reading } = createBlanks()
+    const config = await loadConfig(file, { environment, ...reading })
     const issuers = issuersOf(config, flags.issuer)
     if (named === undefined && flags.apply && envFile === undefined)
       refuseUnset(config, issuers, blanks)
@@ -76,6 +81,14 @@ export const command = defineCommand({
         tenants.push(await openTenant({ config, issuer, blanks, environment: seen, outbound }))
       }
       const plans = tenants.map((tenant) => planOf(tenant, options))
+      if (exporting) {
+        const [tenant, ...others] = tenants
+        if (others.length > 0) throw new UsageError('--issuer NAME is needed: there are several')
+        const { access, ...parts } = tenant!
+        const { steps } = plans[0]!
+        process.stdout.write(exporting({ ...parts, url: access.baseUrl, steps, variableOf }))
+        return isSettled(steps) ? EXIT.well : EXIT.drift
+      }
       if (!flags.apply || format === 'text') process.stdout.write(shown(plans, format))
       const isDone = plans.every(({ steps }) => isSettled(steps))
       if (!flags.apply) return isDone ? EXIT.well : EXIT.drift

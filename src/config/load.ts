@@ -5,7 +5,7 @@ import { readEnvironment, reasonOf, secretReader, type Environment } from './env
 import { ConfigError, createFaults, type NoteRead, type Path, type Place } from './faults.ts'
 import { overridden } from './overrides.ts'
 import { mapping } from './parts.ts'
-import { replaced, type StandIn } from './replace.ts'
+import { replaced, type OnVariable, type StandIn } from './replace.ts'
 import { resolve } from './resolve.ts'
 import { objectSource, yamlSource, type Source } from './source.ts'
 import { checkShape } from './wording.ts'
@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly overrides?: Readonly<Record<string, unknown>>
   /** For commands that find out what a variable is to be. Default: one that is not set is a fault. */
   readonly standIn?: StandIn
+  /** For commands that name variables in place of what they stand for. */
+  readonly onVariable?: OnVariable
   /** For those who want to know when it is worth reading again. Called also where there are faults. */
   readonly noteRead?: NoteRead
 }
@@ -70,8 +72,9 @@ function read(source: Source, options: LoadOptions, folder: string): Config {
 
   const { value, placeOf } = overridden(source.value, { environment, flags, readSecret, faults })
   const isOverridden = (path: Path): boolean => placeOf(path) !== undefined
-  const { standIn } = options
-  const complete = replaced(value, { environment, readSecret, faults, isOverridden, standIn })
+  const { standIn, onVariable } = options
+  const secrets = { environment, readSecret, faults }
+  const complete = replaced(value, { ...secrets, isOverridden, standIn, onVariable })
   locate = (path, part) =>
     placeOf(path) ?? withVariables(source.locate(path, part), complete.variablesAt(path))
   checkShape(complete.value, faults)

@@ -10,7 +10,11 @@ export interface ReplaceOptions {
   /** Whether a value came from the environment as a whole: what stands there is meant as it is. */
   readonly isOverridden: (path: Path) => boolean
   readonly standIn?: StandIn | undefined
+  readonly onVariable?: OnVariable | undefined
 }
+
+/** Told of each variable that is all of a value, whether or not it is set. */
+export type OnVariable = (path: Path, variable: string) => void
 
 /** What to take for a variable that is not set, or is empty, where it is all of a value. Undefined: nothing. */
 export type StandIn = (path: Path, variable: string) => string | undefined
@@ -83,7 +87,7 @@ function withValues(
   text: string,
   path: Path,
   shape: Shape | undefined,
-  { environment, readSecret, faults, standIn }: ReplaceOptions,
+  { environment, readSecret, faults, standIn, onVariable }: ReplaceOptions,
 ): unknown {
   if (!text.includes('${')) return text
   let failed = false
@@ -103,6 +107,7 @@ function withValues(
     }
     try {
       if (file !== undefined) return readSecret(file)
+      if (whole === text) onVariable?.(path, name!)
       const found = valueOf(name!, environment, readSecret) ?? fallback
       const stood = found === undefined && whole === text ? standIn?.(path, name!) : undefined
       const last = found ?? stood ?? environment[name!]

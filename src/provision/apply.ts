@@ -7,6 +7,7 @@ import type { Management } from './management.ts'
 import { isObject, type Fields } from './merge.ts'
 import { isSettled, plan } from './plan.ts'
 import { readPresent, type Present } from './present.ts'
+import { authenticatedBy } from './proof.ts'
 import { bodyOf, type PlanOptions, type Step } from './step.ts'
 
 export interface ApplyOptions extends PlanOptions {
@@ -166,14 +167,4 @@ async function sendClient(
     made.push({ id: (isNew ? await management.createCredential(id, one) : one)['id'] })
   }
   return management.updateClient(id, { ...body, ...authenticatedBy(proof.method, made) })
-}
-
-/** Auth0 takes no list of none: a client that is left without any goes back to a secret, which nobody was told. */
-function authenticatedBy(method: string, credentials: readonly Fields[]): Fields {
-  return credentials.length === 0
-    ? { client_authentication_methods: null, token_endpoint_auth_method: 'client_secret_post' }
-    : {
-        token_endpoint_auth_method: null,
-        client_authentication_methods: { [method]: { credentials } },
-      }
 }

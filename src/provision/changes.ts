@@ -57,10 +57,14 @@ function pruned(all: unknown, wanted: unknown): unknown {
   return (all as readonly unknown[]).filter((one) => names.has(nameOf(one)))
 }
 
-/** A secret that the tenant does not show is taken to be right. */
-export function secretChange(name: string, there: Fields, wanted: unknown): Step['fields'] {
+/** @param isHidden whether the tenant shows it to nobody: then it is taken to be right */
+export function secretChange(
+  name: string,
+  there: Fields,
+  wanted: unknown,
+  isHidden: boolean,
+): Step['fields'] {
   const from = there[name]
-  const isHidden = from === undefined && there['signing_alg'] !== 'RS256'
   if (wanted === undefined || wanted === from || isHidden) return {}
   return { [name]: { from, to: wanted } }
 }

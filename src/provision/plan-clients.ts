@@ -19,9 +19,10 @@ export function clientStep(wanted: WantedClient, { clients }: Present): Step | u
     return created(base, { ...initial, ...plain, ...proved })
   }
   const proved = proof && proofChange(there, proof)
+  const isHidden = there.fields['client_secret'] === undefined
   const changes = {
     ...changesOf(kind, there.fields, fields, { pruneScopes: false }),
-    ...secretChange('client_secret', there.fields, wanted.secret),
+    ...secretChange('client_secret', there.fields, wanted.secret, isHidden),
     ...proved?.fields,
   }
   return updated(base, there.id, changes, proved?.deletes)

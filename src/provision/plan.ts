@@ -29,9 +29,10 @@ export function serverStep(wanted: WantedServer, { servers }: Present, options: 
   }
   const { signing_secret: secret, token_encryption: encryption, ...plain } = fields
   const cleared = encryption === null ? { token_encryption: null } : {}
+  const isHidden = there['signing_secret'] === undefined && there['signing_alg'] === 'HS256'
   const changes = {
     ...changesOf(wanted.kind, there, { ...plain, ...cleared }, options),
-    ...secretChange('signing_secret', there, secret),
+    ...secretChange('signing_secret', there, secret, isHidden),
     ...(isObject(encryption) && encryptionChange(there, encryption, wanted.thumbprint)),
   }
   return updated(base, String(there['id']), changes)

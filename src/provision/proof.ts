@@ -14,6 +14,8 @@ export interface Proof {
   readonly known: Fields
   /** What of one that is there cannot be changed, and has to be so. */
   readonly fixed: Fields
+  /** By RFC 7638; of a key alone: what Auth0 calls one that nobody named. */
+  readonly keyThumbprint?: string
 }
 
 const NAME = 'Behalf'
@@ -47,7 +49,8 @@ async function keyProof(
     impossible(`${at}.privateKey: Auth0 takes RSA keys alone (RS256, PS256)`)
   }
   const pem = pemOf(client.privateKey)
-  const kid = client.keyId ?? (await thumbprintOf(pem))
+  const keyThumbprint = await thumbprintOf(pem)
+  const kid = client.keyId ?? keyThumbprint
   if (!/^[0-9a-zA-Z_-]{10,64}$/.test(kid)) {
     impossible(`${at}.keyId: Auth0 takes 10 to 64 letters, digits, \`-\` and \`_\``)
   }
@@ -57,6 +60,7 @@ async function keyProof(
     credential: { credential_type: 'public_key', name: NAME, pem: publicPemOf(pem), kid, alg },
     known: { credential_type: 'public_key', kid },
     fixed: { alg },
+    keyThumbprint,
   }
 }
 
@@ -84,6 +88,17 @@ function certificateProof(chain: string): Proof {
 
 function isSelfSigned(certificate: X509Certificate): boolean {
   return certificate.checkIssued(certificate) && certificate.verify(certificate.publicKey)
+}
+
+/** What makes a client prove itself by these, and by nothing else. */
+export function authenticatedBy(method: string, credentials: readonly Fields[]): Fields {
+  // Auth0 takes no list of none: a client that is left without any goes back to a secret, which nobody was told.
+  return credentials.length === 0
+    ? { client_authentication_methods: null, token_endpoint_auth_method: 'client_secret_post' }
+    : {
+        token_endpoint_auth_method: null,
+        client_authentication_methods: { [method]: { credentials } },
+      }
 }
 
 function impossible(message: string): never {

@@ -189,6 +189,27 @@ test('an id that the tenant does not have is a contradiction, and nothing is cha
   assert.equal(tenant.state.resourceServers.size, 0)
 })
 
+for (const [format, line] of [
+  ['terraform', 'resource "auth0_client_grant" "storefront_https_orders_internal" {'],
+  ['curl', "call POST 'client-grants' '{"],
+  ['auth0-deploy-cli', 'clientGrants:'],
+] as const) {
+  test(`--format ${format} prints the plan for that tool: exit 2 while something is to be done`, async (t) => {
+    const { tenant, run } = await start(t)
+    const { code, out, err } = await run(['--format', format])
+    assert.equal(code, 2, err)
+    assert.ok(out.split('\n').includes(line), out)
+    assert.equal(tenant.state.resourceServers.size, 0)
+    for (const more of [['--apply'], ['resource-server', SOURCE, '--set', 'name=a']]) {
+      const refused = await run(['--format', format, ...more])
+      assert.equal(refused.code, 64)
+      assert.match(refused.err, /prints the whole plan, and applies nothing/)
+    }
+    assert.equal((await run(APPLY)).code, 0)
+    assert.equal((await run(['--format', format])).code, 0)
+  })
+}
+
 test('what --replace deletes is told before, and --apply alone deletes nothing', async (t) => {
   const { tenant, run } = await start(t)
   assert.equal((await run(APPLY)).code, 0)

@@ -7,27 +7,9 @@ import type { Management } from '../../src/provision/management.ts'
 import type { Tenant } from '../../src/tenant/index.ts'
 import { requestSchema } from '../tenant/management.ts'
 import { skip } from '../vectors/folder.ts'
-import { done, killed, SOURCE, start, TARGET, wantedOf } from './tenant.ts'
+import { done, killed, SOURCE, start, TARGET, wantedOf, wholeOf } from './tenant.ts'
 
 const OPTIONS = { pruneScopes: false, lagMs: 1 }
-
-/** What it holds, without ids and secrets. */
-function holdings({ state }: Tenant): unknown {
-  const nameOf = (id: string | undefined): string | undefined => state.clients.get(id ?? '')?.name
-  const steady = (one: object, client?: string): object => ({
-    ...one,
-    ...{ id: '', client_id: '', client_secret: '', client_authentication_methods: '' },
-    ...(client !== undefined && { client }),
-  })
-  return {
-    servers: [...state.resourceServers.values()].map((one) => steady(one, nameOf(one.client_id))),
-    clients: [...state.clients.values()].map((one) => ({
-      ...steady(one),
-      credentials: one.credentials.map(({ kid }) => kid),
-    })),
-    grants: [...state.clientGrants.values()].map((one) => steady(one, nameOf(one.client_id))),
-  }
-}
 
 test('an empty tenant becomes what the routes need, and then nothing is to be done', async (t) => {
   const { tenant, management, wanted, steps } = await start(t)
@@ -151,7 +133,7 @@ test('ended at any call and run again, it comes to the same', async (t) => {
   const wants = { changes, environment: { KEY: privateKey } }
   const whole = await start(t, wants)
   await apply(whole.management, whole.wanted, OPTIONS)
-  const expected = holdings(whole.tenant)
+  const expected = wholeOf(whole.tenant)
   const calls = whole.tenant.managementCalls().length
   assert.ok(calls > 6)
   for (const when of ['before', 'after'] as const) {
@@ -160,7 +142,7 @@ test('ended at any call and run again, it comes to the same', async (t) => {
       const ended = apply(killed(management, at, when), wanted, OPTIONS)
       await assert.rejects(ended, { message: 'killed' }, `${when} ${at}`)
       await apply(management, wanted, OPTIONS)
-      assert.deepEqual(holdings(tenant), expected, `${when} ${at}`)
+      assert.deepEqual(wholeOf(tenant), expected, `${when} ${at}`)
       assert.deepEqual(done(await steps()), [])
     }
   }

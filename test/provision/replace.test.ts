@@ -253,7 +253,7 @@ test('a resource server with another identifier is another, and what goes with t
   assert.deepEqual(goneOf([planned]), [`resource-server ${old.id}`, `client-grant ${grant!.id}`])
   assert.equal(state.resourceServer(TARGET), undefined)
   assert.equal(state.clientGrants.size, 0)
-  const { id, identifier, token_lifetime: lifetime, ...rest } = state.resourceServer(MOVED)!
+  const { id: ___, identifier, token_lifetime: lifetime, ...rest } = state.resourceServer(MOVED)!
   assert.deepEqual([identifier, lifetime], [MOVED, 60])
   const { settings: _, ...before } = old
   const { settings: __, ...after } = rest

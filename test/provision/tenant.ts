@@ -129,6 +129,38 @@ async function managementOf({ url, management }: Tenant, outbound: Outbound): Pr
   return createManagement({ ...access, outbound })
 }
 
+/** All that it holds, with each id and each secret that it chose in words that are the same every time. */
+export function wholeOf({ state }: Tenant): unknown {
+  const servers = [...state.resourceServers.values()]
+  const clients = [...state.clients.values()]
+  const grants = [...state.clientGrants.values()]
+  const words = new Map<unknown, string>([
+    ...servers.map(({ id, identifier }) => [id, `id of ${identifier}`] as const),
+    ...clients.map(({ client_id: id, name }) => [id, `client ${name}`] as const),
+    ...clients.map(({ client_secret: secret, name }) => [secret, `secret of ${name}`] as const),
+    ...clients.flatMap(({ name, credentials }) =>
+      credentials.map(({ id, kid, subject_dn: subject, thumbprint_sha256: print }) => {
+        return [id, `credential ${kid ?? subject ?? print} of ${name}`] as const
+      }),
+    ),
+    ...grants.map(({ id, client_id: client, audience, subject_type: type }) => {
+      const { name } = state.clients.get(client)!
+      return [id, `grant of ${name} for ${audience} as ${type}`] as const
+    }),
+  ])
+  const steady = (value: unknown): unknown =>
+    JSON.parse(
+      JSON.stringify(value, (name, one: unknown) =>
+        name === 'created_at' || name === 'updated_at' ? undefined : (words.get(one) ?? one),
+      ),
+    )
+  const sorted = (list: readonly unknown[]): unknown[] =>
+    list
+      .map(steady)
+      .toSorted((one, other) => (JSON.stringify(one) < JSON.stringify(other) ? -1 : 1))
+  return { servers: sorted(servers), clients: sorted(clients), grants: sorted(grants) }
+}
+
 export function done(steps: readonly Step[]): readonly string[] {
   return steps
     .filter(({ action }) => action !== 'unchanged')
