@@ -8,7 +8,7 @@ import { areCertificates } from '../config/material.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { secureContextOf, type ShownContext } from './tls.ts'
-import { readingOf, watchFiles, type WatchOptions } from './watch.ts'
+import { joinReadings, readingOf, watchFiles } from './watch.ts'
 
 /** A listener by its name in the configuration. */
 export type ListenerName = 'server' | 'admin' | 'endpoints.forwardAuth' | 'endpoints.token'
@@ -24,7 +24,7 @@ export interface Certificates {
   close(): void
 }
 
-export interface CertificatesOptions extends Pick<WatchOptions, 'everyMs'> {
+export interface CertificatesOptions {
   readonly log: Log
   readonly metrics: Metrics
 }
@@ -33,14 +33,13 @@ export interface CertificatesOptions extends Pick<WatchOptions, 'everyMs'> {
  * Reads certificates and keys when their files change, and has those who shake hands from then on see them; connections that
  * are open live on. A pair that is half written, or not one, changes nothing: it is logged, counted and told.
  */
-export function createCertificates({ log, metrics, everyMs }: CertificatesOptions): Certificates {
+export function createCertificates({ log, metrics }: CertificatesOptions): Certificates {
   const shown = new Map<ListenerName, Shown>()
   const watch = watchFiles({
-    readings: () => new Map([...shown.values()].flatMap((one) => [...one.readings])),
+    readings: () => joinReadings(Array.from(shown.values(), ({ readings }) => readings)),
     changed: async () => {
       for (const one of shown.values()) one.read()
     },
-    ...(everyMs !== undefined && { everyMs }),
   })
   return {
     follow(name, server, config) {

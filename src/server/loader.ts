@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
 import type { NoteRead } from '../config/faults.ts'
-import { readingOf, type Readings } from './watch.ts'
+import { joinReadings, readingOf, type Readings } from './watch.ts'
 
 /** Reads the configuration, and knows what it was read from. */
 export interface Loader {
@@ -14,15 +14,13 @@ export function createLoader(read: (noteRead: NoteRead) => Promise<Config>): Loa
   let readings: Readings = new Map()
   return {
     async load() {
-      const noted = new Map<string, string | undefined>()
+      const noted: Readings[] = []
       try {
         return await read((file, text) => {
-          const reading = text === undefined ? undefined : readingOf(text)
-          // One that changed while it was read is one to read again: nothing holds what no text has.
-          noted.set(file, noted.has(file) && noted.get(file) !== reading ? '' : reading)
+          noted.push(new Map([[file, text === undefined ? undefined : readingOf(text)]]))
         })
       } finally {
-        readings = noted
+        readings = joinReadings(noted)
       }
     },
     readings: () => readings,

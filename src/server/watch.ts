@@ -99,6 +99,19 @@ export function readingOf(text: string): string {
   return hash('sha256', text, 'base64url')
 }
 
+/** What several have read. A file that changed in between is one to read again: nothing holds what no text has. */
+export function joinReadings(all: Iterable<Readings>): Readings {
+  const joined = new Map<string, string | undefined>()
+  for (const readings of all) {
+    for (const [file, reading] of readings) {
+      joined.set(file, joined.has(file) && joined.get(file) !== reading ? NO_TEXT : reading)
+    }
+  }
+  return joined
+}
+
+const NO_TEXT = ''
+
 async function isSame(known: Readings): Promise<boolean> {
   for (const [file, reading] of known) {
     const now = await readFile(file, 'utf8').then(readingOf, () => undefined)

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, symlink, unlink, writeFile } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { readingOf, watchFiles, type WatchOptions } from '../../src/server/watch.ts'
+import { joinReadings, readingOf, watchFiles, type WatchOptions } from '../../src/server/watch.ts'
 
 interface Watched {
   readonly folder: string
@@ -169,4 +169,29 @@ test('a folder that is replaced by another is listened to again', async (t) => {
     await version(folder, 'inner', text)
     await again
   }
+})
+
+test('a file that was read twice, and changed in between, is one that changed', () => {
+  const [one, other] = [readingOf('one'), readingOf('other')]
+  const joined = joinReadings([
+    new Map([
+      ['/same', one],
+      ['/gone', undefined],
+    ]),
+    new Map([
+      ['/same', one],
+      ['/other', other],
+      ['/gone', undefined],
+    ]),
+  ])
+  assert.deepEqual(
+    [...joined],
+    [
+      ['/same', one],
+      ['/gone', undefined],
+      ['/other', other],
+    ],
+  )
+  const twice = joinReadings([new Map([['/a', one]]), new Map([['/a', other]])]).get('/a')
+  assert.equal([one, other, undefined, readingOf('')].includes(twice), false)
 })
