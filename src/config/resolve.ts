@@ -15,6 +15,7 @@ import {
 import { many, mapping, part, present } from './parts.ts'
 import { checkPossession } from './possession.ts'
 import { checkProvision } from './provision.ts'
+import { checkPublishedSecrets } from './published.ts'
 import { checkResources } from './resources.ts'
 import { resolveRoutes } from './routes.ts'
 import { configurationSchema } from './schema.ts'
@@ -59,6 +60,11 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   checkResources({ apis: mapping(root['apis']), routes: root['routes'], publicOrigins }, faults)
   const shares = mapping(root['cache'])['redis'] !== undefined
   checkPossession({ apis: mapping(root['apis']), server: listeners.server, shares }, faults)
+  const doorsAt = [listeners.server?.listen, doors?.forwardAuth?.listen, doors?.token?.listen]
+  checkPublishedSecrets(
+    { apis: mapping(root['apis']), issuers: mapping(root['issuers']), listeners: doorsAt },
+    faults,
+  )
   const tlsAt = (...at: readonly string[]) => ({ at, faults, folder })
   const { server: { tls: serverTls } = {}, admin: { tls: adminTls } = {} } = listeners
   const tls = {
