@@ -4,15 +4,11 @@
  *
  *   npm run bench -- [--rounds 5] [--seconds 4]
  */
-import { fork, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import os from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { findLoad, type Load, type LoadResult } from './load.ts'
+import { configuration, type Measured, start, startIssuer } from './measured.ts'
+import type { Used } from './usage.ts'
 
 const { values } = parseArgs({
   options: {
@@ -23,105 +19,9 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
 
-interface Measured {
-  readonly origin: string
-  usage(): Promise<number>
-}
-
 interface Round extends LoadResult {
   /** Microseconds of CPU a request. */
   readonly cpu: number
-}
-
-const children: ChildProcess[] = []
-
-async function start(script: string, ...arguments_: string[]): Promise<Measured> {
-  const file = fileURLToPath(new URL(script, import.meta.url))
-  const child = fork(file, arguments_, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-  children.push(child)
-  child.once('exit', (code) => {
-    if (code !== 0) throw new Error(`${script} ended with ${code}`)
-  })
-  const [{ origin }] = (await once(child, 'message')) as [{ origin: string }]
-  return {
-    origin,
-    async usage() {
-      child.send('usage')
-      const [{ user, system }] = (await once(child, 'message')) as [NodeJS.CpuUsage]
-      return user + system
-    },
-  }
-}
-
-/** An issuer that gives each token 1.3 kB, as an issuer with permissions and an organization does. */
-async function startIssuer(): Promise<{ readonly url: string; readonly token: string }> {
-  const { publicKey, privateKey } = await generateKeyPair('RS256')
-  const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256' }] }
-  let url = ''
-  const sign = (audience: string, scope: string): Promise<string> =>
-    new SignJWT({
-      scope,
-      permissions: Array.from({ length: 24 }, (_, n) => `bench:permission-${n}`),
-    })
-      .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: 'bench' })
-      .setIssuer(url)
-      .setAudience(audience)
-      .setSubject('bench|user')
-      .setIssuedAt()
-      .setExpirationTime('1h')
-      .sign(privateKey)
-  const server = http.createServer((request, response) => {
-    request.resume()
-    const answer =
-      request.url === '/jwks'
-        ? Promise.resolve(jwks)
-        : sign('https://orders.internal', 'orders:read').then((access_token) => ({
-            access_token,
-            token_type: 'Bearer',
-            issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-            expires_in: 3_600,
-          }))
-    void answer.then((body) => {
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-    })
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
-  return { url, token: await sign('https://storefront.example', 'read:orders') }
-}
-
-function configuration(issuer: string, upstream: string): string {
-  return JSON.stringify({
-    server: { listen: '127.0.0.1:0' },
-    admin: { listen: '127.0.0.1:0' },
-    issuers: {
-      bench: {
-        issuer,
-        profile: 'rfc8693',
-        tokenEndpoint: `${issuer}token`,
-        jwksUri: `${issuer}jwks`,
-      },
-    },
-    apis: {
-      storefront: {
-        issuer: 'bench',
-        audience: 'https://storefront.example',
-        algorithms: ['RS256'],
-        client: { id: 'bench', secret: 'bench-secret' },
-      },
-    },
-    routes: [
-      {
-        name: 'orders',
-        match: { path: '/orders', methods: ['GET'] },
-        authenticate: { api: 'storefront' },
-        authorize: { scopes: ['read:orders'] },
-        exchange: { audience: 'https://orders.internal', scopes: ['orders:read'] },
-        proxy: { upstream },
-      },
-    ],
-  })
 }
 
 async function round(
@@ -130,9 +30,13 @@ async function round(
   token: string,
   duration: number,
 ): Promise<Round> {
-  const before = await measured.usage()
+  const before = cpuOf(await measured.usage())
   const result = await load.run(`${measured.origin}/orders/1`, token, duration)
-  return { ...result, cpu: ((await measured.usage()) - before) / result.requests }
+  return { ...result, cpu: (cpuOf(await measured.usage()) - before) / result.requests }
+}
+
+function cpuOf({ user, system }: Used): number {
+  return user + system
 }
 
 function median(figures: readonly number[]): number {
@@ -156,10 +60,14 @@ function row(name: string, results: readonly Round[]): string {
 }
 
 const load = await findLoad()
-const issuer = await startIssuer()
-const upstream = await start('./upstream.js')
-const floor = await start('./floor.js', upstream.origin)
-const gateway = await start('./gateway.js', configuration(issuer.url, upstream.origin))
+const ends: (() => unknown)[] = []
+const scope = { after: (end: () => unknown) => void ends.push(end) }
+const issuer = await startIssuer(scope)
+const upstream = await start(scope, './upstream.js')
+const floor = await start(scope, './floor.js', { given: [upstream.origin] })
+const gateway = await start(scope, './gateway.js', {
+  given: [configuration(issuer.url, upstream.origin)],
+})
 
 console.log(
   `node ${process.version} on ${os.availableParallelism()} x ${os.cpus()[0]?.model ?? 'unknown'}`,
@@ -181,5 +89,5 @@ console.log(
   `\nratio of CPU a request, round by round: ${ratios.map((one) => one.toFixed(2)).join(' ')}`,
 )
 console.log(`median ${median(ratios).toFixed(2)} (goal 1.25)`)
-for (const child of children) child.disconnect()
+for (const end of ends) end()
 process.exit(0)
