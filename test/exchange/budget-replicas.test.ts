@@ -199,6 +199,64 @@ test('who was told to come goes first at any replica', async (context) => {
   assert.ok(toldOf(stranger)! > 30)
 })
 
+test('who was told to come goes before those who wait already, though it could wait as well', async (context) => {
+  const { buckets, pass } = world(context, { rate: 1 })
+  take(buckets[0])
+  await pass(5)
+  const told = take(buckets[0], 500, { key: 'told' })
+  await pass(5)
+  assert.equal(toldOf(told), 1)
+  const waiting = Array.from({ length: 4 }, () => take(buckets[1]))
+  await pass(1_100)
+  const back = take(buckets[1], MINUTE, { key: 'told' })
+  await pass(5_000)
+  assert.equal(back.left, 2_000)
+  assert.deepEqual(inOrder(waiting), [1_000, 3_000, 4_000, 5_000])
+})
+
+test('who was not told yet waits behind those who were, and is told so where that is too long', async (context) => {
+  const { buckets, pass } = world(context, { rate: 1 })
+  take(buckets[0])
+  await pass(5)
+  for (const key of ['a', 'b', 'c', 'd']) take(buckets[0], 500, { key })
+  await pass(5)
+  const hasty = take(buckets[1], 2_500, { key: 'hasty' })
+  const patient = take(buckets[1], 10_000, { key: 'patient' })
+  await pass(50)
+  assert.ok(toldOf(hasty)! >= 5)
+  // None of them comes.
+  await pass(3_000)
+  assert.equal(patient.left, 1_000)
+})
+
+test('a turn that a busy process misses by more than a quarter of a second is lost, and no other', async (context) => {
+  const { buckets, pass, counted } = world(context)
+  const takers = Array.from({ length: 4 }, () => take(buckets[0]))
+  await pass(5)
+  assert.equal(counted['leased'], 3)
+  context.mock.timers.setTime(NOW + 2_000)
+  await pass(1_000)
+  assert.equal(counted['unused'], 2)
+  assert.deepEqual(leftOf(takers).slice(0, 1), [0])
+  const left = leftOf(takers).slice(1) as number[]
+  assert.ok(left.every((at) => at >= 2_000))
+  assertWithin(left, 3)
+})
+
+test('who waits for a turn of the share has one of the whole budget when that is back', async (context) => {
+  const { buckets, pass, cut, mend } = world(context)
+  cut(0)
+  const takers = Array.from({ length: 60 }, () => take(buckets[0]))
+  await pass(2_000)
+  assert.equal(leftOf(takers).filter((at) => at !== undefined).length, 5)
+  mend(0)
+  await pass(3_500)
+  const before = leftOf(takers).filter((at) => at !== undefined).length
+  await pass(2_000)
+  const after = leftOf(takers).filter((at) => at !== undefined).length
+  assert.equal(after - before, 16)
+})
+
 test('a pause that one replica is told of stops all, also those that are cut off later', async (context) => {
   const { buckets, pass, cut } = world(context)
   buckets[0]!.pauseFor(3_000)
