@@ -70,6 +70,18 @@ export async function gatewaysAt(t: Scope, where: object): Promise<Gateways> {
   return { issuer, upstream, replica }
 }
 
+/** Whether Redis answers it. */
+export function isUp({ metrics }: Gateway): boolean {
+  return metrics.render().includes('\nbehalf_redis_up 1\n')
+}
+
+/** A replica that has Redis from its first request on: on a busy machine that may take longer than a start waits for it. */
+export async function connected(starting: Promise<Gateway>): Promise<Gateway> {
+  const gateway = await starting
+  await until('Redis is there', () => isUp(gateway))
+  return gateway
+}
+
 export async function order(gateway: Gateway, token: string): Promise<number> {
   const response = await fetch(`${gateway.origin}/orders`, bearer(token))
   await response.arrayBuffer()

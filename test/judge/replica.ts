@@ -1,4 +1,5 @@
 /** A gateway in a process of its own, with an upstream beside it that tells the claims of the token that reached it. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { readConfig } from '../../src/config/load.ts'
 import { createLog } from '../../src/log.ts'
 import { serve } from '../../src/server/serve.ts'
@@ -26,7 +27,12 @@ const config = readConfig({
   admin: { listen: '127.0.0.1:0' },
   cache: { redis },
 })
-const { origin } = await serve(config, { log: createLog({ level: 'silent' }) })
+const { origin, metrics } = await serve(config, { log: createLog({ level: 'silent' }) })
+// On a busy machine Redis may be there later than a start waits for it, and what is judged begins then.
+for (let tries = 0; tries < 3_000; tries++) {
+  if (metrics.render().includes('\nbehalf_redis_up 1\n')) break
+  await sleep(10)
+}
 
 process.on('disconnect', () => process.exit(0))
 process.send?.(origin)

@@ -12,7 +12,7 @@ import {
   type Session,
 } from '../exchange/rotating.ts'
 import { asUser, NO_REDIS, type RedisServer, startRedis, until } from '../redis.ts'
-import { raw, SEALING_KEY } from '../replicas.ts'
+import { connected, raw, SEALING_KEY } from '../replicas.ts'
 import { type Gateway, startGateway, startUpstream, type Upstream } from '../system.ts'
 
 interface Replicas extends RotatingTenant {
@@ -29,10 +29,12 @@ async function replicas(t: TestContext): Promise<Replicas> {
   return {
     ...{ ...rotating, redis, upstream },
     replica: ({ url = user, exchange } = {}) =>
-      startGateway(t, {
-        ...rotating.configuration(upstream.origin, exchange),
-        cache: { redis: { url, sealingKeys: [SEALING_KEY], timeout: '10s' } },
-      }),
+      connected(
+        startGateway(t, {
+          ...rotating.configuration(upstream.origin, exchange),
+          cache: { redis: { url, sealingKeys: [SEALING_KEY], timeout: '10s' } },
+        }),
+      ),
   }
 }
 

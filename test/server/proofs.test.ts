@@ -4,7 +4,7 @@ import { before, test } from 'node:test'
 import { holder, ORIGIN, type Given, type Holder } from '../authenticate/proofs.ts'
 import { startIssuer } from '../issuer.ts'
 import { NO_REDIS } from '../redis.ts'
-import { raw, type Changes, world, type World } from '../replicas.ts'
+import { connected, raw, type Changes, world, type World } from '../replicas.ts'
 import { oneRoute, startGateway, startUpstream, type Gateway } from '../system.ts'
 
 let alice: Holder
@@ -23,6 +23,8 @@ function taking(possession: object = {}): Changes {
     redis: PATIENT,
   }
 }
+
+const start = (all: World, changes: Changes): Promise<Gateway> => connected(all.replica(changes))
 
 interface Answered {
   readonly status: number
@@ -55,7 +57,7 @@ const bound = (all: Pick<World, 'issuer'>): Promise<string> =>
 
 test('a proof that one replica took every other refuses', { skip: NO_REDIS }, async (t) => {
   const all = await world(t)
-  const [one, other] = [await all.replica(taking()), await all.replica(taking())]
+  const [one, other] = [await start(all, taking()), await start(all, taking())]
   const token = await bound(all)
   const proof = await alice.proof(token)
 
@@ -75,7 +77,7 @@ test(
   { skip: NO_REDIS },
   async (t) => {
     const all = await world(t)
-    const replicas = await Promise.all([1, 2, 3].map(() => all.replica(taking())))
+    const replicas = await Promise.all([1, 2, 3].map(() => start(all, taking())))
     const token = await bound(all)
     const proof = await alice.proof(token)
     const answers = await Promise.all(
@@ -94,7 +96,7 @@ test(
     const token = await bound(all)
     const jti = 'a-jti-of-the-tests'
     const proof = await alice.proof(token, { claims: { jti } })
-    assert.equal((await show(await all.replica(taking()), token, proof)).status, 200)
+    assert.equal((await show(await start(all, taking()), token, proof)).status, 200)
     const names = (await all.redis.command('KEYS', 'behalf:proof:*')) as string[]
     assert.equal(names.length, 1)
     const [name = ''] = names
@@ -109,7 +111,7 @@ test(
 
 test('a request without a proof costs Redis nothing', { skip: NO_REDIS }, async (t) => {
   const all = await world(t)
-  const gateway = await all.replica(taking({ required: false }))
+  const gateway = await start(all, taking({ required: false }))
   const plain = await all.issuer.token()
   const ask = () =>
     fetch(`${gateway.origin}/orders`, { headers: { authorization: `Bearer ${plain}` } })
@@ -125,9 +127,9 @@ test(
   { skip: NO_REDIS },
   async (t) => {
     const all = await world(t)
-    const strict = await all.replica(taking())
-    const local = await all.replica(taking({ replay: 'local' }))
-    const another = await all.replica(taking({ replay: 'local' }))
+    const strict = await start(all, taking())
+    const local = await start(all, taking({ replay: 'local' }))
+    const another = await start(all, taking({ replay: 'local' }))
     const token = await bound(all)
     const seen = await alice.proof(token)
     assert.equal((await show(local, token, seen)).status, 200)
@@ -151,7 +153,7 @@ test(
 
 test('a Redis that cannot be written to tells of no proof', { skip: NO_REDIS }, async (t) => {
   const all = await world(t)
-  const gateway = await all.replica(taking())
+  const gateway = await start(all, taking())
   const token = await bound(all)
   assert.equal((await show(gateway, token, await alice.proof(token))).status, 200)
   await all.redis.command('CONFIG', 'SET', 'maxmemory', '1')
@@ -164,8 +166,8 @@ test('a Redis that cannot be written to tells of no proof', { skip: NO_REDIS }, 
 test('a nonce of one replica is good at every other', { skip: NO_REDIS }, async (t) => {
   const all = await world(t)
   const [one, other] = [
-    await all.replica(taking({ nonce: 'required' })),
-    await all.replica(taking({ nonce: 'required' })),
+    await start(all, taking({ nonce: 'required' })),
+    await start(all, taking({ nonce: 'required' })),
   ]
   const token = await bound(all)
   const challenged = await show(one, token, await alice.proof(token))
@@ -173,7 +175,7 @@ test('a nonce of one replica is good at every other', { skip: NO_REDIS }, async 
   const given: Given = { claims: { nonce: challenged.headers.get('dpop-nonce') } }
   assert.equal((await show(other, token, await alice.proof(token, given))).status, 200)
   // With another sealing key it is a nonce of somebody else's.
-  const stranger = await all.replica({
+  const stranger = await start(all, {
     ...taking({ nonce: 'required' }),
     redis: {
       ...PATIENT,
@@ -188,7 +190,7 @@ test('of several public origins a proof is for the one that the request came by'
   const issuer = await startIssuer(t)
   const upstream = await startUpstream(t)
   const [here, there] = ['https://gateway.example', 'https://other.example:8443']
-  const start = (server: object): Promise<Gateway> =>
+  const gatewayOf = (server: object): Promise<Gateway> =>
     startGateway(t, {
       ...oneRoute({
         ...{ issuer: issuer.url, upstream: upstream.origin },
@@ -196,7 +198,7 @@ test('of several public origins a proof is for the one that the request came by'
       }),
       server: { ...LISTENING, publicOrigin: [here, there], ...server },
     })
-  const trusting = await start({ trustedProxies: ['127.0.0.1/32'] })
+  const trusting = await gatewayOf({ trustedProxies: ['127.0.0.1/32'] })
   const token = await issuer.token({ cnf: { jkt: alice.jkt } })
   const by = async (gateway: Gateway, origin: string, host: string): Promise<unknown> => {
     const proof = await alice.proof(token, { claims: { htu: `${origin}/orders` } })
@@ -212,5 +214,5 @@ test('of several public origins a proof is for the one that the request came by'
   }
   assert.equal(await by(trusting, there, 'gateway.example'), 'invalid_dpop_proof')
   // What nobody who is trusted tells does not count: by its Host the request was for none of them.
-  assert.equal(await by(await start({}), here, 'gateway.example'), 'invalid_dpop_proof')
+  assert.equal(await by(await gatewayOf({}), here, 'gateway.example'), 'invalid_dpop_proof')
 })

@@ -7,6 +7,7 @@ import { createDpopKey } from '../../src/exchange/dpop.ts'
 import { createSeals } from '../../src/store/seal.ts'
 import { NO_REDIS } from '../redis.ts'
 import {
+  connected,
   counted,
   entries,
   order,
@@ -61,7 +62,7 @@ test(
       [same, 2],
       [another, 2],
     ] as const) {
-      assert.equal(await order(await all.replica(having(key)), token), 200)
+      assert.equal(await order(await connected(all.replica(having(key))), token), 200)
       await entries(all, exchanges)
       assert.equal(all.issuer.exchanges.length, exchanges)
       const { headers } = all.upstream.received.at(-1)!
@@ -86,7 +87,7 @@ for (const [what, jkt] of [
       const all = await binding(t)
       const key = newKey()
       const token = await all.issuer.token({ sub: 'alice' })
-      assert.equal(await order(await all.replica(having(key)), token), 200)
+      assert.equal(await order(await connected(all.replica(having(key))), token), 200)
       const [name = ''] = await entries(all)
       // As somebody would who has the sealing key and the token.
       const seals = createSeals([Buffer.from(SEALING_KEY, 'base64')])
@@ -98,10 +99,10 @@ for (const [what, jkt] of [
       }
 
       await rewrite(createDpopKey(key).thumbprint)
-      assert.equal(await order(await all.replica(having(key)), token), 200)
+      assert.equal(await order(await connected(all.replica(having(key))), token), 200)
       assert.equal(all.issuer.exchanges.length, 1)
       await rewrite(jkt)
-      const gateway = await all.replica(having(key))
+      const gateway = await connected(all.replica(having(key)))
       assert.equal(await order(gateway, token), 200)
       assert.equal(all.issuer.exchanges.length, 2)
       assert.equal(counted(gateway, 'unreadable'), 1)

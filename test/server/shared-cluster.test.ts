@@ -5,7 +5,7 @@ import { holder, ORIGIN } from '../authenticate/proofs.ts'
 import { renewing } from '../exchange/renewing.ts'
 import { call, rotatingTenant } from '../exchange/rotating.ts'
 import { allow, NO_REDIS, PASSWORD, type RedisCluster, startCluster, until } from '../redis.ts'
-import { gatewaysAt, order, SEALING_KEY } from '../replicas.ts'
+import { connected, gatewaysAt, order, SEALING_KEY } from '../replicas.ts'
 import { type Gateway, startGateway, startUpstream } from '../system.ts'
 
 /** Drops the issued tokens, when so many are there. */
@@ -38,7 +38,8 @@ test(
         api: { proofOfPossession: { mechanism: 'dpop', required: false } },
         server: { publicOrigin: ORIGIN },
       }
-      const two = await Promise.all([all.replica(changes), all.replica(changes)])
+      const start = (): Promise<Gateway> => connected(all.replica(changes))
+      const two = await Promise.all([start(), start()])
       const token = await all.issuer.token({ cnf: { jkt: alice.jkt } })
       const headers = { authorization: `DPoP ${token}`, dpop: await alice.proof(token) }
       const shown = await Promise.all(
@@ -49,7 +50,7 @@ test(
       const plain = await all.issuer.token({ sub: 'bob' })
       assert.equal(await order(two[0], plain), 200)
       await endIssued(cluster, 2)
-      const fresh = await Promise.all([all.replica(changes), all.replica(changes)])
+      const fresh = await Promise.all([start(), start()])
       assert.deepEqual(await Promise.all(fresh.map((one) => order(one, plain))), [200, 200])
       assert.deepEqual(tenant.asked(), ['exchange', 'exchange', 'refresh'])
     })
@@ -59,7 +60,7 @@ test(
       const upstream = await startUpstream(t)
       const cache = { redis: { ...where, sealingKeys: [SEALING_KEY] } }
       const configuration = { ...rotating.configuration(upstream.origin), cache }
-      const replica = (): Promise<Gateway> => startGateway(t, configuration)
+      const replica = (): Promise<Gateway> => connected(startGateway(t, configuration))
       const [one, other] = await Promise.all([replica(), replica()])
       const alice = await rotating.login()
       rotating.tenant.fault({ kind: 'slow', delayMs: 100, grantType: 'refresh_token', times: 2 })
