@@ -14,7 +14,26 @@ const INVENTORY = 'https://inventory.internal'
  */
 export function seedDemo(state: State, generation: Generation = 'current'): void {
   seedApis(state, generation)
-  seedClients(state, generation)
+  seedPeople(state)
+  seedGateways(state, generation)
+}
+
+/** What `behalf provision` does not make: who logs in, by which application, and what they hold. */
+export function seedPeople(state: State): void {
+  state.addClient({
+    client_id: 'spa',
+    name: 'Single-page application',
+    app_type: 'spa',
+    token_endpoint_auth_method: 'none',
+    grant_types: ['password', 'refresh_token'],
+    refresh_token: {
+      rotation_type: 'rotating',
+      expiration_type: 'expiring',
+      leeway: 0,
+      token_lifetime: 2_592_000,
+      idle_token_lifetime: 1_296_000,
+    },
+  })
   state.addUser('alice', 'wonderland', {
     [STOREFRONT]: ['read:orders', 'write:orders', 'read:inventory'],
     [BACKOFFICE]: ['read:orders'],
@@ -79,22 +98,8 @@ function openTarget(
   }
 }
 
-function seedClients(state: State, generation: Generation): void {
+function seedGateways(state: State, generation: Generation): void {
   const seedGateway = generation === 'legacy' ? seedLegacyGateway : seedCurrentGateway
-  state.addClient({
-    client_id: 'spa',
-    name: 'Single-page application',
-    app_type: 'spa',
-    token_endpoint_auth_method: 'none',
-    grant_types: ['password', 'refresh_token'],
-    refresh_token: {
-      rotation_type: 'rotating',
-      expiration_type: 'expiring',
-      leeway: 0,
-      token_lifetime: 2_592_000,
-      idle_token_lifetime: 1_296_000,
-    },
-  })
   seedGateway(state, 'storefront', STOREFRONT, {
     [ORDERS]: ['orders:read', 'orders:write'],
     [INVENTORY]: ['inventory:read'],

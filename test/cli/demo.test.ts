@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { startCast, type Cast } from '../../src/cli/demo/cast.ts'
 import { createScreen, wantsColours } from '../../src/cli/demo/screen.ts'
 import { StepFailed, walk } from '../../src/cli/demo/walk.ts'
+import type { Client } from '../../src/tenant/index.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
@@ -47,13 +48,18 @@ async function settled(child: ChildProcess): Promise<string> {
   return text
 }
 
-test('behalf demo --once walks five steps and exits 0', async (t) => {
+test('behalf demo --once walks six steps and exits 0', async (t) => {
   const { code, text } = await ended(demo(t, ['--once']))
   assert.equal(code, 0, text)
-  for (const step of [1, 2, 3, 4, 5]) assert.match(text, new RegExp(`^ ${step}  \\S`, 'm'))
+  for (const step of [1, 2, 3, 4, 5, 6]) assert.match(text, new RegExp(`^ ${step}  \\S`, 'm'))
   assert.match(text, /Every step held/)
   assert.match(text, /aud +https:\/\/orders\.internal\n +sub +auth0\|alice\n +scope +orders:read\n/)
-  assert.match(text, /act +\{"sub":"storefront-gateway","act":\{"sub":"spa"\}\}/)
+  assert.match(text, /act +\{"sub":"[A-Za-z0-9]{32}","act":\{"sub":"spa"\}\}/)
+  assert.match(
+    text,
+    /behalf provision {3}9 to create .*\n +\+ resource-server https:\/\/storefront/,
+  )
+  assert.match(text, /behalf provision {3}nothing is to be done/)
   assert.equal(text.includes('\u001b'), false)
   assert.deepEqual(
     text.split('\n').filter((line) => line.length > 80),
@@ -74,7 +80,7 @@ for (const flags of [['--once'], []]) {
     const child = demo(t, flags, ['--import', BROKEN])
     const { code, text } = await ended(child)
     assert.equal(code, 1)
-    assert.match(text, /step 2 did not hold .*status: 500 instead of 200/)
+    assert.match(text, /step 3 did not hold .*status: 500 instead of 200/)
     assert.doesNotMatch(text, /Every step held/)
   })
 }
@@ -107,7 +113,7 @@ test(
 )
 
 test('Ctrl-C within the walk ends it with 0, and no step is said to have failed', async (t) => {
-  // The answer that step 2 waits for never comes, so that the signal finds the walk at work.
+  // The answer that step 3 waits for never comes, so that the signal finds the walk at work.
   const waiting = `data:text/javascript,${encodeURIComponent(`
     const own = globalThis.fetch
     globalThis.fetch = (url, init) => {
@@ -146,29 +152,33 @@ test('the walk holds on the cast as it starts', async () => {
   assert.equal((await play(() => undefined)).failure, undefined)
 })
 
-const gateway = 'storefront-gateway'
+/** The client that the storefront acts as. */
+function gatewayOf({ tenant: { state } }: Cast): Client {
+  return state.client(state.resourceServer('https://storefront.example')!.client_id!)!
+}
 
 for (const [what, step, change] of [
   [
-    'a user with another password',
+    'a grant that is gone when it is looked at',
     1,
+    ({ tenant: { state } }) => state.removeClientGrant([...state.clientGrants.keys()][0]!),
+  ],
+  [
+    'a user with another password',
+    2,
     ({ tenant }) => void (tenant.state.users.get('alice')!.password = 'x'),
   ],
-  [
-    'a client that may not exchange',
-    2,
-    ({ tenant }) => void delete tenant.state.clients.get(gateway)!.token_exchange,
-  ],
+  ['a client that may not exchange', 3, (cast) => void delete gatewayOf(cast).token_exchange],
   [
     'issued tokens that are dead at birth, so that none is kept',
-    3,
+    4,
     ({ tenant }) => {
       tenant.state.resourceServers.get('https://orders.internal')!.token_lifetime = 0
     },
   ],
   [
     'a user who holds the scope after all',
-    5,
+    6,
     ({ tenant }) => {
       const more = { resource_server_identifier: 'https://storefront.example' }
       const bob = tenant.state.users.get('bob')!

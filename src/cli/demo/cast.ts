@@ -4,11 +4,14 @@ import { createServer, type AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { parseEnv } from 'node:util'
 import type { Config } from '../../config/config.ts'
-import { loadConfig } from '../../config/load.ts'
+import { loadConfig, type LoadOptions } from '../../config/load.ts'
 import { createLog } from '../../log.ts'
+import { createBlanks } from '../../provision/blanks.ts'
 import { serve, type Serving } from '../../server/serve.ts'
+import { seedPeople } from '../../tenant/seed.ts'
 import { createTenant, type Tenant } from '../../tenant/tenant.ts'
 import { packageFolder } from '../package.ts'
+import { setUp, type SetUp, type Unset } from './set-up.ts'
 import { startService, type Service } from './service.ts'
 
 /** Where the configuration is, from the folder of the package. */
@@ -22,6 +25,8 @@ export interface Cast {
   readonly orders: Service
   readonly inventory: Service
   readonly gateway: Serving
+  /** How the tenant came by the objects that the routes need. */
+  readonly setUp: SetUp
   /** Whether somebody had to take another port than the configuration says. */
   readonly isElsewhere: boolean
   close(): Promise<void>
@@ -39,10 +44,10 @@ export async function startCast(log: (line: string) => void): Promise<Cast> {
     for (const one of started.splice(0).reverse()) await one.close()
   }
   try {
-    const written = await configuration({})
+    const written = await configuration({}, await exampleVariables())
     const usual = portsOf(written)
     const tenant = await atPort(usual.tenant, (port) =>
-      createTenant({ listen: `127.0.0.1:${port}` }),
+      createTenant({ listen: `127.0.0.1:${port}`, empty: true, seed: seedPeople }),
     )
     started.push(tenant)
     const orders = await atPort(usual.orders, (port) => startService('orders', port))
@@ -54,24 +59,42 @@ export async function startCast(log: (line: string) => void): Promise<Cast> {
       [originAt(usual.inventory), inventory.origin],
     ])
     const overrides = { 'issuers.tenant.issuer': tenant.url, ...upstreams(written, origins) }
-    const gateway = await startGateway(usual, overrides, log)
+    const done = await setUp(tenant, await unsetConfiguration(overrides))
+    const gateway = await startGateway(usual, { overrides, environment: done.variables }, log)
     started.push(gateway)
     const actual = [tenant.url, orders.origin, inventory.origin, gateway.origin]
     const isElsewhere =
       actual.map(portOf).join() !==
       [usual.tenant, usual.orders, usual.inventory, usual.gateway].join()
-    return { tenant, orders, inventory, gateway, isElsewhere, close }
+    return { tenant, orders, inventory, gateway, setUp: done, isElsewhere, close }
   } catch (error) {
     await close()
     throw error
   }
 }
 
-/** The configuration with the variables of `.env.example`, which are those that the tenant is seeded with. */
-async function configuration(overrides: Overrides): Promise<Config> {
-  const folder = packageFolder()
-  const environment = parseEnv(await readFile(new URL('.env.example', folder), 'utf8'))
-  return loadConfig(fileURLToPath(new URL(CONFIGURATION, folder)), { overrides, environment })
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Reads the configuration with these variables, and no others. */
+async function configuration(
+  overrides: Overrides,
+  environment: Environment,
+  more: LoadOptions = {},
+): Promise<Config> {
+  const file = fileURLToPath(new URL(CONFIGURATION, packageFolder()))
+  return loadConfig(file, { ...more, overrides, environment })
+}
+
+async function exampleVariables(): Promise<Environment> {
+  return parseEnv(await readFile(new URL('.env.example', packageFolder()), 'utf8'))
+}
+
+/** As it is before anybody knows what its variables will be. What is empty hides a file of variables beside it. */
+async function unsetConfiguration(overrides: Overrides): Promise<Unset> {
+  const { list: blanks, ...reading } = createBlanks()
+  const names = Object.keys(await exampleVariables())
+  const unset = Object.fromEntries(names.map((name) => [name, '']))
+  return { blanks, config: await configuration(overrides, unset, reading) }
 }
 
 interface Ports {
@@ -121,18 +144,18 @@ function upstreams({ routes }: Config, origins: ReadonlyMap<string, string>): Ov
 
 async function startGateway(
   { gateway, admin }: Ports,
-  overrides: Overrides,
+  { overrides, environment }: { readonly overrides: Overrides; readonly environment: Environment },
   log: (line: string) => void,
 ): Promise<Serving> {
   return atPort(gateway, async (port) => {
     const isUsual = port === gateway
     const own = isUsual ? port : await freePort()
-    const config = await configuration({
-      ...overrides,
+    const places = {
       'server.listen': `127.0.0.1:${own}`,
       'server.publicOrigin': originAt(own),
       'admin.listen': `127.0.0.1:${isUsual ? admin : 0}`,
-    })
+    }
+    const config = await configuration({ ...overrides, ...places }, environment)
     return serve(config, { log: createLog({ destination: { write: log } }) })
   })
 }

@@ -16,6 +16,9 @@ export class StepFailed extends Error {
  */
 export async function walk(cast: Cast, screen: Screen): Promise<void> {
   const steps = createSteps(screen)
+  await steps.play('The tenant was empty: what the routes need was planned, and made', () =>
+    provisioned(cast, screen),
+  )
   const alice = await steps.play('Alice logs in: her token is for the storefront API', () =>
     logIn(cast, screen, 'alice', 'wonderland'),
   )
@@ -53,6 +56,24 @@ function createSteps(screen: Screen): Steps {
   }
 }
 
+/** What was done before anybody was served, as `behalf provision` does it. */
+function provisioned({ setUp, tenant }: Cast, screen: Screen): Promise<void> {
+  const { plan, calls, milliseconds, again } = setUp
+  const made = plan.steps.filter(({ action }) => action === 'create')
+  hold('what the plan creates', made.length, plan.steps.length)
+  hold('calls', calls, plan.steps.length)
+  hold('what is left', again.steps.filter(({ action }) => action !== 'unchanged').length, 0)
+  hold('grants of the tenant', tenant.state.clientGrants.size, GRANTS)
+  screen.good(`behalf provision   ${made.length} to create`, plan.milliseconds)
+  for (const { kind, name } of made) screen.note(`  + ${kind} ${name}`)
+  screen.good('behalf provision --apply', milliseconds)
+  screen.good('behalf provision   nothing is to be done', again.milliseconds)
+  return Promise.resolve()
+}
+
+/** One for each API and audience of the demonstration's routes. */
+const GRANTS = 3
+
 async function logIn(
   { tenant }: Cast,
   screen: Screen,
@@ -81,7 +102,7 @@ async function logIn(
 
 /** @returns the token that the service received */
 async function exchanged(cast: Cast, screen: Screen, alice: string): Promise<string> {
-  const { tenant, orders } = cast
+  const { tenant, orders, setUp } = cast
   const before = tenant.exchanges()
   const { token, claims, milliseconds } = await served(cast, orders, '/orders', alice)
   hold('exchanges', tenant.exchanges() - before, 1)
@@ -94,7 +115,7 @@ async function exchanged(cast: Cast, screen: Screen, alice: string): Promise<str
       aud: 'https://orders.internal',
       sub: 'auth0|alice',
       scope: 'orders:read',
-      act: { sub: 'storefront-gateway', act: { sub: 'spa' } },
+      act: { sub: setUp.variables['STOREFRONT_CLIENT_ID'], act: { sub: 'spa' } },
     },
   )
   screen.good('GET /orders   200', milliseconds)
