@@ -159,7 +159,17 @@ function wholeWords(text: string, length: number): string {
   return `${text.slice(0, end)}${end < length ? '[masked]' : ''}`
 }
 
-const fingerprintKey = randomBytes(32)
+let fingerprintKey: Uint8Array = randomBytes(32)
+
+/** What the digits of this process are made with, for another whose lines go to the same log. */
+export function fingerprintsKey(): Uint8Array {
+  return fingerprintKey
+}
+
+/** Before the first of them is made. */
+export function shareFingerprints(key: Uint8Array): void {
+  fingerprintKey = key
+}
 
 /** Eight hexadecimal digits that tell tokens apart in this process's log, and are of no use anywhere else. */
 export function fingerprint(token: string): string {

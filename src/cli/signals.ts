@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 /** A terminal signals every process of its group, and npm passes on what it got: the second of those is no second wish. */
 const ECHO_MS = 250
 
@@ -14,10 +12,18 @@ export function signalled(): Promise<NodeJS.Signals> {
   })
 }
 
-/** Resolves with the first SIGINT or SIGTERM that is no echo of the one before. */
-export async function signalledAgain(): Promise<NodeJS.Signals> {
-  await sleep(ECHO_MS, undefined, { ref: false })
-  return signalled()
+/**
+ * Resolves with the first SIGINT or SIGTERM that is no echo of the one before, and catches all from now on: between the echoes
+ * and the second wish there is no moment in which a signal would end the process by itself.
+ */
+export function signalledAgain(): Promise<NodeJS.Signals> {
+  const since = performance.now()
+  return new Promise((resolve) => {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (performance.now() - since >= ECHO_MS) resolve(signal)
+    }
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+  })
 }
 
 /** What came before somebody listens is told to whoever does. */

@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/config.ts'
-import type { Level, Log } from '../log.ts'
+import { fingerprintsKey, type Level, type Log } from '../log.ts'
 import type { Cell, Metrics, Snapshot } from '../metrics.ts'
 import { type Ask, asking } from './channel.ts'
 import type { Origins } from './doors.ts'
@@ -110,8 +110,8 @@ export class Crew {
     const ask = asking<WorkerProtocol>(worker.process)
     const config = this.#config
     try {
-      const opening = { config, level: this.#level, worker: slot.number }
-      const origins = await ask('open', opening, OPEN_MS)
+      const told = { level: this.#level, worker: slot.number, fingerprints: fingerprintsKey() }
+      const origins = await ask('open', { config, ...told }, OPEN_MS)
       // What was read meanwhile reaches it, too.
       if (config !== this.#config) await ask('reload', this.#config, ANSWER_MS)
       slot.state = 'ready'

@@ -5,7 +5,7 @@
 import cluster from 'node:cluster'
 import type { Config } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
-import { createLog, type Level } from '../log.ts'
+import { createLog, type Level, shareFingerprints } from '../log.ts'
 import type { Snapshot } from '../metrics.ts'
 import { answering } from './channel.ts'
 import { createDoors, type Doors, type Origins } from './doors.ts'
@@ -32,6 +32,8 @@ export interface Opening {
   readonly level: Level
   /** Its number, for the log. */
   readonly worker: number
+  /** So that a token has the same digits in the lines of all. */
+  readonly fingerprints: Uint8Array
 }
 
 let doors: Doors | undefined
@@ -46,8 +48,9 @@ function opened(): Doors {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
 
 answering<WorkerProtocol>(process, {
-  open({ config, level, worker }) {
+  open({ config, level, worker, fingerprints }) {
     next = config
+    shareFingerprints(fingerprints)
     const log = createLog({ level })
     const events = { ...log, logger: log.logger.child({ worker }) }
     doors = createDoors(config, { log: events, load: async () => next! })

@@ -127,6 +127,10 @@ test(
     await gone(pidsOf(served))
     const requests = served.lines.filter(({ msg }) => msg === 'request')
     assert.equal(requests.length, 8)
+    // The same token has the same digits, whoever writes the line, and whoever explains.
+    const [digits, ...others] = new Set(requests.map((line) => line['token']))
+    assert.deepEqual(others, [])
+    assert.ok(explained.text.includes(String(digits)))
     assert.equal(served.lines.filter(({ msg }) => msg === 'draining').length, 2)
   },
 )
