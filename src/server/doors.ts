@@ -182,10 +182,11 @@ function tokenDoorOf(endpoint: Gateway, tls: TlsConfig | undefined): Door {
 
 /** A door that is configured no more is shut, though its listener needs a restart to go. */
 function whileOpen(gateway: () => Gateway | undefined): Gateway {
-  return async (request, response) => {
+  return (request, response) => {
     const behind = gateway()
-    if (behind !== undefined) await behind(request, response)
-    else response.writeHead(404, { 'content-length': 0 }).end()
+    if (behind !== undefined) return behind(request, response)
+    response.writeHead(404, { 'content-length': 0 }).end()
+    return Promise.resolve()
   }
 }
 
