@@ -24,7 +24,7 @@ export const command = defineCommand({
     workers: {
       type: 'string',
       value: 'N|auto',
-      summary: 'processes that serve, instead of `server.workers` (default 1); auto: one a core',
+      summary: 'processes, instead of `server.workers`; auto: one a core',
     },
   },
   async run({ config: file, flags }) {
