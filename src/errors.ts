@@ -69,21 +69,26 @@ export interface StepUp {
 export class ExpectedEnd extends Error {
   constructor(message: string, options?: ErrorOptions) {
     const { stackTraceLimit } = Error
-    Error.stackTraceLimit = 0
+    limitStacks(0)
     super(message, options)
-    Error.stackTraceLimit = stackTraceLimit
+    limitStacks(stackTraceLimit)
   }
 }
 
 /** Runs what makes errors of its own for an end that is expected, without their stacks. */
 export function withoutStacks(run: () => void): void {
   const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0
+  limitStacks(0)
   try {
     run()
   } finally {
-    Error.stackTraceLimit = stackTraceLimit
+    limitStacks(stackTraceLimit)
   }
+}
+
+/** Where `Error` is frozen (`--frozen-intrinsics`), stacks stay: an assignment would throw there. */
+function limitStacks(frames: number): void {
+  Reflect.set(Error, 'stackTraceLimit', frames)
 }
 
 /** An expected failure. Its message is for the caller and holds nothing secret; its cause is for the log. */

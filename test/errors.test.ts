@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import fc from 'fast-check'
 import {
   asGatewayError,
@@ -270,4 +272,15 @@ test('what throws while stacks are left out leaves none out afterwards', () => {
   assert.throws(() => withoutStacks(run), thrown[0])
   assert.doesNotMatch(thrown[0]?.stack ?? '', /\n +at /)
   assert.equal(Error.stackTraceLimit, stackTraceLimit)
+})
+
+test('where Error is frozen an expected end is one all the same', async () => {
+  const module = new URL('../src/errors.js', import.meta.url).href
+  const script = `
+    const { GatewayError, withoutStacks } = await import(${JSON.stringify(module)})
+    withoutStacks(() => undefined)
+    console.log(new GatewayError('invalid_token', 'expired').code)`
+  const flags = ['--frozen-intrinsics', '--no-warnings', '--input-type=module', '--eval', script]
+  const { stdout } = await promisify(execFile)(process.execPath, flags)
+  assert.equal(stdout, 'invalid_token\n')
 })
