@@ -33,9 +33,14 @@ export class HandedConnections {
       }
       return send(...given)
     }
+    const close = (): void => {
+      for (const connection of handed.values()) connection.close()
+    }
+    // In whichever order they come: between the two it may be handed one more.
+    worker.once('disconnect', close)
     worker.once('exit', () => {
       this.#last.delete(worker)
-      for (const connection of handed.values()) connection.close()
+      close()
     })
   }
 
