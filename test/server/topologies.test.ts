@@ -2,7 +2,12 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
+import { createRedis } from '../../src/store/redis.ts'
+import { createSeals } from '../../src/store/seal.ts'
+import { createSharedReplayStore } from '../../src/store/shared-replay.ts'
+import { createSharedTakingStore } from '../../src/store/shared-taking.ts'
+import { createSharedTurns } from '../../src/store/turns.ts'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import {
   allow,
@@ -133,7 +138,41 @@ test('replicas share a Cluster, and what they share is spread', { skip: NO_REDIS
   const rotated = await all.replica({ redis: { sealingKeys: [fresh, SEALING_KEY] } })
   for (const token of tokens.slice(1)) assert.equal(await order(rotated, token), 200)
   assert.equal(all.issuer.exchanges.length, exchanges)
+  await takesTheRest(t, nodes)
 })
+
+/** Proofs, families and turns, wherever their keys are. */
+async function takesTheRest(t: TestContext, nodes: readonly RedisServer[]): Promise<void> {
+  const addresses = nodes.map(({ port }) => ({ host: '127.0.0.1', port }))
+  const redis = createRedis({
+    ...{ servers: { kind: 'cluster', nodes: addresses }, ...USER, timeoutMs: 10_000 },
+  })
+  t.after(() => redis.close())
+  await redis.started
+  const proofs = createSharedReplayStore(redis, createSeals([Buffer.from(SEALING_KEY, 'base64')]))
+  const families = createSharedTakingStore(redis)
+  const turns = createSharedTurns(redis)
+  const need = {
+    ...{
+      replica: 'one',
+      rate: 10,
+      burst: 1,
+      line: { told: 0, coming: 1, background: 0 },
+      callers: [],
+    },
+    ...{ replicas: 1, wasAlone: false, pauseMs: 0, seconds: 0 },
+  }
+  for (const key of ['one', 'two', 'three', 'four', 'five', 'six']) {
+    const proof = [key, Date.now() + 60_000, 'a thumbprint'] as const
+    assert.equal(await proofs.isFirst(...proof), true)
+    assert.equal(await proofs.isFirst(...proof), false)
+    const [name, value] = [`behalf:family:${key}`, Buffer.from('sealed')]
+    assert.equal(await families.put({ name, value, ttlMs: 60_000, takenAt: 0 }), true)
+    const marks = [`behalf:mark:${key}`, 'behalf:mark:all']
+    assert.deepEqual((await families.take([name], marks))?.values, [value])
+    assert.ok((await turns.ask(key, need)) !== undefined)
+  }
+}
 
 async function sizeOf(node: RedisServer): Promise<number> {
   return Number(await node.command('DBSIZE'))
