@@ -281,7 +281,8 @@ function tokenEndpointOf(
   const certificateOf = createCertificateOf(() => false)
   return createTokenEndpoint(stages, {
     endpoint,
-    originsOf: createOriginsOf(server.publicOrigins),
+    // One listener, which callers reach by whatever name: no origin is another one there.
+    originsOf: () => server.publicOrigins,
     certificateOf,
     addressOf: createAddressOf([]),
     ...shared,

@@ -7,7 +7,7 @@ import { test, type TestContext } from 'node:test'
 import { createSeals } from '../../src/store/seal.ts'
 import { LEASE_MS } from '../../src/store/shared.ts'
 import { LIFE, type Renewing, renewing } from '../exchange/renewing.ts'
-import { NO_REDIS } from '../redis.ts'
+import { NO_REDIS, until } from '../redis.ts'
 import {
   type Changes,
   connected,
@@ -372,5 +372,25 @@ test(
     const seals = createSeals([Buffer.from(SEALING_KEY, 'base64')])
     assert.equal(seals.open(name, sealed, ''), undefined)
     assert.equal(seals.open(name, sealed, token)?.includes(all.tenant.issued[0]!), true)
+  },
+)
+
+test(
+  'a refusal that Redis could not be told of it is told when it is back',
+  { skip: NO_REDIS },
+  async (t) => {
+    const all = await families(t)
+    const one = await all.replica({ ...RENEW, redis: { ...PATIENT, url: all.redis.url } })
+    await all.redis.kill()
+    all.tenant.refusing = () => ({ status: 400, error: 'invalid_grant' })
+    assert.equal(await order(one, await all.issuer.token()), 401)
+    await all.redis.start()
+    const names = async (): Promise<string[]> =>
+      (await all.redis.command('KEYS', 'behalf:family:*')) as string[]
+    await until('the refusal is there', async () => (await names()).length > 0)
+    for (const name of await names()) {
+      // Nothing but the time of it.
+      assert.match((await raw(all.redis, name)).toString('latin1'), /^\d{13} $/)
+    }
   },
 )

@@ -197,6 +197,7 @@ test('of several public origins a proof is for the one that the request came by'
         api: { proofOfPossession: { mechanism: 'dpop' } },
       }),
       server: { ...LISTENING, publicOrigin: [here, there], ...server },
+      endpoints: { token: { listen: '127.0.0.1:0', routes: ['orders'], clients: 'none' } },
     })
   const trusting = await gatewayOf({ trustedProxies: ['127.0.0.1/32'] })
   const token = await issuer.token({ cnf: { jkt: alice.jkt } })
@@ -214,5 +215,24 @@ test('of several public origins a proof is for the one that the request came by'
   }
   assert.equal(await by(trusting, there, 'gateway.example'), 'invalid_dpop_proof')
   // What nobody who is trusted tells does not count: by its Host the request was for none of them.
-  assert.equal(await by(await gatewayOf({}), here, 'gateway.example'), 'invalid_dpop_proof')
+  const plain = await gatewayOf({})
+  assert.equal(await by(plain, here, 'gateway.example'), 'invalid_dpop_proof')
+  // The token endpoint is one, by whatever name it is reached.
+  for (const [origin, status] of [
+    [here, 200],
+    [there, 200],
+    ['https://another.example', 400],
+  ] as const) {
+    const claims = { htm: 'POST', htu: `${origin}/token` }
+    const response = await fetch(`${plain.tokenOrigin}/token`, {
+      method: 'POST',
+      headers: { dpop: await alice.proof(token, { claims }) },
+      body: new URLSearchParams({
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+        subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+        subject_token: token,
+      }),
+    })
+    assert.equal(response.status, status)
+  }
 })
