@@ -1,6 +1,7 @@
 import { USUAL_LIMIT, USUAL_MANAGEMENT_LIMIT, type Limit } from '../tenant/limiter.ts'
 import { ListenError } from '../tenant/listen.ts'
 import type { ManagementClient } from '../tenant/management/system.ts'
+import { seedPeople } from '../tenant/seed.ts'
 import { createTenant, type Tenant } from '../tenant/tenant.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { signalled } from './signals.ts'
@@ -24,14 +25,17 @@ export const command = defineCommand({
       summary: `exchanges per second, and at once (default ${USUAL_LIMIT.rate}/${USUAL_LIMIT.burst})`,
     },
     empty: { type: 'boolean', summary: "start without the demo's users, clients and APIs" },
+    people: { type: 'boolean', summary: 'with --empty: with users and their application' },
     legacy: { type: 'boolean', summary: 'be a tenant of 2019: its fields, its exchange' },
   },
   async run({ flags }) {
     const { listen = DEFAULT_LISTEN, empty } = flags
+    if (flags.people && !empty) throw new UsageError('--people needs --empty')
     const limit = limitOf(flags.limit)
     const given = managementClient(process.env)
     const tenant = await createTenant({
       ...{ listen, empty, limit },
+      ...(flags.people && { seed: seedPeople }),
       managementLimit: limit && USUAL_MANAGEMENT_LIMIT,
       generation: flags.legacy ? 'legacy' : 'current',
       ...(given === undefined ? {} : { management: given }),
@@ -75,12 +79,12 @@ function refuse(error: unknown): never {
   throw error
 }
 
-function emptyGreeting({ url }: Tenant, management: readonly string[]): string {
-  return [
-    `The tenant listens at ${url} and has no objects yet. Ctrl-C ends it.`,
-    '',
-    ...management,
-  ].join('\n')
+function emptyGreeting({ url, state }: Tenant, management: readonly string[]): string {
+  const users = [...state.users.values()].map(({ username, password }) => `${username}/${password}`)
+  const has = users.length === 0 ? 'no objects yet' : `no APIs yet. Its users: ${users.join(', ')}`
+  return [`The tenant listens at ${url} and has ${has}. Ctrl-C ends it.`, '', ...management].join(
+    '\n',
+  )
 }
 
 /** As `behalf provision` reads it. What the environment gave is not said again. */

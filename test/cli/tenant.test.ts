@@ -99,6 +99,24 @@ test('behalf tenant --empty knows nobody', async (t) => {
   await once(child, 'exit')
 })
 
+test('behalf tenant --empty --people knows who logs in, and no API; --people alone is a wrong command line', async (t) => {
+  const { url, text } = await start(t, [...ANY_PORT, '--empty', '--people'], /no APIs yet.*\n/)
+  assert.match(text, /Its users: alice\/wonderland, bob\/builder\./)
+  const form = {
+    grant_type: 'password',
+    client_id: 'spa',
+    username: 'alice',
+    password: 'wonderland',
+  }
+  const status = async (audience: string): Promise<number> => {
+    const body = new URLSearchParams({ ...form, audience })
+    return (await fetch(`${url}oauth/token`, { method: 'POST', body })).status
+  }
+  assert.notEqual(await status('https://storefront.example'), 200)
+  const child = spawn(process.execPath, [MAIN, 'tenant', ...ANY_PORT, '--people'])
+  assert.deepEqual(await once(child, 'exit'), [64, null])
+})
+
 async function managementStatus(url: string, id: string, secret: string): Promise<number> {
   const body = new URLSearchParams({
     grant_type: 'client_credentials',

@@ -7,6 +7,7 @@
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { concurrency } from './concurrency.ts'
+import { drift } from './drift.ts'
 import { events } from './events.ts'
 import { faults } from './faults.ts'
 import { framing } from './framing.ts'
@@ -48,6 +49,7 @@ const LOADS: readonly Load[] = [
   events,
   restarts,
   workers,
+  drift,
 ]
 const USAGE = 64
 

@@ -1,6 +1,5 @@
 /** A tenant, and what a configuration wants of it. */
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
 import { readConfig } from '../../src/config/load.ts'
 import { createOutbound, type Outbound } from '../../src/outbound.ts'
 import { openAccess } from '../../src/provision/access.ts'
@@ -12,6 +11,7 @@ import { readPresent } from '../../src/provision/present.ts'
 import type { PlanOptions, Step } from '../../src/provision/step.ts'
 import { createTenant, type Tenant, type TenantOptions } from '../../src/tenant/index.ts'
 import { changed } from '../config/given.ts'
+import type { Scope } from '../system.ts'
 import { assertAsked, assertContract } from '../tenant/management.ts'
 
 export const SOURCE = 'https://storefront.example'
@@ -66,7 +66,7 @@ export interface Setting {
 }
 
 export async function start(
-  t: TestContext,
+  t: Scope,
   wants: Wants = {},
   options: TenantOptions = {},
 ): Promise<Setting> {
