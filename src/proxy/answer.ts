@@ -59,9 +59,6 @@ export interface Opening {
 /** A refused token's answer is read to its end, to keep the connection, but not for ever. */
 const MAX_DRAINED_BYTES = 65_536
 
-/** What an answer's end may leave in our memory without anybody looking at its caller: most have left at once. */
-const UNWATCHED_BYTES = 16_384
-
 /**
  * Brings one answer of an upstream to the caller. undici's native handler: the newer one is a wrapper around it that
  * turns the raw headers into an object, and loses their order and spelling on the way.
@@ -95,6 +92,8 @@ export class Answer implements Dispatcher.DispatchHandler {
     // A pipelined request's response has no connection yet, and is not told when it goes. There may be many.
     const { socket } = request
     socket.setMaxListeners(0).once('close', this.#close)
+    // What the answer before it had to be read within is not for this one.
+    response.once('socket', () => socket.setTimeout(0))
     response.once('close', () => socket.off('close', this.#close))
   }
 
@@ -135,24 +134,21 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#resume = resume
     this.#left = contentLength
     this.#listed = head.listed
-    if (isBodiless || (contentLength === 0 && !upstream.http2)) {
-      this.#state = 'ended'
-      response.end()
-    } else if (contentLength < 0) process.nextTick(() => this.#flush())
+    if (isBodiless || (contentLength === 0 && !upstream.http2)) this.#end()
+    else if (contentLength < 0) process.nextTick(() => this.#flush())
     return true
   }
 
   /** Of a length that nobody knows: in chunks, or by HTTP/2. Only there is a place for trailers. */
   #frame({ headers, trailer, listed }: ResponseHead): void {
     const { request, response, lane } = this.#options
-    // An answer by HTTP/2 knows nothing of chunks.
     if (response.useChunkedEncodingByDefault !== undefined && request.httpVersion !== '1.1') {
-      // RFC 9112, section 6.1: HTTP/1.0 has none, though Node gives them to whoever says `TE: chunked`.
+      // RFC 9112, section 6.1: not for HTTP/1.0, though Node gives them to whoever says `TE: chunked`.
       response.useChunkedEncodingByDefault = false
       return
     }
-    if (trailer === undefined || !wantsTrailers(request)) return
-    const names = announced(trailer, lane.rules, listed)
+    const names =
+      trailer && wantsTrailers(request) ? announced(trailer, lane.rules, listed) : undefined
     if (names !== undefined) headers.push('Trailer', names)
   }
 
@@ -191,10 +187,8 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#left -= chunk.length
     // By HTTP/2 trailers may stand behind a body of a length that was told.
     if (this.#left === 0 && !this.#options.upstream.http2) {
-      this.#state = 'ended'
       // The last piece takes the end with it, and leaves in the same write.
-      response.end(chunk)
-      if (response.writableLength > UNWATCHED_BYTES) this.#awaitReader()
+      this.#end(chunk)
       return true
     }
     if (response.write(chunk)) return true
@@ -206,6 +200,14 @@ export class Answer implements Dispatcher.DispatchHandler {
   readonly #read = (): void => {
     this.#deadlines?.rest()
     this.#resume?.()
+  }
+
+  /** Most have left at once. What has not, however little, holds the place of its request. */
+  #end(chunk?: Buffer): void {
+    const { response } = this.#options
+    this.#state = 'ended'
+    response.end(chunk)
+    if (response.writableLength > 0) this.#awaitReader()
   }
 
   #awaitReader(): void {
@@ -237,15 +239,13 @@ export class Answer implements Dispatcher.DispatchHandler {
       this.onError(new Error('the upstream reset the connection within its answer'))
       return
     }
-    this.#state = 'ended'
     const { request, response, lane } = this.#options
     if (trailers?.length && wantsTrailers(request)) {
-      // What is not in chunks has no place for them (RFC 9112, section 7.1.2): Node leaves them out there.
+      // Where there are no chunks (RFC 9112, section 7.1.2) Node leaves them out, and behind a head that leaves with its end.
       response.addTrailers(trailersOf(trailers, lane.rules, this.#listed))
-      // By HTTP/2 a head that leaves with its end has no place behind it.
       response.flushHeaders()
     }
-    response.end()
+    this.#end()
   }
 
   onError(error: Error): void {
