@@ -47,7 +47,8 @@ interface File {
 
 // The tests run compiled, from whichever directory, but always at the root of the repository.
 const ROOT = 'src'
-const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^'";]*?from\s*'([^']+)'|\bimport\s*\(?\s*'([^']+)'/g
+const IMPORT =
+  /(?:^|\n)\s*(?:import|export)\b[^'";]*?from\s*'([^']+)'|\bimport(?:\s*\(\s*|\s+)'([^']+)'/g
 
 const FILES: readonly File[] = readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts'))
