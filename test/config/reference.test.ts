@@ -80,6 +80,7 @@ test('secrets are marked, so that no editor shows them', () => {
     [
       '.server.tls.key',
       '.admin.token',
+      '.admin.tls.key',
       '.issuers.management.clientSecret',
       '.issuers.management.token',
       '.apis.signingSecret',
@@ -95,6 +96,8 @@ test('secrets are marked, so that no editor shows them', () => {
       '.routes.exchange.client.key',
       '.routes.exchange.client.dpopKey',
       '.routes.proxy.tls.key',
+      '.endpoints.forwardAuth.tls.key',
+      '.endpoints.token.tls.key',
       '.cache.redis.url',
       '.cache.redis.sentinel.password',
       '.cache.redis.password',
