@@ -41,6 +41,9 @@ const HEAD = `# The objects that \`behalf provision\` asks for, for the provider
 # each as TF_VAR_NAME. Objects that are there are imported: look at the plan before it is applied.
 `
 
+/** The keyword of a block that adopts what is there. */
+const IMPORT = `import`
+
 interface Module {
   readonly exported: Exported
   /** Blocks, and comments. */
@@ -88,7 +91,7 @@ function add({ parts }: Module, type: string, name: string, body: Omit<Block, 't
 }
 
 function addImport({ parts }: Module, to: string, id: unknown): void {
-  parts.push({ type: 'import', labels: [], attributes: { to: new Expression(to), id } })
+  parts.push({ type: IMPORT, labels: [], attributes: { to: new Expression(to), id } })
 }
 
 function secret({ exported, variables }: Module, api: string, option: 'secret' | 'signingSecret') {
