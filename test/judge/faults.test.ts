@@ -7,7 +7,7 @@ test(
   'a fault fails no more than what needs the part that has it, and ends when the fault does',
   { timeout: 300_000 },
   async (t) => {
-    const { told } = await judgeFaults(t, { lastsMs: 600, everyMs: 20 })
+    const { told } = await judgeFaults(t, { lastsMs: 400, everyMs: 20 })
     assert.deepEqual(told, [])
   },
 )

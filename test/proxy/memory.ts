@@ -20,8 +20,8 @@ server.listen(0, '127.0.0.1')
 await once(server, 'listening')
 const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
-const small = await plateau(() => roundTrip({ origin, up: 64 * MIB, down: 64 * MIB }))
-await roundTrip({ origin, up: 256 * MIB, down: 256 * MIB })
+const small = await plateau(() => roundTrip({ origin, up: 32 * MIB, down: 32 * MIB }))
+await roundTrip({ origin, up: 128 * MIB, down: 128 * MIB })
 const large = await resident()
 process.stdout.write(JSON.stringify({ small, large }))
 

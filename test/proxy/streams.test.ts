@@ -324,7 +324,7 @@ test('memory does not grow with the size of a body, up or down', { timeout: 240_
   assert.equal(code, 0, text)
   const { small, large } = JSON.parse(text) as { small: number; large: number }
   const growth = (large - small) / 1_048_576
-  assert.ok(growth < 32, `${growth} MiB more for 256 MiB than for 64`)
+  assert.ok(growth < 32, `${growth} MiB more for 128 MiB than for 32`)
 })
 
 function pour(
