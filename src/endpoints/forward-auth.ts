@@ -12,7 +12,7 @@ import {
 } from '../gateway.ts'
 import { isHost } from '../proxy/received.ts'
 import { canonicalTarget } from '../route/target.ts'
-import { assertHandable } from './handed.ts'
+import { answering, assertHandable } from './handed.ts'
 
 export interface ForwardAuthOptions extends Omit<GatewayOptions, 'door'> {
   readonly original: ForwardAuthConfig['original']
@@ -51,13 +51,15 @@ export function createForwardAuth(
       authenticate,
       exchange,
       proxy({ response, id }, _route, token) {
-        response.writeHead(200, {
-          authorization: `${token.scheme} ${token.value}`,
-          'cache-control': 'no-store',
-          'content-length': 0,
-          'x-request-id': id,
+        return answering(response, () => {
+          response.writeHead(200, {
+            authorization: `${token.scheme} ${token.value}`,
+            'cache-control': 'no-store',
+            'content-length': 0,
+            'x-request-id': id,
+          })
+          response.end()
         })
-        return new Promise((resolve) => response.end(() => resolve('answered')))
       },
     },
     { ...others, door },

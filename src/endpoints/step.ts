@@ -11,8 +11,8 @@ import {
   type MountedRequest,
   type Stages,
 } from '../gateway.ts'
-import { CallerGone } from '../proxy/caller.ts'
 import { canonicalTarget } from '../route/target.ts'
+import { answering, unusable } from './handed.ts'
 
 /** An Express middleware that stands before a handler: it calls `next`, or answers with a refusal. */
 export type Step = (
@@ -50,7 +50,9 @@ export function createStep(
   options: StepOptions,
 ): Step {
   const exchanges = step === 'exchange'
-  if (exchanges) assertUsable(route)
+  const fault = exchanges ? unusable(route) : undefined
+  if (fault !== undefined)
+    throw new TypeError(`the route ${route.name} cannot be used here: ${fault}`)
   const following = new WeakMap<SteppedRequest, () => void>()
   const door: Door = (request) => {
     const { method = '', headers, originalUrl, url = '' } = request
@@ -69,9 +71,7 @@ export function createStep(
         const tokens = new Map(stepped.behalf?.tokens)
         if (exchanges) tokens.set(route.name, new HandedToken(token))
         stepped.behalf = new Behalf(subject!, tokens, id)
-        const ended = answered(response)
-        following.get(request)!()
-        return ended
+        return answering(response, following.get(request)!)
       },
     },
     { ...options, door },
@@ -80,28 +80,6 @@ export function createStep(
     following.set(request, next)
     void gateway(request, response)
   }
-}
-
-function assertUsable({ name, exchange: { grant, bound } }: Route): void {
-  const fault =
-    bound === 'mtls'
-      ? 'its tokens are bound to a certificate of the gateway'
-      : grant === 'none'
-        ? 'it has no token'
-        : grant === 'refresh-token'
-          ? 'its refresh tokens could not be told back'
-          : undefined
-  if (fault !== undefined) throw new TypeError(`the route ${name} cannot be used here: ${fault}`)
-}
-
-/** Whatever else stood in the way of an answer, its caller did not get it whole. */
-function answered(response: ServerResponse): Promise<'answered'> {
-  return new Promise((resolve, reject) => {
-    response.once('close', () => {
-      if (response.writableFinished) resolve('answered')
-      else reject(new CallerGone())
-    })
-  })
 }
 
 /** Whose request it is. Everything is a copy: what a handler does to it changes nothing for others. */

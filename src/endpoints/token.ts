@@ -13,7 +13,7 @@ import {
   nextRequestId,
   type Stages,
 } from '../gateway.ts'
-import { assertHandable } from './handed.ts'
+import { answering, assertHandable } from './handed.ts'
 import { authenticateClient } from './token-client.ts'
 import { readForm, refuse, TokenRefusal, type TokenForm } from './token-form.ts'
 
@@ -154,13 +154,15 @@ function answer({ response, id }: Journey, token: IssuedToken): Promise<'answere
     ...(left > 0 && { expires_in: left }),
     ...(token.scopes.length > 0 && { scope: token.scopes.join(' ') }),
   })
-  response.writeHead(200, {
-    'content-type': 'application/json',
-    'cache-control': 'no-store',
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': id,
+  return answering(response, () => {
+    response.writeHead(200, {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      'content-length': Buffer.byteLength(body),
+      'x-request-id': id,
+    })
+    response.end(body)
   })
-  return new Promise((resolve) => response.end(body, () => resolve('answered')))
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { type AddressInfo } from 'node:net'
@@ -13,7 +13,7 @@ import { authenticate, createLog, createMetrics, gateway, onBehalfOf } from '../
 import type { ConfigInput } from '../../src/index.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import { createApp } from '../examples/embedding.ts'
-import { claimsOf, oneRoute, startUpstream } from '../system.ts'
+import { claimsOf, listen, oneRoute, startUpstream } from '../system.ts'
 
 interface Stepping {
   readonly issuer: TestIssuer
@@ -211,6 +211,52 @@ test('a caller that leaves before the answer is told apart', WAITS, async (t) =>
   await arrival
   asked.destroy()
   while (!logged().includes('"status":499')) await new Promise(setImmediate)
+})
+
+test('a caller that leaves while its token is authenticated is not handled', WAITS, async (t) => {
+  const issuer = await startIssuer(t)
+  const held: (() => void)[] = []
+  const keys = await listen(
+    t,
+    http.createServer((_request, response) => {
+      held.push(() => {
+        void fetch(`${issuer.url}jwks`).then(async (set) => response.end(await set.text()))
+      })
+    }),
+  )
+  let text = ''
+  const log = createLog({ destination: { write: (line) => (text += line) } })
+  const configuration = {
+    ...configured(issuer, 'http://127.0.0.1:9'),
+    issuers: { tenant: { issuer: issuer.url, profile: 'rfc8693', jwksUri: `${keys}/` } },
+  }
+  const behalf = await gateway(configuration as ConfigInput, { log })
+  t.after(() => behalf.close())
+  let handled = 0
+  const responses = new EventEmitter()
+  const app = express()
+  app.use((_request, response, next) => {
+    responses.emit('one', response)
+    next()
+  })
+  app.get('/me', authenticate(behalf, 'orders'), (_request, response) => {
+    handled++
+    response.end()
+  })
+  const origin = await listen(t, http.createServer(app))
+  const authorization = `Bearer ${await issuer.token()}`
+  const asked = http.get(`${origin}/me`, { headers: { authorization } })
+  asked.on('error', () => undefined)
+  const [response] = (await once(responses, 'one')) as [http.ServerResponse]
+  const closed = once(response, 'close')
+  asked.destroy()
+  await closed
+  while (held.length === 0) await new Promise(setImmediate)
+  for (const release of held) release()
+  while (!text.includes('"status":499')) await new Promise(setImmediate)
+  assert.equal(handled, 0)
+  const twin = await fetch(`${origin}/me`, { headers: { authorization } })
+  assert.deepEqual([twin.status, handled], [200, 1])
 })
 
 test('a target that servers read differently is refused before the handler', async (t) => {
