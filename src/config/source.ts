@@ -77,11 +77,15 @@ function unreadable(file: string, message: string): Source {
   return { value: undefined, locate: () => place, faults: [{ place, message }], isReadable: false }
 }
 
+// What the parser quotes stands behind one of these: an alias or a tag, which a secret can begin like.
+const QUOTATION = /(?:: | [\\%]).*$/s
+
+/** Without what the message quotes of the file: to YAML a secret that begins with `*`, `!`, `|` or `%` is no text. */
 function worded(message: string): string {
   if (message.startsWith('Source contains multiple documents')) {
     return 'the file must hold one YAML document'
   }
-  return message.charAt(0).toLowerCase() + message.slice(1)
+  return message.charAt(0).toLowerCase() + message.slice(1).replace(QUOTATION, '')
 }
 
 /** Of the deepest node on the path: what is missing is reported where it should have stood. */

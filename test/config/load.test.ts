@@ -261,7 +261,7 @@ const POSITIONS: readonly (readonly [name: string, from: string, to: string, fau
     'a tag that nobody knows',
     'issuer: tenant',
     'issuer: !env tenant',
-    'behalf.yaml:7:13: unresolved tag: !env',
+    'behalf.yaml:7:13: unresolved tag',
   ],
 ]
 
@@ -270,6 +270,20 @@ for (const [name, from, to, fault] of POSITIONS) {
     assert.ok(YAML.includes(from))
     assert.deepEqual(await faultsIn(t, YAML.replace(from, to)), [fault])
     assert.deepEqual(await faultsIn(t, YAML), [])
+  })
+}
+
+for (const written of [
+  ...['*WORD', '!WORD', '!!WORD', '!<WORD> x', '!e!WORD x', '|WORD', '>1WORD', '"\\UWORD"'],
+  ...['"x" WORD', '"x"WORD', '|+9 WORD', ']WORD', '}WORD', '&a *WORD', '`WORD', '@WORD'],
+  '\n%WORD\n---',
+]) {
+  test(`a fault does not quote the secret that YAML takes ${JSON.stringify(written)} for`, async (t) => {
+    const word = 'a3f9cEcReT'
+    const text = YAML.replace('${CLIENT_SECRET}', written.replace('WORD', word))
+    const told = await faultsIn(t, text)
+    assert.notDeepEqual(told, [])
+    assert.ok(!told.join('\n').includes(word.slice(0, 8)), told.join('\n'))
   })
 }
 
