@@ -68,6 +68,8 @@ export interface AdminConfig {
   readonly listen: Listen
   /** The bearer token that everything but /livez, /readyz and /metrics asks for. Required beyond loopback. */
   readonly token: string | undefined
+  /** Names that it is asked by; addresses, `localhost` and the host of `listen` need no listing. `*.` stands for one label. */
+  readonly allowedHosts: readonly string[]
   /** Absent: operators are served plain HTTP. */
   readonly tls?: TlsConfig | undefined
 }

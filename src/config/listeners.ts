@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { serverLimits } from './limit-options.ts'
 import { plainTls, tls } from './tls-options.ts'
-import { duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
+import { askedHost, duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
 
 /* The part of the shape that is about listeners; see `schema.ts`. */
 
@@ -77,6 +77,15 @@ export const admin = z
       .optional()
       .describe(
         'The bearer token that everything but `/livez`, `/readyz` and `/metrics` asks for. Required beyond loopback.',
+      ),
+    allowedHosts: z
+      .array(askedHost())
+      .prefault([])
+      .describe(
+        'The names that the listener is asked by, in lower case and without a port; `*.example` stands for one label. ' +
+          'Addresses, `localhost` and the host of `listen` need no listing. By any other name there is nothing but `/livez` ' +
+          "and `/readyz`, without details, so that no page in an operator's browser can read the answers (DNS rebinding). " +
+          'Danger: who owns a listed name, or one below a `*`, can let it lead here.',
       ),
     tls: plainTls,
   })

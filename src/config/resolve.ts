@@ -100,6 +100,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
     },
     admin: {
       ...{ listen: listeners.admin!.listen, token: listeners.admin!.token },
+      allowedHosts: listeners.admin!.allowedHosts,
       ...(tls.admin && { tls: tls.admin }),
     },
     issuers: present(issuers),

@@ -222,13 +222,24 @@ export function pathPattern() {
 
 /** A host by which requests can be told apart. */
 export function hostPattern() {
+  return checked('host', hostProblem)
+}
+
+/** A name that a listener is asked by, where addresses are answered anyway. */
+export function askedHost() {
   return checked('host', (written) =>
-    /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/.test(
-      written,
-    )
-      ? undefined
-      : 'must be a host in lower case and without a port, such as `api.example` or `*.example`',
+    isIP(written) !== 0 || written === 'localhost'
+      ? 'is answered anyway, and is not to be listed'
+      : hostProblem(written),
   )
+}
+
+function hostProblem(written: string): string | undefined {
+  return /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/.test(
+    written,
+  )
+    ? undefined
+    : 'must be a host in lower case and without a port, such as `api.example` or `*.example`'
 }
 
 function pathProblem(written: string): string | undefined {

@@ -1,9 +1,11 @@
 import { timingSafeEqual } from 'node:crypto'
 import express, { type Express, type Request, type Response } from 'express'
 import helmet from 'helmet'
+import type { AdminConfig } from '../config/config.ts'
 import { errorAnswer, GatewayError } from '../errors.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { nextRequestId } from '../gateway.ts'
+import { isAllowedHost } from './allowed-hosts.ts'
 import type { Explain, Question } from './explain.ts'
 import { createApp } from './listener.ts'
 import type { Reload } from './reload.ts'
@@ -13,8 +15,8 @@ export type Readiness = true | string
 
 export interface AdminOptions {
   readonly metrics: { render(): string | Promise<string> }
-  /** What everything but `/livez`, `/readyz` and `/metrics` asks for; while there is none there is nothing else. */
-  readonly token: () => string | undefined
+  /** How it is asked, as it is now. While there is no token there is nothing but `/livez`, `/readyz` and `/metrics`. */
+  readonly admin: () => Pick<AdminConfig, 'listen' | 'token' | 'allowedHosts'>
   /** Whether new requests should come here. */
   readonly ready: () => Readiness
   /** What is not well though requests are served, in words for an operator. */
@@ -26,28 +28,36 @@ export interface AdminOptions {
 
 /**
  * The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge`,
- * `POST /explain` and `POST /reload`.
+ * `POST /explain` and `POST /reload`. What says more than one word is said to those who ask by a host of operators.
  */
 export function createAdmin(options: AdminOptions): Express {
-  const { metrics, token, ready, ailments, purge, explain, reload } = options
+  const { admin, metrics, ready, ailments, purge, explain, reload } = options
   const app = createApp()
   app.use(helmet())
   app.get('/livez', (_request, response) => {
     response.type('text').send('ok\n')
   })
-  app.get('/readyz', async (request, response) => {
-    const readiness = ready()
-    const isReady = readiness === true
-    const verbose = /[?&]verbose(?:[=&]|$)/.test(request.url)
+  app.get('/readyz', (request, response, next) => {
+    if (VERBOSE.test(request.url)) return next()
+    const isReady = ready() === true
     response.status(isReady ? 200 : 503).type('text')
-    response.send(verbose ? report(readiness, await ailments()) : isReady ? 'ok\n' : 'not ready\n')
+    response.send(isReady ? 'ok\n' : 'not ready\n')
+  })
+  app.use((request, response, next) => {
+    if (isAllowedHost(request, admin())) next()
+    else refuse(response, new GatewayError('not_permitted', UNKNOWN_HOST))
+  })
+  app.get('/readyz', async (_request, response) => {
+    const readiness = ready()
+    response.status(readiness === true ? 200 : 503).type('text')
+    response.send(report(readiness, await ailments()))
   })
   app.get('/metrics', async (_request, response) => {
     const text = await metrics.render()
     response.set('content-type', 'text/plain; version=0.0.4; charset=utf-8').send(text)
   })
   app.use((request, response, next) => {
-    const expected = token()
+    const { token: expected } = admin()
     if (expected === undefined) notFound(response)
     else if (presents(request, expected)) next()
     else refuse(response, new GatewayError('missing_token', 'this needs the admin token'))
@@ -62,6 +72,11 @@ export function createAdmin(options: AdminOptions): Express {
   app.use(malformed)
   return app
 }
+
+const VERBOSE = /[?&]verbose(?:[=&]|$)/
+/** Probes by any name go on; a page that lets its name lead here learns no more than that somebody listens. */
+const UNKNOWN_HOST =
+  'operators do not ask by this host: `admin.allowedHosts` names those that they do'
 
 /** What has faults was understood, and cannot be followed (RFC 9110, section 15.5.21). */
 const RELOADED = { reloaded: 200, unchanged: 200, refused: 422, failed: 500 } as const

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type { Config, Listen, TlsConfig } from '../config/config.ts'
+import type { AdminConfig, Config, Listen, TlsConfig } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { addTokenEndpoint } from '../endpoints/token.ts'
 import type { Gateway } from '../gateway.ts'
@@ -40,8 +40,8 @@ export interface Doors {
   readonly reload: Reload
   /** What listeners show to those who shake hands. */
   readonly certificates: Certificates
-  /** What operators show, as it is now; undefined where none is configured. */
-  adminToken(): string | undefined
+  /** What operators are answered by, as it is now. */
+  admin(): AdminConfig
   /** Listens. Rejects when a door cannot be had. */
   open(): Promise<Origins>
   /** Ends them well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
@@ -160,7 +160,7 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
     reload: async () =>
       draining ? { outcome: 'failed', reason: 'the gateway is ending' } : reloading.reload(),
     certificates,
-    adminToken: () => live.config.admin.token,
+    admin: () => live.config.admin,
     open,
     drain: () => (drained ??= drainAll()),
     close,

@@ -24,9 +24,8 @@ export async function serve(config: Config, options: DoorsOptions): Promise<Serv
   refuseWorkers(config)
   const { log } = options
   const doors = createDoors(config, options)
-  const { adminToken: token, certificates } = doors
-  const admin = createServer(createAdmin({ ...doors, token }), { tls: config.admin.tls })
-  certificates.follow('admin', admin, config)
+  const admin = createServer(createAdmin(doors), { tls: config.admin.tls })
+  doors.certificates.follow('admin', admin, config)
   async function close(): Promise<void> {
     cut(admin)
     await doors.close()

@@ -67,7 +67,7 @@ export async function serveByWorkers(
   const admin = createServer(
     createAdmin({
       metrics: { render: async () => render(await snapshot()) },
-      token: () => live.config.admin.token,
+      admin: () => live.config.admin,
       ready: () => (draining ? 'draining' : crew.ready.length > 0 || 'no worker is ready'),
       ailments: async () => [
         ...reloading.ailments(),

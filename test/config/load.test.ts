@@ -71,7 +71,7 @@ test('a file becomes the configuration, with every default', async (t) => {
       drain: { delayMs: 5_000, timeoutMs: 25_000 },
       tls: undefined,
     },
-    admin: { listen: { host: '127.0.0.1', port: 8081 }, token: undefined },
+    admin: { listen: { host: '127.0.0.1', port: 8081 }, token: undefined, allowedHosts: [] },
     issuers: [
       {
         name: 'tenant',

@@ -30,6 +30,13 @@ const OVERRIDES: readonly (readonly [string, string, Look, unknown])[] = [
     ({ server }) => server.trustedProxies,
     ['10.0.0.0/8', '192.0.2.0/24'],
   ],
+  [
+    'ADMIN__ALLOWED_HOSTS',
+    '["gateway.internal"]',
+    ({ admin }) => admin.allowedHosts,
+    ['gateway.internal'],
+  ],
+  ['ADMIN__ALLOWED_HOSTS__0', 'a.example', ({ admin }) => admin.allowedHosts, ['a.example']],
   ['ADMIN__TOKEN', '12345', ({ admin }) => admin.token, '12345'],
   ['ISSUERS__TENANT__BUDGET__RATE', '0.5', ({ issuers }) => issuers[0]?.budget?.rate, 0.5],
   [

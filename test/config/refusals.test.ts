@@ -93,6 +93,18 @@ const REFUSALS: readonly Refusal[] = [
     bad: ['0.0.0.0:8081', '[::]:8081', '10.0.0.1:8081', 'admin.example:8081'],
     good: ['127.9.9.9:8081', '[::1]:8081', 'localhost:8081'],
   }),
+  ...values('admin.allowedHosts', /must be a host in lower case and without a port/, {
+    bad: [['Gateway.internal'], ['a.internal:8081'], ['*'], ['a.*.svc'], ['[::1]'], ['a..b']],
+    good: [['gateway.internal'], ['behalf'], ['*.gateways.svc'], ['a', 'b']],
+  }),
+  ...values('admin.allowedHosts', /is answered anyway/, {
+    bad: [['127.0.0.1'], ['10.0.0.1'], ['::1'], ['localhost']],
+    good: [['127.0.0.1.nip.example'], ['localhost.example'], []],
+  }),
+  ...values('admin.allowedHosts', /must be a list/, {
+    bad: ['gateway.internal', {}],
+    good: [['gateway.internal']],
+  }),
   ...values('admin.listen', /repeats `server.listen`/, {
     bad: ['127.0.0.1:8080'],
     good: ['127.0.0.1:8082'],

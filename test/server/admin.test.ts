@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import request from 'supertest'
 import { createMetrics } from '../../src/metrics.ts'
 import { createAdmin, type AdminOptions } from '../../src/server/admin.ts'
+import { createServer } from '../../src/server/listener.ts'
 
 function admin(given: Partial<AdminOptions> = {}): ReturnType<typeof createAdmin> {
   const purge = (): void => undefined
@@ -15,16 +18,107 @@ function admin(given: Partial<AdminOptions> = {}): ReturnType<typeof createAdmin
     purge,
     ...{ explain, reload },
   }
-  return createAdmin({ token: () => undefined, ...options, ...given })
+  return createAdmin({ admin: () => asked({}), ...options, ...given })
 }
 
-const withToken = { token: () => 'a-token' }
+type Asked = ReturnType<AdminOptions['admin']>
+
+function asked(given: Partial<Asked>): Asked {
+  const listen = { host: '127.0.0.1', port: 8081 }
+  return { listen, token: undefined, allowedHosts: [], ...given }
+}
+
+const withToken = { admin: () => asked({ token: 'a-token' }) }
 
 for (const path of ['/livez', '/readyz', '/metrics']) {
   test(`${path} is open to whoever reaches the listener`, async () => {
     assert.equal((await request(admin(withToken)).get(path)).status, 200)
   })
 }
+
+const listing = { admin: () => asked({ token: 'a-token', allowedHosts: ['gateway.internal'] }) }
+
+for (const path of ['/metrics', '/readyz?verbose', '/readyz?a&verbose=1', '/other']) {
+  test(`${path} says nothing to a page that lets its own name lead here`, async () => {
+    const by = async (host: string): Promise<request.Response> =>
+      request(admin({ ...listing, ailments: () => ['the keys are not known'] }))
+        .get(path)
+        .set('host', host)
+        .auth('a-token', { type: 'bearer' })
+    for (const host of ['gateway.internal:8081', '127.0.0.1:8081', 'localhost']) {
+      assert.notEqual((await by(host)).status, 403)
+    }
+    const refused = await by('rebound.example')
+    assert.equal(refused.status, 403)
+    assert.equal(refused.type, 'application/problem+json')
+    assert.equal((JSON.parse(refused.text) as { code: string }).code, 'not_permitted')
+    assert.doesNotMatch(refused.text, /behalf_|not known|rebound|gateway\.internal/)
+  })
+}
+
+for (const path of ['/purge', '/explain', '/reload']) {
+  test(`${path} does nothing for whoever asks by another name, whatever the token`, async () => {
+    const done: unknown[] = []
+    const app = admin({
+      ...listing,
+      purge: (what) => done.push(what),
+      explain: async (question) => Promise.reject(new Error(String(done.push(question)))),
+      reload: async () => ({ outcome: 'failed', reason: String(done.push('reload')) }),
+    })
+    const post = async (host: string): Promise<request.Response> =>
+      request(app)
+        .post(path)
+        .set('host', host)
+        .auth('a-token', { type: 'bearer' })
+        .send({ subject: 'a' })
+    assert.equal((await post('rebound.example')).status, 403)
+    assert.deepEqual(done, [])
+    // By this one it is looked at.
+    assert.notEqual((await post('gateway.internal')).status, 403)
+  })
+}
+
+test('a probe is told one word, by whatever name it asks', async () => {
+  const by = async (path: string, ready: true | string): Promise<unknown> => {
+    const { status, text } = await request(admin({ ready: () => ready }))
+      .get(path)
+      .set('host', 'balancer.example')
+    return [status, text]
+  }
+  assert.deepEqual(await by('/livez', true), [200, 'ok\n'])
+  assert.deepEqual(await by('/readyz', true), [200, 'ok\n'])
+  assert.deepEqual(await by('/readyz', 'draining'), [503, 'not ready\n'])
+})
+
+test('who speaks HTTP/1.0 and names no host, as balancers do, is answered', async (t) => {
+  const server = createServer(admin()).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const statusOf = async (head: string): Promise<string> => {
+    const socket = net.connect(port, '127.0.0.1').setEncoding('latin1')
+    socket.end(`GET ${head}\r\n\r\n`)
+    let answer = ''
+    for await (const piece of socket) answer += piece as string
+    return answer.slice('HTTP/1.1 '.length, 'HTTP/1.1 200'.length)
+  }
+  assert.equal(await statusOf('/metrics HTTP/1.0'), '200')
+  assert.equal(await statusOf('/metrics HTTP/1.0\r\nHost: rebound.example'), '403')
+  assert.equal(await statusOf('/metrics HTTP/1.1'), '400')
+  const absolute = 'http://rebound.example/metrics HTTP/1.1\r\nConnection: close\r\nHost: localhost'
+  assert.equal(await statusOf(absolute), '403')
+  assert.equal(await statusOf(absolute.replace('rebound.example', 'localhost')), '200')
+})
+
+test('the hosts are those of the moment', async () => {
+  let allowedHosts: readonly string[] = []
+  const app = admin({ admin: () => asked({ allowedHosts }) })
+  const statusOf = async (): Promise<number> =>
+    (await request(app).get('/metrics').set('host', 'gateway.internal')).status
+  assert.equal(await statusOf(), 403)
+  allowedHosts = ['gateway.internal']
+  assert.equal(await statusOf(), 200)
+})
 
 test('everything else asks for the token, where there is one', async () => {
   const app = admin(withToken)
@@ -113,7 +207,7 @@ test('nobody reloads without the token, or where there is none', async () => {
 
 test('the token is the one of the moment', async () => {
   let token: string | undefined = 'a-token'
-  const app = admin({ token: () => token })
+  const app = admin({ admin: () => asked({ token }) })
   const statusOf = async (presented: string): Promise<number> =>
     (await request(app).get('/other').auth(presented, { type: 'bearer' })).status
   assert.deepEqual([await statusOf('a-token'), await statusOf('b-token')], [404, 401])

@@ -77,6 +77,32 @@ test('after a reload requests go the new way, and the outcome names what changed
   )
 })
 
+/** `fetch` would name the host that it connects to. */
+async function metricsBy(adminOrigin: string, host: string): Promise<number> {
+  const request = http.get(`${adminOrigin}/metrics`, { headers: { host }, agent: false })
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  response.resume()
+  return response.statusCode!
+}
+
+test('names that operators ask by are listed without a restart', async (t) => {
+  const issuer = await startIssuer(t)
+  const { origin: upstream } = await startUpstream(t)
+  const admin = { listen: '127.0.0.1:0' }
+  const configuration = routes(issuer, { orders: { upstream } })
+  const gateway = await startGateway(t, { ...configuration, admin })
+  assert.equal(await metricsBy(gateway.adminOrigin, 'gateway.internal'), 403)
+  const listed = { ...admin, allowedHosts: ['gateway.internal'] }
+  assert.deepEqual(await gateway.reloadWith({ ...configuration, admin: listed }), {
+    outcome: 'reloaded',
+    changes: { added: [], changed: ['admin.allowedHosts'], removed: [] },
+    needsRestart: [],
+  })
+  assert.equal(await metricsBy(gateway.adminOrigin, 'gateway.internal'), 200)
+  await gateway.reloadWith({ ...configuration, admin })
+  assert.equal(await metricsBy(gateway.adminOrigin, 'gateway.internal'), 403)
+})
+
 test('what another route becomes costs no exchange; another exchange block does', async (t) => {
   const issuer = await startIssuer(t)
   const upstream = await startUpstream(t)

@@ -69,6 +69,14 @@ async function admin(
   return { status: response.status, text: await response.text() }
 }
 
+/** `fetch` would name the host that it connects to. */
+async function metricsBy({ adminOrigin }: Served, host: string): Promise<number> {
+  const request = http.get(`${adminOrigin}/metrics`, { headers: { host }, agent: false })
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  response.resume()
+  return response.statusCode!
+}
+
 async function counted(served: Served, series: string): Promise<number> {
   const lines = (await admin(served, '/metrics')).text.split('\n')
   return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length + 1))
@@ -118,6 +126,8 @@ test(
     assert.equal(await counted(served, 'behalf_workers_ready'), 2)
     assert.equal(await counted(served, 'behalf_worker_restarts_total'), 0)
     assert.doesNotMatch((await admin(served, '/metrics')).text, /worker="/)
+    assert.equal(await metricsBy(served, 'rebound.example'), 403)
+    assert.equal(await metricsBy(served, 'localhost:8081'), 200)
     assert.match((await admin(served, '/readyz?verbose')).text, /ready\n$/)
 
     assert.equal((await admin(served, '/purge', { subject: 'user|alice' })).status, 204)
