@@ -107,11 +107,11 @@ function dpopKeyOf(written: string, context: ClientContext): Material | undefine
 
 const SMALLEST_RSA_BITS = 2_048
 
-/** The usual one for the key. */
-function algorithmOf(
+/** The usual one for a key, public or private. */
+export function algorithmOf(
   { asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject,
   option: string,
-  { at, faults }: ClientContext,
+  { at, faults }: MaterialContext,
 ): ProofAlgorithm | undefined {
   const isRsa = type === 'rsa' && (details.modulusLength ?? 0) >= SMALLEST_RSA_BITS
   const isP256 = type === 'ec' && details.namedCurve === 'prime256v1'
@@ -122,6 +122,6 @@ function algorithmOf(
   return isRsa ? 'RS256' : 'ES256'
 }
 
-function goTogether(one: ProofAlgorithm, other: ProofAlgorithm): boolean {
+export function goTogether(one: ProofAlgorithm, other: ProofAlgorithm): boolean {
   return (one === 'ES256') === (other === 'ES256')
 }

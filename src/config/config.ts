@@ -1,11 +1,11 @@
 import type { AuthorizeConfig } from './authorize.ts'
 import type { CacheConfig } from './cache.ts'
 import type { LimitsConfig, ServerLimits } from './limits.ts'
-import type { Material, NamedKey } from './material.ts'
+import type { CallerKey, Material, NamedKey, ProofAlgorithm } from './material.ts'
 import type { ProofOfPossession } from './possession.ts'
 import type { ManagementConfig, ProvisionConfig } from './provision-options.ts'
 
-export type { Material, NamedKey } from './material.ts'
+export type { CallerKey, Material, NamedKey, ProofAlgorithm } from './material.ts'
 
 /**
  * The configuration as the stages read it: checked, complete, with every reference resolved. Durations are in
@@ -84,8 +84,12 @@ export interface TokenEndpointConfig {
   readonly listen: Listen
   /** Whose tokens are handed out; at least one. All APIs of one have the same client. */
   readonly routes: readonly Route[]
-  /** Whether callers authenticate as the client of the route's API, by its secret. Default `required`. */
+  /** Whether callers authenticate as the client of the route's API, by its secret or a key. Default `required`. */
   readonly clients: 'required' | 'none'
+  /** For each API whose callers sign who they are, by what they are known; callers of the others have the client's secret. */
+  readonly callerKeys: ReadonlyMap<Api, readonly CallerKey[]>
+  /** `local`: an assertion is taken although only this process knows whether it was used. Default: where it is alone. */
+  readonly replay: 'local' | undefined
   /** Absent: plain HTTP. */
   readonly tls?: TlsConfig | undefined
 }
@@ -201,8 +205,6 @@ export type Client = {
   /** RFC 7523, section 2.2: somebody else signed who it is, for example a Kubernetes API server. */
   | { readonly method: 'assertion_file'; readonly assertion: { readonly file: string } }
 )
-
-export type ProofAlgorithm = 'RS256' | 'PS256' | 'ES256'
 
 /** One route: a property for each step of the path. */
 export interface Route {

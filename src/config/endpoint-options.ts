@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { forwardAuthTls, plainTls } from './tls-options.ts'
-import { listenAddress, network, text } from './values.ts'
+import { listenAddress, name, network, pem, text } from './values.ts'
 
 /* The part of the shape that is about the other doors to the path; how they go together is judged in `endpoints.ts`. */
 
@@ -32,6 +32,22 @@ const forwardAuth = z
     'For proxies that forward by themselves, and ask here which token a request goes on with.',
   )
 
+const callerKey = z.strictObject({
+  publicKey: pem().describe(
+    'The public key: PEM (`BEGIN PUBLIC KEY`), or the path of a file that holds it and is read again when it changes. RSA ' +
+      'of 2048 bits or more, or P-256.',
+  ),
+  keyId: text()
+    .optional()
+    .describe('What the `kid` of an assertion must be, if it has one. Default: anything.'),
+  algorithm: z
+    .enum(['RS256', 'PS256', 'ES256'])
+    .optional()
+    .describe(
+      'How assertions are signed with it; no other way is taken. Default: `RS256` with an RSA key, `ES256` with one of P-256.',
+    ),
+})
+
 const token = z
   .strictObject({
     listen: listenAddress()
@@ -45,8 +61,25 @@ const token = z
       .enum(['required', 'none'])
       .prefault('required')
       .describe(
-        "Whether who asks must authenticate as the client of the route's API, by its secret. `none` is for loopback only. " +
+        "Whether who asks must authenticate as the client of the route's API: by its secret, or by an assertion that is signed " +
+          'with its `privateKey` (`private_key_jwt`, RFC 7523) or with a key of `callers`. `none` is for loopback only. ' +
           'Danger: then every process of this machine that has a token can exchange it.',
+      ),
+    callers: z
+      .record(name(), z.array(callerKey).min(1))
+      .optional()
+      .describe(
+        'For APIs of the listed routes, by name: the public keys of who asks as their client, and signs who it is with a key ' +
+          "of its own. The client's secret or private key is then not taken from anybody, and is known to the gateway alone. " +
+          'Several keys while one is replaced. Needs `server.publicOrigin`.',
+      ),
+    replay: z
+      .literal('local')
+      .optional()
+      .describe(
+        'Take an assertion where only this process can tell whether it was used: `local`. That is so with several ' +
+          '`server.replicas` and no `cache.redis`, where it has to be said, and while Redis does not answer. Danger: each ' +
+          'replica then takes an assertion once. Default: such a one is refused, with 503 `temporarily_unavailable`.',
       ),
     tls: plainTls,
   })

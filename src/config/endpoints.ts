@@ -1,5 +1,13 @@
 import type { z } from 'zod'
-import type { EndpointsConfig, Listen, Route, TlsConfig, TokenEndpointConfig } from './config.ts'
+import { type CallersContext, resolveCallers, signs } from './callers.ts'
+import type {
+  Api,
+  EndpointsConfig,
+  Listen,
+  Route,
+  TlsConfig,
+  TokenEndpointConfig,
+} from './config.ts'
 import type { endpoints } from './endpoint-options.ts'
 import type { Faults, Path } from './faults.ts'
 import { isLoopback } from './issuers.ts'
@@ -13,15 +21,20 @@ export interface DoorsTls {
   readonly token: TlsConfig | undefined
 }
 
+export interface EndpointsContext extends CallersContext {
+  /** All there are. */
+  readonly routes: readonly Route[]
+}
+
 /** What is configured of the doors; their faults are added. */
 export function resolveEndpoints(
   { forwardAuth, token }: EndpointsInput,
   tls: DoorsTls,
-  { routes, faults }: { readonly routes: readonly Route[]; readonly faults: Faults },
+  context: EndpointsContext,
 ): EndpointsConfig {
   return {
     forwardAuth: forwardAuth && secured(forwardAuth, tls.forwardAuth),
-    token: token && secured(resolveToken(token, routes, faults), tls.token),
+    token: token && secured(resolveToken(token, context), tls.token),
   }
 }
 
@@ -34,10 +47,11 @@ export function secured<Listener extends object>(
 }
 
 function resolveToken(
-  { listen, routes: names, clients }: NonNullable<EndpointsInput['token']>,
-  routes: readonly Route[],
-  faults: Faults,
+  input: NonNullable<EndpointsInput['token']>,
+  context: EndpointsContext,
 ): TokenEndpointConfig {
+  const { listen, routes: names, clients, replay } = input
+  const { routes, faults } = context
   const at = ['endpoints', 'token']
   const byName = new Map(routes.map((route) => [route.name, route]))
   if (clients === 'none' && !isLoopback(listen.host)) {
@@ -52,11 +66,15 @@ function resolveToken(
         ? unknownName('route', name, byName.keys())
         : listed.includes(route)
           ? `repeats \`${name}\``
-          : (unhandable(route) ?? (clients === 'none' ? undefined : clientless(route)))
+          : (unhandable(route) ??
+            (clients === 'none' ? undefined : clientless(route, (api) => signs(input, api))))
     if (fault !== undefined) faults.add(path, fault)
     else listed.push(route!)
   }
-  return { listen, routes: listed, clients }
+  // Of a route that cannot be listed nobody knows who could ask.
+  const settled = !faults.within([...at, 'routes'])
+  const callerKeys = settled ? resolveCallers(input, listed, context) : new Map<Api, never>()
+  return { listen, routes: listed, clients, callerKeys, replay }
 }
 
 function unhandable({ exchange }: Route): string | undefined {
@@ -66,13 +84,21 @@ function unhandable({ exchange }: Route): string | undefined {
   return undefined
 }
 
-function clientless({ authenticate: { apis } }: Route): string | undefined {
+function clientless(
+  { authenticate: { apis } }: Route,
+  signs: (api: Api) => boolean,
+): string | undefined {
   if (new Set(apis.map(({ client }) => client?.id)).size > 1) {
     return 'takes tokens of several clients: which of them may ask could not be told'
   }
-  return apis.every(({ client }) => client !== undefined && 'secret' in client)
+  const signing = apis.filter(signs).length
+  if (signing > 0 && signing < apis.length) {
+    return 'takes tokens of APIs whose clients sign who they are, and of others: nobody could ask as all of them'
+  }
+  return signing > 0 || apis.every(({ client }) => client !== undefined && 'secret' in client)
     ? undefined
-    : 'needs an API whose client has a secret, by which who asks is known; or `clients: none`'
+    : 'needs an API whose client has a secret or a private key, or is among the `callers`, by which who asks is known; or ' +
+        '`clients: none`'
 }
 
 /** A listener, by where it is configured. */

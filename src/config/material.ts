@@ -15,6 +15,19 @@ export interface NamedKey {
   readonly kid: string | undefined
 }
 
+/** How clients sign who they are. */
+export type ProofAlgorithm = 'RS256' | 'PS256' | 'ES256'
+
+/** A public key by which who asks for tokens is known (RFC 7523, section 3). */
+export interface CallerKey {
+  /** SubjectPublicKeyInfo in PEM. */
+  readonly publicKey: string
+  /** The only one by which it signs. */
+  readonly algorithm: ProofAlgorithm
+  /** What the `kid` of an assertion must be where it has one. Undefined: anything. */
+  readonly keyId: string | undefined
+}
+
 export interface MaterialContext {
   /** Of the mapping or list that names them. */
   readonly at: Path

@@ -77,7 +77,13 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   }
   // Of a route that is faulty itself nobody knows whether it could be listed.
   const settled = doors && !faults.within(['routes']) ? doors : undefined
-  const resolvedDoors = settled && resolveEndpoints(settled, tls, { routes, faults })
+  const resolvedDoors =
+    settled &&
+    resolveEndpoints(settled, tls, {
+      ...{ routes, faults, folder },
+      server: listeners.server,
+      shares,
+    })
   const cacheInput = part(cache, root['cache'])
   const goodRoutes = faults.within(['routes']) ? undefined : routes
   const caching = cacheInput && resolveCache(cacheInput, goodRoutes, { faults, folder })

@@ -1,26 +1,41 @@
 import { hash, timingSafeEqual } from 'node:crypto'
-import type { Client, Route } from '../config/config.ts'
+import type { AssertionUse } from '../authenticate/assertion.ts'
+import type { Client, TokenEndpointConfig } from '../config/config.ts'
 import type { MountedRequest } from '../gateway.ts'
+import { createWhoSigned, inOneWayOnly, notKnown, presentedAssertion } from './client-assertion.ts'
 import { refuse, type TokenForm } from './token-form.ts'
 
+/** Who asks. There may be several where issuers have given one name twice, and one secret or key. */
+export interface KnownClient {
+  readonly clients: readonly Client[]
+  /** Where it signed who it is: nothing may be done for it before this has been used up. */
+  readonly use?: AssertionUse
+}
+
 /**
- * Who asks, by the secret of an API's own client: in the header or in the form (RFC 6749, section 2.3.1). There may be
- * several where issuers have given one name twice, and one secret.
+ * Who asks: by the secret of an API's own client, in the header or in the form (RFC 6749, section 2.3.1), or by an
+ * assertion (RFC 7523, section 2.2); each client in the way that it is configured for, and in no other.
  *
  * @throws {TokenRefusal} `invalid_client`, `invalid_request` for two ways at once
  */
-export function authenticateClient(
-  { headers }: MountedRequest,
-  form: TokenForm,
-  routes: readonly Route[],
-): readonly Client[] {
-  const { id, secret } = presented(headers.authorization, form)
-  const clients = routes
-    .flatMap(({ authenticate: { apis } }) => apis.map((api) => api.client))
-    .filter((client) => client !== undefined)
-    .filter((client) => client.id === id && hasSecret(client, secret))
-  if (clients.length === 0) refuse('invalid_client', 'the client is not known here')
-  return clients
+export type AuthenticateClient = (request: MountedRequest, form: TokenForm) => KnownClient
+
+/** @param audiences what the `aud` of assertions may be */
+export function createAuthenticateClient(
+  { routes, callerKeys }: Pick<TokenEndpointConfig, 'routes' | 'callerKeys'>,
+  audiences: readonly string[],
+): AuthenticateClient {
+  const whoSigned = createWhoSigned(callerKeys, audiences)
+  const withSecret = routes
+    .flatMap(({ authenticate: { apis } }) => apis)
+    .flatMap((api) => (callerKeys.has(api) ? [] : (api.client ?? [])))
+  return ({ headers: { authorization } }, form) => {
+    const assertion = presentedAssertion(authorization, form)
+    if (assertion !== undefined) return whoSigned(assertion, form.get('client_id'))
+    const { id, secret } = presented(authorization, form)
+    const clients = withSecret.filter((client) => client.id === id && hasSecret(client, secret))
+    return clients.length === 0 ? notKnown() : { clients }
+  }
 }
 
 function hasSecret(client: Client, secret: string): boolean {
@@ -40,9 +55,7 @@ function presented(authorization: string | undefined, form: TokenForm): ClientCr
     return { id, secret }
   }
   const basic = basicCredentials(authorization)
-  if (secret !== undefined || (id !== undefined && id !== basic.id)) {
-    refuse('invalid_request', 'a client must authenticate in one way only')
-  }
+  if (secret !== undefined || (id !== undefined && id !== basic.id)) inOneWayOnly()
   return basic
 }
 

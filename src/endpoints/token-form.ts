@@ -4,8 +4,8 @@ import { GatewayError } from '../errors.ts'
 export class TokenRefusal extends GatewayError {
   readonly error: TokenError
 
-  constructor(error: TokenError, detail: string) {
-    super('invalid_request', detail)
+  constructor(error: TokenError, detail: string, cause?: unknown) {
+    super('invalid_request', detail, { cause })
     this.error = error
   }
 }
@@ -18,8 +18,9 @@ export type TokenError =
   | 'invalid_scope'
   | 'invalid_target'
 
-export function refuse(error: TokenError, detail: string): never {
-  throw new TokenRefusal(error, detail)
+/** @param cause for the log alone */
+export function refuse(error: TokenError, detail: string, cause?: unknown): never {
+  throw new TokenRefusal(error, detail, cause)
 }
 
 /** The parameters of a token request; those without a value count as left out (RFC 6749, section 3.2). */

@@ -1,4 +1,6 @@
 import express, { type ErrorRequestHandler, type Express } from 'express'
+import type { AssertionUse } from '../authenticate/assertion.ts'
+import type { Authenticate } from '../authenticate/authenticate.ts'
 import type { Credentials } from '../authenticate/bearer.ts'
 import type { Client, Route, TokenEndpointConfig } from '../config/config.ts'
 import { type ErrorAnswer, type ErrorCode, errorAnswer, GatewayError } from '../errors.ts'
@@ -13,12 +15,18 @@ import {
   nextRequestId,
   type Stages,
 } from '../gateway.ts'
+import type { ReplayStore } from '../store/replay.ts'
+import { useUp } from './client-assertion.ts'
 import { answering, assertHandable } from './handed.ts'
-import { authenticateClient } from './token-client.ts'
+import { createAuthenticateClient } from './token-client.ts'
 import { readForm, refuse, TokenRefusal, type TokenForm } from './token-form.ts'
 
 export interface TokenEndpointOptions extends Omit<GatewayOptions, 'door' | 'render'> {
   readonly endpoint: TokenEndpointConfig
+  /** What clients sign assertions for, as it is or with the path of the endpoint: `aud` is one of these. */
+  readonly publicOrigins: readonly string[]
+  /** Knows the assertions that were used. */
+  readonly replays: ReplayStore
 }
 
 const PATH = '/token'
@@ -30,22 +38,26 @@ const TOKEN_TYPES = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 /**
  * The door for services that only want the issued token: a token endpoint (RFC 8693, section 2), on the same path as every
  * other request, with its cache and its budget. `audience` and `resource` select one of the routes that are listed, or
- * `route` names it. Callers authenticate as the client of the route's API (RFC 6749, section 2.3.1). Does NOT take actor
- * tokens, nor give a scope that the route does not ask for, nor hand out tokens that are bound.
+ * `route` names it. Callers authenticate as the client of the route's API (RFC 6749, section 2.3.1; RFC 7523, section 2.2).
+ * Does NOT take actor tokens, nor give a scope that the route does not ask for, nor hand out tokens that are bound.
  */
 export function createTokenEndpoint(
   { authenticate, exchange }: Omit<Stages, 'proxy' | 'match'>,
-  { endpoint, ...options }: TokenEndpointOptions,
+  { endpoint, publicOrigins, replays, ...options }: TokenEndpointOptions,
 ): Gateway {
   const routes = new Map(endpoint.routes.map((route) => [route.name, route]))
+  const audiences = publicOrigins.flatMap((origin) => [origin, origin + PATH])
+  const authenticateClient =
+    endpoint.clients === 'none' ? undefined : createAuthenticateClient(endpoint, audiences)
+  const uses = new WeakMap<object, AssertionUse>()
   const door: Door = (request) => {
     const form = readForm(bodyOf(request))
-    const clients =
-      endpoint.clients === 'none' ? undefined : authenticateClient(request, form, endpoint.routes)
+    const known = authenticateClient?.(request, form)
     const route = selected(form, endpoint.routes)
-    if (clients !== undefined && !isOf(route, clients)) {
+    if (known !== undefined && !isOf(route, known.clients)) {
       refuse('unauthorized_client', 'the route is for tokens of another client')
     }
+    if (known?.use !== undefined) uses.set(request, known.use)
     assertScopes(form, route)
     return {
       method: 'POST',
@@ -64,12 +76,32 @@ export function createTokenEndpoint(
         assertHandable(route)
         return route
       },
-      authenticate,
+      authenticate: usingUp(authenticate, uses, replays),
       exchange,
       proxy: (journey, _route, token) => answer(journey as Journey, token),
     },
     { ...options, door, render },
   )
+}
+
+/**
+ * Each assertion is good once. It is used up last, for a request that is otherwise good: who is told to name a nonce sends
+ * the same form again with another proof (RFC 9449, section 8).
+ */
+function usingUp(
+  authenticate: Authenticate,
+  uses: WeakMap<object, AssertionUse>,
+  replays: ReplayStore,
+): Authenticate {
+  return (presented, route) => {
+    const use = presented.request && uses.get(presented.request)
+    if (use === undefined) return authenticate(presented, route)
+    return (async () => {
+      const subject = await authenticate(presented, route)
+      await useUp(use, replays)
+      return subject
+    })()
+  }
 }
 
 /** Its address. Forms are read before anybody looks at them. */

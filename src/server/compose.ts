@@ -33,7 +33,7 @@ import { layered } from './layers.ts'
 import { watchLoopDelay } from './loop-delay.ts'
 import { countPauses, showPaused } from './pauses.ts'
 import { createCallerRates, rateLimited } from './rate-limits.ts'
-import { createReplays } from './replays.ts'
+import { createReplays, type ReplaysOf } from './replays.ts'
 import { createRecord } from './record.ts'
 import { createShed } from './shed.ts'
 import { connectRedis } from './redis.ts'
@@ -96,16 +96,17 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       () => connectRedis(shared, { log, metrics }),
       (one) => one.close(),
     )
+  const replaysOf = createReplays({
+    ...{ shared: redis?.replays, metrics },
+    local: lease.use('used proofs', null, () => createMemoryReplayStore()),
+  })
   const authentication = createAuthentication({
     apis: config.apis,
     ...{ outbound, lease },
     maxEntries,
     maxBytes: verifiedBytes,
     proofs: {
-      replaysOf: createReplays({
-        ...{ shared: redis?.replays, metrics },
-        local: lease.use('used proofs', null, () => createMemoryReplayStore()),
-      }),
+      replaysOf,
       nonceSecrets: redis?.seals.secrets('DPoP nonce') ?? [
         lease.use('nonce secret', null, () => randomBytes(32)),
       ],
@@ -211,7 +212,11 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       if (route === undefined) throw new TypeError(`no route is named ${name}`)
       return createStep({ authenticate, exchange }, { route, step }, told)
     },
-    tokenEndpoint: tokenEndpointOf(config, { authenticate, exchange }, { admission, record }),
+    tokenEndpoint: tokenEndpointOf(
+      config,
+      { authenticate, exchange },
+      { replaysOf, admission, record },
+    ),
     started: redis?.started ?? Promise.resolve(),
     ailments: () => [
       ...authentication
@@ -275,12 +280,17 @@ function forwardAuthOf(
 function tokenEndpointOf(
   { endpoints: { token: endpoint }, server }: Config,
   stages: Pick<Stages, 'authenticate' | 'exchange'>,
-  shared: Pick<GatewayOptions, 'admission' | 'record'>,
+  {
+    replaysOf,
+    ...shared
+  }: Pick<GatewayOptions, 'admission' | 'record'> & { readonly replaysOf: ReplaysOf },
 ): Gateway | undefined {
   if (endpoint === undefined) return undefined
   const certificateOf = createCertificateOf(() => false)
   return createTokenEndpoint(stages, {
     endpoint,
+    publicOrigins: server.publicOrigins,
+    replays: replaysOf(endpoint),
     // One listener, which callers reach by whatever name: no origin is another one there.
     originsOf: () => server.publicOrigins,
     certificateOf,

@@ -11,8 +11,8 @@ export interface ReplaysOptions {
   readonly metrics: Metrics
 }
 
-/** The store for each API, by what it says of proofs. All of them know the same. */
-export type ReplaysOf = (dpop: DpopConfig) => ReplayStore
+/** The store for each API, by what it says of proofs, and for the assertions of clients. All of them know the same. */
+export type ReplaysOf = (of: Pick<DpopConfig, 'replay'>) => ReplayStore
 
 type Proof = Parameters<ReplayStore['isFirst']>
 /** `local`: first as far as this process knows, and nobody else could be asked. */
@@ -53,7 +53,7 @@ export function createReplays(options: ReplaysOptions): ReplaysOf {
 }
 
 function countsOf(metrics: Metrics) {
-  const help = 'DPoP proofs by what is known of their use.'
+  const help = 'DPoP proofs and client assertions by what is known of their use.'
   const counter = (outcome: Outcome) => metrics.counter('behalf_proofs_total', help, { outcome })
   return {
     first: counter('first'),
