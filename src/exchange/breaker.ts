@@ -3,7 +3,7 @@ import type { Issuer } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import { clientOf } from './client.ts'
 import type { Exchange } from './exchange.ts'
-import { UnfitToken } from './issued.ts'
+import { Unfit } from './unfit.ts'
 
 const SHORTEST_MS = 1_000
 const LONGEST_MS = 30_000
@@ -11,12 +11,13 @@ const LONGEST_MS = 30_000
 const FIRST = 3
 /** So long may they take. */
 const FIRST_MS = 1_000
-/** What one caller's refresh token brings says little of the others': so many in a row say that it is the target. */
+/** What makes no sense for one user says little of the others: so many users in a row say that it is the target. */
 const UNFIT_IN_A_ROW = 10
 
 /**
  * Breakers, one for each issuer, client and target. One opens where the issuer does not accept us as a client, or what it
- * issues is not what was asked for: that is for somebody to mend, and asking for each request is a storm.
+ * answers for ten users in a row makes no sense: that is for somebody to mend, and asking for each request is a storm. Nobody
+ * can open one alone, with a token that only its own exchange fails for.
  */
 export interface Breakers {
   /** Answers at once while a breaker is open, and then lets a single exchange through. It stands outside the budget. */
@@ -59,9 +60,10 @@ export function createBreakers(): Breakers {
         breaker.close()
         return token
       } catch (error) {
-        const isOfCaller =
-          error instanceof UnfitToken && permit.route.exchange.grant === 'refresh-token'
-        if (!isOfCaller || breaker.isUnfit()) breaker.judge(error)
+        // The API's own token is nobody's misfortune but ours.
+        const isOfUser =
+          error instanceof Unfit && permit.route.exchange.grant !== 'client-credentials'
+        if (!isOfUser || breaker.isUnfit(permit.subject.subject)) breaker.judge(error)
         throw error
       }
     },
@@ -75,7 +77,7 @@ class Breaker {
   probing = false
   #failures = 0
   #openUntil = 0
-  #unfit = 0
+  readonly #unfit = new Set<string>()
   /** Until something is known. */
   #first: First | undefined = new First()
 
@@ -112,10 +114,11 @@ class Breaker {
     signal.throwIfAborted()
   }
 
-  /** Whether what callers' refresh tokens bring is unfit whosever they are. */
-  isUnfit(): boolean {
+  /** Whether what comes makes no sense whoever it is for. */
+  isUnfit(user: string): boolean {
     this.#learn()
-    return ++this.#unfit >= UNFIT_IN_A_ROW
+    if (this.#unfit.size < UNFIT_IN_A_ROW) this.#unfit.add(user)
+    return this.#unfit.size >= UNFIT_IN_A_ROW
   }
 
   judge(error: unknown): void {
@@ -129,7 +132,7 @@ class Breaker {
   close(): void {
     this.#failures = 0
     this.#openUntil = 0
-    this.#unfit = 0
+    this.#unfit.clear()
     this.#learn()
   }
 

@@ -7,6 +7,7 @@ import { askedScopes } from './grants/refresh-token.ts'
 import { listOf } from './grants/target.ts'
 import type { Profile } from './profiles.ts'
 import type { TokenAnswer } from './token-endpoint.ts'
+import { Unfit } from './unfit.ts'
 
 /** What an exchange returned, checked. A value of scheme `none` stands for "send no credentials". */
 export interface IssuedToken extends Omit<Confirmed, 'scheme'> {
@@ -206,11 +207,11 @@ function expiryOf(
 }
 
 /** What came is not what was asked for. */
-export class UnfitToken extends GatewayError {
+export class UnfitToken extends Unfit {
   /** @param what of it is wrong */
   constructor(what: string) {
     const cause = new Error(`the issued token failed its check: ${what}`)
-    super('exchange_misconfigured', 'the issued token is not what was asked for', { cause })
+    super('the issued token is not what was asked for', cause)
   }
 }
 

@@ -50,7 +50,8 @@ export type Refusal = Extract<
   | 'insufficient_user_authentication'
 >
 
-const OURS_TO_MEND = {
+/** What says something of our client or our proof, whoever is exchanged. */
+export const OURS_TO_MEND = {
   invalid_client: 'exchange_misconfigured',
   unauthorized_client: 'exchange_misconfigured',
   unsupported_grant_type: 'exchange_misconfigured',

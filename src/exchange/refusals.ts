@@ -2,8 +2,8 @@ import type { Permit } from '../authorize/authorize.ts'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Store } from '../store/memory.ts'
 import type { Exchange } from './exchange.ts'
-import { UnfitToken } from './issued.ts'
 import { refusalKey } from './key.ts'
+import { Unfit } from './unfit.ts'
 
 const REMEMBERED_FOR_MS = 5_000
 
@@ -16,9 +16,9 @@ const DECISIONS: ReadonlySet<ErrorCode> = new Set([
   'not_permitted',
 ])
 
-/** What a caller's refresh token brought is told of that one, too: asked again, it would bring the same. */
+/** What came for a token and made no sense is told of that one, too: asked again, the same would come. */
 function isDecision(error: unknown, { route }: Permit): error is GatewayError {
-  if (error instanceof UnfitToken) return route.exchange.grant === 'refresh-token'
+  if (error instanceof Unfit) return route.exchange.grant !== 'client-credentials'
   return error instanceof GatewayError && DECISIONS.has(error.code)
 }
 

@@ -13,8 +13,9 @@ import type { Outbound } from '../outbound.ts'
 import { claimsChallenge } from './claims-challenge.ts'
 import { type DpopKey, nonceOf, type Nonces } from './dpop.ts'
 import type { ClientIdentity } from './identity.ts'
-import type { Profile, Refusal } from './profiles.ts'
+import { OURS_TO_MEND, type Profile, type Refusal } from './profiles.ts'
 import type { Proof, Prove } from './prove.ts'
+import { Unfit } from './unfit.ts'
 
 /** What a token endpoint answered: its shape is checked, its meaning is not (see `checkIssued`). */
 export interface TokenAnswer {
@@ -197,9 +198,9 @@ function rejectExchange(
   if (refusal === undefined || refusal.status >= 500 || refusal.status === 408) unavailable(cause)
   if (refusal.status === 429) throttled(cause, refusal.headers)
   if (refusal.error === undefined) {
-    throw new GatewayError('exchange_misconfigured', 'the token endpoint does not speak OAuth', {
-      cause,
-    })
+    const detail = 'the token endpoint does not speak OAuth'
+    if (about === 'client') throw new GatewayError('exchange_misconfigured', detail, { cause })
+    throw new Unfit(detail, cause)
   }
   const code = meaningOf(refusal, profile)
   if (code === 'exchange_unavailable') unavailable(cause)
@@ -212,6 +213,8 @@ function rejectExchange(
   if (about === 'refresh token' && code === 'invalid_token') {
     throw new GatewayError(code, 'the issuer did not accept the refresh token', { cause })
   }
+  const isOurs = Object.hasOwn(OURS_TO_MEND, refusal.error)
+  if (code === 'exchange_misconfigured' && !isOurs) throw new Unfit(DETAILS[code], cause)
   reject(code, { cause })
 }
 

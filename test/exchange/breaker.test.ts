@@ -187,24 +187,37 @@ test('a target that cannot bind tokens is not closed to those that need none', a
   assert.equal((await answer).scheme, 'Bearer')
 })
 
-test('what one caller’s refresh token brings opens nothing, and what ten of them bring in a row does', async (context) => {
-  const { layers, breakers, begun } = await proven(context)
-  const redeemer = (): Permit =>
-    permit({ route: { exchange: { grant: 'refresh-token', client: api().client } } })
-  const bring = async (end: (exchange: Begun) => void): Promise<void> => {
-    call(layers, redeemer())
-    await settled()
-    end(last(begun))
-    await settled()
-  }
-  const isOpen = (): boolean => breakers.open(redeemer().subject.api.issuer) > 0
-  const unfit = (exchange: Begun): void => exchange.fail(new UnfitToken('aud'))
-  for (let caller = 1; caller < 10; caller++) await bring(unfit)
-  await bring((exchange) => exchange.answer())
-  for (let caller = 1; caller < 10; caller++) await bring(unfit)
-  assert.equal(isOpen(), false)
+for (const grant of ['token-exchange', 'refresh-token', 'client-credentials'] as const) {
+  const opens = grant === 'client-credentials'
+  const what = opens ? 'is the target’s at once' : 'opens nothing, but for ten users in a row'
+  test(`what is unfit with the grant ${grant} ${what}`, async (context) => {
+    const { layers, breakers, begun } = await proven(context)
+    const of = (user: string): Permit =>
+      permit({
+        subject: { subject: user },
+        route: {
+          exchange: { grant, ...(grant === 'refresh-token' && { client: api().client }) },
+        },
+      })
+    const bring = async (user: string, end: (exchange: Begun) => void): Promise<void> => {
+      call(layers, of(user))
+      await settled()
+      end(last(begun))
+      await settled()
+    }
+    const isOpen = (): boolean => breakers.open(of('alice').subject.api.issuer) > 0
+    const unfit = (exchange: Begun): void => exchange.fail(new UnfitToken('aud'))
+    await bring('alice', unfit)
+    assert.equal(isOpen(), opens)
+    if (opens) return
+    for (let time = 1; time < 20; time++) await bring('alice', unfit)
+    for (let user = 2; user < 10; user++) await bring(`user ${user}`, unfit)
+    await bring('bob', (exchange) => exchange.answer())
+    for (let user = 1; user < 10; user++) await bring(`user ${user}`, unfit)
+    assert.equal(isOpen(), false)
 
-  await bring(unfit)
+    await bring('user 10', unfit)
 
-  assert.equal(isOpen(), true)
-})
+    assert.equal(isOpen(), true)
+  })
+}
