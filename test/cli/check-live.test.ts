@@ -7,6 +7,7 @@ import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { configuration, SOURCE } from '../provision/tenant.ts'
 import { startUpstream } from '../system.ts'
 import { behalf, folder, type Ended } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 interface Setting {
   readonly tenant: Tenant
@@ -27,7 +28,7 @@ async function start(t: TestContext): Promise<Setting> {
   const { clientId, clientSecret } = tenant.management
   const environment = { AUTH0_CLIENT_ID: clientId, AUTH0_CLIENT_SECRET: clientSecret }
   const provision = (): Promise<Ended> =>
-    behalf(['provision', '--apply', '--write-env', '.env'], { cwd, environment })
+    behalfAgain(['provision', '--apply', '--write-env', '.env'], { cwd, environment })
   const { code, err } = await provision()
   assert.equal(code, 0, err)
   tenant.state.addClient({
@@ -37,7 +38,7 @@ async function start(t: TestContext): Promise<Setting> {
   tenant.addUser('carol')
   await writeFile(join(cwd, 'token'), await tenant.token({ user: 'carol', audience: SOURCE }))
   const check = (flags: readonly string[] = WITH_TOKEN): Promise<Ended> =>
-    behalf(['check', '--live', ...flags], { cwd })
+    behalfAgain(['check', '--live', ...flags], { cwd })
   return { tenant, cwd, check, provision }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { behalf, folder, YAML } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 const environment = { CLIENT_SECRET: 'the-client-secret' }
 
@@ -26,7 +27,7 @@ warning  issuers.tenant.budget: none is given: at most 2 exchanges per second le
 
 test('check tells the same as JSON', async (t) => {
   const cwd = await folder(t, { 'behalf.yaml': YAML })
-  const { code, out } = await behalf(['check', '--format', 'json'], { cwd, environment })
+  const { code, out } = await behalfAgain(['check', '--format', 'json'], { cwd, environment })
   assert.equal(code, 0)
   const { warnings, ...rest } = JSON.parse(out) as { readonly warnings: readonly object[] }
   assert.equal(warnings.length, 1)
@@ -80,7 +81,7 @@ test('check tells how a route without an exchange is served', async (t) => {
   ] as const) {
     const yaml = YAML.replace(/exchange: .*/, `exchange: { ${exchange} }`)
     const cwd = await folder(t, { 'behalf.yaml': yaml.replace('auth0', 'rfc8693') })
-    const { out, err } = await behalf(['check'], { cwd, environment })
+    const { out, err } = await behalfAgain(['check'], { cwd, environment })
     assert.equal(err, '')
     assert.ok(out.includes(`\n  exchange  ${told}\n`), out)
   }
@@ -106,10 +107,10 @@ test('check tells what an API asks for beside a token, and nothing of one that a
     const block = proof === undefined ? '' : `    proofOfPossession: { ${proof} }\n`
     const yaml = `${server}${YAML.replace('routes:', `${block}routes:`)}`
     const cwd = await folder(t, { 'behalf.yaml': yaml })
-    const { out, err } = await behalf(['check'], { cwd, environment })
+    const { out, err } = await behalfAgain(['check'], { cwd, environment })
     assert.equal(err, '')
     assert.ok(out.includes(`\n${line}${told}\n`), out)
-    const asJson = await behalf(['check', '--format', 'json'], { cwd, environment })
+    const asJson = await behalfAgain(['check', '--format', 'json'], { cwd, environment })
     const { routes } = JSON.parse(asJson.out) as {
       readonly routes: readonly { readonly apis: readonly Record<string, unknown>[] }[]
     }
@@ -134,7 +135,7 @@ test('check names every fault at its place and exits 78', async (t) => {
 
 test('check tells faults as JSON, too', async (t) => {
   const cwd = await folder(t, { 'behalf.yaml': BROKEN })
-  const { code, out, err } = await behalf(['check', '--format=json'], { cwd, environment })
+  const { code, out, err } = await behalfAgain(['check', '--format=json'], { cwd, environment })
   assert.equal(code, 78)
   assert.equal(err, '')
   assert.deepEqual(JSON.parse(out), {
@@ -157,14 +158,14 @@ test('check tells faults as JSON, too', async (t) => {
 
 test('the file is named as it was given, and need not be in this folder', async (t) => {
   const cwd = await folder(t, { 'mine.yaml': BROKEN, '.env': 'CLIENT_SECRET=x\n' })
-  const { code, err } = await behalf(['check', '--config', `${cwd}/mine.yaml`])
+  const { code, err } = await behalfAgain(['check', '--config', `${cwd}/mine.yaml`])
   assert.equal(code, 78)
   assert.match(err, new RegExp(`^  ${cwd}/mine\\.yaml:11:26 `, 'm'))
 })
 
 test('without a file, the default is missed and exit is 78', async (t) => {
   const cwd = await folder(t, {})
-  const { code, err } = await behalf(['check'], { cwd })
+  const { code, err } = await behalfAgain(['check'], { cwd })
   assert.equal(code, 78)
   assert.equal(
     err,
@@ -189,7 +190,7 @@ for (const [argv, message] of [
   [['help', 'nothing'], /^behalf: unknown command `nothing`/],
 ] as const) {
   test(`\`behalf ${argv.join(' ')}\` is a wrong command line: exit 64`, async () => {
-    const { code, out, err } = await behalf(argv)
+    const { code, out, err } = await behalfAgain(argv)
     assert.equal(code, 64)
     assert.equal(out, '')
     assert.match(err, message)
@@ -198,7 +199,7 @@ for (const [argv, message] of [
 
 for (const argv of [['help'], ['--help'], ['-h'], ['help', 'check'], ['check', '--help']]) {
   test(`\`behalf ${argv.join(' ')}\` helps, on standard output`, async () => {
-    const { code, out, err } = await behalf(argv)
+    const { code, out, err } = await behalfAgain(argv)
     assert.equal(code, 0)
     assert.equal(err, '')
     assert.match(
@@ -219,7 +220,7 @@ for (const [name, reads] of [
   ['version', false],
 ] as const) {
   test(`the help of ${name} fits a terminal of 80 columns and ${reads ? 'names' : 'leaves out'} --config`, async () => {
-    const { out } = await behalf([name, '--help'])
+    const { out } = await behalfAgain([name, '--help'])
     assert.deepEqual(
       out.split('\n').filter((line) => line.length > 80),
       [],

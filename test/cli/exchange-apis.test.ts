@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { unsignedJwt } from '../support.ts'
-import { behalf, folder, type Ended } from './behalf.ts'
+import { folder, type Ended } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 const CLIENT_SECRETS = ['storefront', 'backoffice'].map(
   (name) => `demo-only-${name}-client-secret-0001`,
@@ -45,7 +46,7 @@ routes:
     async exchange(token) {
       const file = await folder(t, { token })
       const argv = ['exchange', 'orders', '--token-file', `${file}/token`, '--format', 'json']
-      return behalf(argv, { cwd })
+      return behalfAgain(argv, { cwd })
     },
   }
 }

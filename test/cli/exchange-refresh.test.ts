@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { rotatingTenant, type RotatingTenant } from '../exchange/rotating.ts'
 import { behalf, folder, type Ended } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 interface Setting {
   readonly rotating: RotatingTenant
@@ -23,7 +24,7 @@ async function setting(t: TestContext): Promise<Setting> {
     refresh: `${refreshToken}\n`,
   })
   const run: Setting['run'] = (route, ...argv) =>
-    behalf(['exchange', route ?? '', '--token-file', 'access', ...argv], { cwd })
+    behalfAgain(['exchange', route ?? '', '--token-file', 'access', ...argv], { cwd })
   return { rotating, accessToken, refreshToken, cwd, run }
 }
 

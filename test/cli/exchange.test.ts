@@ -6,6 +6,7 @@ import { createSecrets } from '../../src/server/secrets.ts'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { listen, unsignedJwt } from '../support.ts'
 import { behalf, folder, MAIN, type Ended } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 const CLIENT_SECRET = 'demo-only-storefront-client-secret-0001'
 const STOREFRONT = 'https://storefront.example'
@@ -55,7 +56,7 @@ routes:
     cwd,
     async exchange(token, ...argv) {
       const file = await folder(t, { token })
-      return behalf(['exchange', 'orders', '--token-file', `${file}/token`, ...argv], { cwd })
+      return behalfAgain(['exchange', 'orders', '--token-file', `${file}/token`, ...argv], { cwd })
     },
   }
 }
@@ -331,16 +332,16 @@ for (const [argv, message] of [
 ] as const) {
   test(`behalf exchange ${argv.join(' ')} is a wrong command line: exit 64`, async (t) => {
     const { cwd } = await setting(t)
-    const ended = await behalf(['exchange', ...argv, '--token-file', 'token'], { cwd })
+    const ended = await behalfAgain(['exchange', ...argv, '--token-file', 'token'], { cwd })
     assert.deepEqual([ended.code, ended.out, ended.err], [64, '', `behalf: ${message}\n`])
   })
 }
 
 test('exchange needs a file of a token that can be read', async (t) => {
   const { cwd } = await setting(t)
-  const without = await behalf(['exchange', 'orders'], { cwd })
+  const without = await behalfAgain(['exchange', 'orders'], { cwd })
   assert.deepEqual([without.code, without.err], [64, 'behalf: --token-file is needed\n'])
-  const missing = await behalf(['exchange', 'orders', '--token-file', 'missing'], { cwd })
+  const missing = await behalfAgain(['exchange', 'orders', '--token-file', 'missing'], { cwd })
   assert.deepEqual(
     [missing.code, missing.err],
     [64, 'behalf: the file of --token-file cannot be read\n'],

@@ -3,6 +3,7 @@ import { test, type TestContext } from 'node:test'
 import type { Explanation } from '../../src/server/explain/report.ts'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { behalf, folder, type Ended } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 const CLIENT_SECRET = 'demo-only-storefront-client-secret-0001'
 const STOREFRONT = 'https://storefront.example'
@@ -37,7 +38,7 @@ routes:
     async explain(token, ...argv) {
       if (token === undefined) return behalf(['explain', ...argv], { cwd })
       const file = await folder(t, { token })
-      return behalf(['explain', '--token-file', `${file}/token`, ...argv], { cwd })
+      return behalfAgain(['explain', '--token-file', `${file}/token`, ...argv], { cwd })
     },
   }
 }

@@ -8,7 +8,8 @@ import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { configuration, SOURCE } from '../provision/tenant.ts'
 import { readConfig } from '../../src/config/load.ts'
 import { bearer, startGateway, startUpstream } from '../system.ts'
-import { behalf, folder, type Ended } from './behalf.ts'
+import { folder, type Ended } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
 interface Setting {
   readonly tenant: Tenant
@@ -32,7 +33,7 @@ async function start(
     tenant,
     cwd,
     run: (flags = [], environment = {}) =>
-      behalf(['provision', ...flags], { cwd, environment: { ...own, ...environment } }),
+      behalfAgain(['provision', ...flags], { cwd, environment: { ...own, ...environment } }),
   }
 }
 
@@ -266,7 +267,7 @@ test('a limit of the tenant is waited for', async (t) => {
   const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url)) })
   const { clientId, clientSecret } = tenant.management
   const environment = { AUTH0_CLIENT_ID: clientId, AUTH0_CLIENT_SECRET: clientSecret }
-  const { code, err } = await behalf(['provision', ...APPLY], { cwd, environment })
+  const { code, err } = await behalfAgain(['provision', ...APPLY], { cwd, environment })
   assert.equal(code, 0, err)
 })
 
@@ -356,7 +357,7 @@ test('a legacy tenant is told what the guides of 2019 say, field by field', asyn
   ]
   const flags = fields.flatMap((one) => ['--set', one])
   const run = (more: readonly string[]) =>
-    behalf(['provision', 'resource-server', SOURCE, ...flags, ...more], { cwd, environment })
+    behalfAgain(['provision', 'resource-server', SOURCE, ...flags, ...more], { cwd, environment })
   const { code, err } = await run(['--apply'])
   assert.equal(code, 0, err)
   assert.deepEqual(tenant.state.resourceServer(SOURCE)?.token_exchange, {
