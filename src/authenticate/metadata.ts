@@ -45,15 +45,18 @@ export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
     const found = discovered.get(identifier)
     if (found === undefined) throw new TypeError(`not an identifier of this issuer: ${identifier}`)
     const configured = issuer[CONFIGURED[name]]
-    return configured ?? discoveredEndpoint(found, name)
+    return configured ?? discoveredEndpoint(found, name, identifier)
   }
 
   async function discoveredEndpoint(
     found: Refreshed<Discovered>,
     name: keyof IssuerMetadata,
+    identifier: string,
   ): Promise<string> {
     const metadata = await found.current()
-    return endpoint(named(metadata, name), issuer)
+    const mayBePlain = (host: string): boolean =>
+      issuer.dangerouslyAllowHttp || (LOOPBACK.test(host) && isOnLoopback(identifier))
+    return endpoint(named(metadata, name), mayBePlain)
   }
 }
 
@@ -113,10 +116,15 @@ function authorizationServerMetadata(identifier: string): string {
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/
 
-function endpoint(value: unknown, { dangerouslyAllowHttp }: Issuer): string {
+/** One that is elsewhere has nothing to say about what listens on this machine, where neighbours trust each other. */
+function isOnLoopback(identifier: string): boolean {
+  return LOOPBACK.test(new URL(identifier).hostname)
+}
+
+function endpoint(value: unknown, mayBePlain: (host: string) => boolean): string {
   if (typeof value !== 'string' || !URL.canParse(value)) throw new Error('an endpoint is missing')
   const { protocol, hostname } = new URL(value)
-  const plain = protocol === 'http:' && (dangerouslyAllowHttp || LOOPBACK.test(hostname))
+  const plain = protocol === 'http:' && mayBePlain(hostname)
   if (protocol !== 'https:' && !plain) throw new Error('an endpoint is not https')
   return value
 }

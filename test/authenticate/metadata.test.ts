@@ -108,6 +108,23 @@ for (const uri of [
   })
 }
 
+for (const [identifier, answered] of [
+  ['https://issuer.example/', false],
+  ['http://127.0.0.1:1/', true],
+] as const) {
+  test(`what ${identifier} says of plain http on this machine is ${answered ? 'taken' : 'refused'}`, async () => {
+    const uri = 'http://127.0.0.1:8081/purge'
+    const outbound = {
+      fetch: async () => Response.json(metadataOf(identifier, { token_endpoint: uri })),
+      close: async () => undefined,
+    }
+    const metadata = createMetadata(issuer({ identifiers: [identifier] }), outbound)
+    const asked = async (): Promise<string> => metadata(identifier, 'tokenEndpoint')
+    if (answered) assert.equal(await asked(), uri)
+    else await assert.rejects(asked, /not https/)
+  })
+}
+
 for (const uri of ['http://127.0.0.1:1/jwks', 'http://localhost/jwks', 'http://[::1]/jwks']) {
   test(`the endpoint ${uri} is on loopback, where http is accepted`, async (t) => {
     const { issued, identifier, metadata } = await discovering(t)
