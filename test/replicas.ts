@@ -38,6 +38,7 @@ export interface Changes {
   readonly client?: object
   readonly api?: object
   readonly server?: object
+  readonly endpoints?: object
   /** Of the issuer. */
   readonly budget?: object
 }
@@ -57,6 +58,7 @@ export async function gatewaysAt(t: Scope, where: object): Promise<Gateways> {
   const replica = ({
     redis: settings,
     server,
+    endpoints,
     budget,
     ...changes
   }: Changes = {}): Promise<Gateway> =>
@@ -64,6 +66,7 @@ export async function gatewaysAt(t: Scope, where: object): Promise<Gateways> {
       ...oneRoute({ issuer: issuer.url, upstream: upstream.origin, ...changes }),
       issuers: { tenant: { issuer: issuer.url, profile: 'rfc8693', ...(budget && { budget }) } },
       server: { ...LISTENING, ...server },
+      ...(endpoints && { endpoints }),
       admin: { listen: '127.0.0.1:0', token: ADMIN_TOKEN },
       cache: { redis: { ...where, sealingKeys: [SEALING_KEY], ...PATIENT, ...settings } },
     })

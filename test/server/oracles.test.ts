@@ -9,6 +9,8 @@ import { test, type TestContext } from 'node:test'
 import express from 'express'
 import { gateway, onBehalfOf, type ConfigInput } from '../../src/index.ts'
 import { createLog } from '../../src/log.ts'
+import { JWT_BEARER, signer } from '../authenticate/assertions.ts'
+import { ORIGIN } from '../authenticate/proofs.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import {
   assertHeadersAllowed,
@@ -36,6 +38,7 @@ interface Door {
 }
 
 const CLIENT = { id: 'storefront', secret: 'a-secret-of-the-storefront' }
+const LISTENING = { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '1s' } }
 
 /** As a data plane, or a service, goes on by itself with what it was given. */
 async function goOn(upstream: Upstream, authorization: string): ReturnType<Ask> {
@@ -104,30 +107,48 @@ const DOORS: Readonly<Record<string, (t: TestContext, world: World) => Promise<D
       logged,
     }
   },
-  async 'the token endpoint'(t, { configuration, upstream }) {
-    const { tokenOrigin, logged } = await startGateway(t, {
-      ...configuration,
-      endpoints: { token: { listen: '127.0.0.1:0', routes: ['orders'] } },
-    })
-    return {
-      async ask(token) {
-        const body = new URLSearchParams({
-          grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
-          subject_token: token,
-          subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-          route: 'orders',
-          client_id: CLIENT.id,
-          client_secret: CLIENT.secret,
-        })
-        const response = await fetch(`${tokenOrigin}/token`, { method: 'POST', body })
-        const { access_token: issued } = (await response.json()) as { access_token?: string }
-        if (response.status === 200) return goOn(upstream, `Bearer ${issued}`)
-        assert.equal(issued, undefined)
-        return undefined
-      },
-      logged,
-    }
+  'the token endpoint': (t, world) =>
+    tokenEndpoint(t, world, {}, () =>
+      Promise.resolve({ client_id: CLIENT.id, client_secret: CLIENT.secret }),
+    ),
+  'the token endpoint, to a client that signs': (t, world) => {
+    const key = signer()
+    const callers = { storefront: [{ publicKey: key.pem.publicKey }] }
+    return tokenEndpoint(t, world, { callers }, async () => ({
+      client_assertion_type: JWT_BEARER,
+      client_assertion: await key.assertion(),
+    }))
   },
+}
+
+async function tokenEndpoint(
+  t: TestContext,
+  { configuration, upstream }: World,
+  options: object,
+  credentials: () => Promise<Readonly<Record<string, string>>>,
+): Promise<Door> {
+  const { tokenOrigin, logged } = await startGateway(t, {
+    ...configuration,
+    server: { ...LISTENING, publicOrigin: ORIGIN },
+    endpoints: { token: { listen: '127.0.0.1:0', routes: ['orders'], ...options } },
+  })
+  return {
+    async ask(token) {
+      const body = new URLSearchParams({
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+        subject_token: token,
+        subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+        route: 'orders',
+        ...(await credentials()),
+      })
+      const response = await fetch(`${tokenOrigin}/token`, { method: 'POST', body })
+      const { access_token: issued } = (await response.json()) as { access_token?: string }
+      if (response.status === 200) return goOn(upstream, `Bearer ${issued}`)
+      assert.equal(issued, undefined)
+      return undefined
+    },
+    logged,
+  }
 }
 
 const USERS = 20
