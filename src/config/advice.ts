@@ -2,6 +2,7 @@ import { binds } from './bindings.ts'
 import type { Config, Route, ProfileName } from './config.ts'
 import { asksForNothing, claimsJudged, isWeaker } from './conditions.ts'
 import { isLoopback } from './issuers.ts'
+import { processesOf } from './processes.ts'
 
 /** What can be served and may still not be meant. */
 export interface Advice {
@@ -41,13 +42,13 @@ function* aboutPlain({ admin, endpoints: { forwardAuth, token } }: Config): Iter
 
 /** What replaced a caller's refresh token is known to one process. */
 function* aboutSuccessions({ routes, server }: Config): Iterable<Advice> {
-  if (server.replicas === 1) return
+  if (processesOf(server) === 1) return
   for (const [index, { exchange }] of routes.entries()) {
     if (exchange.grant !== 'refresh-token' || !exchange.returnRefreshToken) continue
     yield {
       path: `routes[${index}].exchange.refreshTokenHeader`,
       message:
-        'requests of one caller that meet several replicas send a rotated token twice: allow a few seconds of overlap ' +
+        'requests of one caller that meet several processes send a rotated token twice: allow a few seconds of overlap ' +
         'at the issuer',
     }
   }
@@ -106,14 +107,15 @@ function* aboutIntrospection({ apis }: Config): Iterable<Advice> {
   }
 }
 
-function* aboutKeys({ apis, routes, server: { replicas } }: Config): Iterable<Advice> {
-  if (replicas === 1) return
+function* aboutKeys({ apis, routes, server }: Config): Iterable<Advice> {
+  const processes = processesOf(server)
+  if (processes === 1) return
   for (const api of apis) {
     if (api.client?.dpopKey !== undefined || !binds(api, 'dpop', routes)) continue
     yield {
       path: `apis.${api.name}.client.dpopKey`,
       message:
-        `is not given: each of the ${replicas} replicas makes a key of its own, and none can use a token that another ` +
+        `is not given: each of the ${processes} processes makes a key of its own, and none can use a token that another ` +
         'has',
     }
   }

@@ -35,9 +35,9 @@ export interface ServerConfig {
   /** CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` headers count. Default none. */
   readonly trustedProxies: readonly string[]
   readonly limits: ServerLimits
-  /** How many processes share the budgets of the issuers: `server.replicas` x `server.workers`. Default 1. */
+  /** How many times `behalf serve` runs with this configuration. Default 1. */
   readonly replicas: number
-  /** How many of them `behalf serve` starts. Default 1: it serves by itself. */
+  /** How many processes each of them serves by; see `processesOf`. Default 1: itself. */
   readonly workers: number
   readonly drain: {
     /** How long requests are still accepted after SIGTERM, so that balancers notice. Default 5 000. */
@@ -129,7 +129,7 @@ export interface Issuer {
 }
 
 export interface Budget {
-  /** Exchanges per second, for all replicas together. Those that share nothing take `rate / server.replicas` each. */
+  /** Exchanges per second, for all replicas together. Those that share nothing take `rate / replicas` each. */
   readonly rate: number
   /** How many may leave at once. Default 1, which paces them. */
   readonly burst: number

@@ -15,7 +15,7 @@ const workers = z
   .prefault(1)
   .describe(
     'How many processes of one `behalf serve` take requests, for several cores; `auto`: as many as there are. Each has ' +
-      'its own cache and limits, and takes its share of the budgets, `rate / (replicas x workers)`, unless they share `cache.redis`.',
+      'its own cache and limits; the budgets, and the DPoP proofs that were used, are one for all of them.',
   )
 
 const drain = z
@@ -56,7 +56,7 @@ export const server = z
       .prefault(1)
       .describe(
         'How many times `behalf serve` runs with this configuration. Each takes its share of the budgets, ' +
-          '`rate / replicas`, which its `workers` share, unless they share `cache.redis`, and while Redis does not answer.',
+          '`rate / replicas`, for all its `workers` together, unless they share `cache.redis`, and while Redis does not answer.',
       ),
     workers,
     limits: serverLimits,

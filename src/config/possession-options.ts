@@ -74,7 +74,7 @@ export const proofOfPossession = z
       .literal('local')
       .optional()
       .describe(
-        'With `dpop`, take a proof where only this process can tell whether it was used: `local`. That is so with several ' +
+        'With `dpop`, take a proof where not all can be asked whether it was used: `local`. That is so with several ' +
           '`server.replicas` and no `cache.redis`, where it has to be said, and while Redis does not answer. Danger: each ' +
           'replica then takes a proof once. Default: such a proof is refused, with 503 `replay_store_unavailable`.',
       ),

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Faults, Path } from './faults.ts'
 import { mapping } from './parts.ts'
+import { processesOf } from './processes.ts'
 import type { apiSchema } from './schema.ts'
 import { isShort, weaknessOf } from './secrets.ts'
 
@@ -94,7 +95,12 @@ interface Surroundings {
   readonly apis: Readonly<Record<string, unknown>>
   /** Undefined where something is wrong with the listener. */
   readonly server:
-    { readonly publicOrigin?: string | string[] | undefined; readonly replicas: number } | undefined
+    | {
+        readonly publicOrigin?: string | string[] | undefined
+        readonly replicas: number
+        readonly workers: number
+      }
+    | undefined
   /** Whether replicas share a level that knows what was used, and from whose keys nonces are made. */
   readonly shares: boolean
 }
@@ -110,16 +116,17 @@ export function checkPossession({ apis, server, shares }: Surroundings, faults: 
       const message = 'needs `server.publicOrigin`: a proof names the address that it is for'
       faults.add([...at, 'mechanism'], message)
     }
-    if (server.replicas === 1 || shares) continue
-    if (replay === undefined) {
+    if (shares) continue
+    // Workers of one replica know each other's proofs, and not each other's nonces.
+    if (replay === undefined && server.replicas > 1) {
       const message =
         'needs `cache.redis`, or `replay: local`: with several replicas nobody knows all proofs that were used, and each takes a proof once'
       faults.add([...at, 'mechanism'], message)
     }
-    if (nonce === 'required' && nonceSecret === undefined) {
+    if (nonce === 'required' && nonceSecret === undefined && processesOf(server) > 1) {
       faults.add(
         [...at, 'nonce'],
-        'needs `nonceSecret`, or `cache.redis`: several replicas know only the nonces that are made of one secret',
+        'needs `nonceSecret`, or `cache.redis`: several processes know only the nonces that are made of one secret',
       )
     }
   }

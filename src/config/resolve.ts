@@ -120,11 +120,10 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
 
 type ServerInput = z.output<typeof configurationSchema>['server']
 
-/** Whoever shares something, or knows what others do not, is a process: each worker of each replica. */
 function several(server: ServerInput | undefined) {
   if (server === undefined) return undefined
   const workers = server.workers === 'auto' ? availableParallelism() : Number(server.workers)
-  return { ...server, workers, replicas: server.replicas * workers }
+  return { ...server, workers }
 }
 
 interface Listeners {

@@ -1,26 +1,37 @@
-import type { Budget } from '../config/config.ts'
-import type { Given, Need } from '../store/turns.ts'
-import { type Bucket, createBucket, shareOf } from './bucket.ts'
-import { LeasedBucket, Moved } from './leased.ts'
+import { ExpectedEnd } from '../errors.ts'
+import type { Bucket, OwnBucket } from './bucket.ts'
 import type { Turn } from './line.ts'
 
-export interface SharedBucketOptions {
-  readonly budget: Budget | undefined
-  /** How many replicas share it, as it is configured. */
-  readonly replicas: number
-  /** Asks for turns; never rejects. Undefined: there is no answer. */
-  readonly ask: (need: Need) => Promise<Given | undefined>
-  /** By what all replicas know a key, without learning it. */
-  readonly nameOf: (key: string) => string
-  /** `leased` and not used are `unused`; `denied` were told when to come back; `own` is of this replica's own share. */
-  readonly count: (outcome: 'leased' | 'unused' | 'denied' | 'own', many: number) => void
-  /** For the jitter of what callers are told; default `Math.random`. */
-  readonly random?: () => number
+/** A bucket that others share, and that is asked for turns. Where there is no answer whoever waits is {@link Moved}. */
+export interface Asked extends Bucket {
+  /** How long the issuer wants to be left alone, as far as is known here, in milliseconds. */
+  readonly pauseMs: number
+  /** Turns were spent beside it, of which it does not know: it is told with what is asked next. */
+  wasAlone: boolean
+  /** Asks although nobody waits: whether there is an answer. */
+  probe(): void
+  close(): void
 }
 
-/** A bucket that all replicas share. */
-export interface SharedBucket extends Bucket {
-  /** Whether it is: else this replica has its own share. */
+/** The line is closed here: who waited is to ask again. */
+export class Moved extends ExpectedEnd {
+  constructor() {
+    super('the line is closed')
+  }
+}
+
+export interface BetweenOptions {
+  /** @param answered to be told of each answer, and of each that did not come */
+  readonly asked: (answered: (isThere: boolean) => void) => Asked
+  /** What there is while there is no answer. Chosen each time that this begins. */
+  readonly own: () => OwnBucket
+  /** Told of each turn of that. */
+  readonly spent: () => void
+}
+
+/** A bucket that is shared with others as long as they can be asked. */
+export interface SharedBucket extends OwnBucket {
+  /** Whether it is: else there is a share that nobody else spends. */
   readonly isShared: boolean
   close(): void
 }
@@ -29,68 +40,60 @@ export interface SharedBucket extends Bucket {
 const PROBE_MS = 100
 
 /**
- * One budget for all replicas while they can ask for it, and each its own share, `rate` over the number of replicas, while
- * they cannot. Who waits when that changes waits on, in the same order: nobody is refused for it. The own share begins with
- * nothing, so that an answer that comes late once brings no turn that others have.
+ * A bucket that is asked, and another one while there is no answer. Who waits when that changes waits on, in the same order:
+ * nobody is refused for it. What is one's own begins with nothing where the budget was shared before, so that an answer that
+ * comes late once brings no turn that others have.
  */
-export function createSharedBucket(options: SharedBucketOptions): SharedBucket {
-  return new BetweenTwo(options)
-}
-
-class BetweenTwo implements SharedBucket {
-  readonly #with: SharedBucketOptions
-  readonly #leased: LeasedBucket
+export class Between implements SharedBucket {
+  readonly #with: BetweenOptions
+  readonly #asked: Asked
   /** Undefined while there are answers. */
-  #own: Bucket | undefined
+  #own: OwnBucket | undefined
   #back = new AbortController()
   #wasShared = false
   #waiting = 0
   #probedAt = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: SharedBucketOptions) {
-    const { ask, count } = options
+  constructor(options: BetweenOptions) {
     this.#with = options
-    this.#leased = new LeasedBucket({
-      ...options,
-      count,
-      ask: async (need) => {
-        const given = await ask(need)
-        if (given === undefined) this.#lose()
-        else this.#join()
-        return given
-      },
-    })
+    this.#asked = options.asked((isThere) => (isThere ? this.#join() : this.#lose()))
   }
 
   async take(turn: Turn): Promise<void> {
     for (;;) {
       try {
-        await (this.#own === undefined ? this.#leased.take(turn) : this.#takeOwn(this.#own, turn))
+        await (this.#own === undefined ? this.#asked.take(turn) : this.#takeOwn(this.#own, turn))
         return
       } catch (error) {
-        if (!(error instanceof Moved)) throw error
+        // Who was moved by whoever asked this one has left.
+        if (!(error instanceof Moved) || turn.signal.aborted) throw error
       }
     }
   }
 
   pauseFor(ms: number): void {
-    this.#leased.pauseFor(ms)
+    this.#asked.pauseFor(ms)
     this.#own?.pauseFor(ms)
   }
 
   async promise(key: string | undefined): Promise<number> {
     if (this.#own !== undefined) return this.#own.promise(key)
     try {
-      return await this.#leased.promise(key)
+      return await this.#asked.promise(key)
     } catch (error) {
       if (!(error instanceof Moved)) throw error
       return this.promise(key)
     }
   }
 
+  empty(): void {
+    this.#asked.wasAlone = true
+    this.#own?.empty()
+  }
+
   get available(): number {
-    return (this.#own ?? this.#leased).available
+    return (this.#own ?? this.#asked).available
   }
 
   get isShared(): boolean {
@@ -99,10 +102,10 @@ class BetweenTwo implements SharedBucket {
 
   close(): void {
     clearTimeout(this.#timer)
-    this.#leased.close()
+    this.#asked.close()
   }
 
-  async #takeOwn(own: Bucket, turn: Turn): Promise<void> {
+  async #takeOwn(own: OwnBucket, turn: Turn): Promise<void> {
     turn.signal.throwIfAborted()
     this.#probe()
     const signal = AbortSignal.any([turn.signal, this.#back.signal])
@@ -112,22 +115,17 @@ class BetweenTwo implements SharedBucket {
     } finally {
       this.#waiting--
     }
-    this.#leased.wasAlone = true
-    this.#with.count('own', 1)
+    this.#asked.wasAlone = true
+    this.#with.spent()
   }
 
-  /** Each replica for itself, until there is an answer. */
+  /** For itself, until there is an answer. */
   #lose(): void {
     if (this.#own !== undefined) return
-    const { budget, random } = this.#with
-    // Where more replicas were seen than are configured, the shares of those that are configured are too large.
-    const replicas = Math.max(this.#with.replicas, this.#leased.replicas)
-    this.#own = createBucket(
-      budget && shareOf(budget, replicas),
-      random,
-      this.#wasShared ? 0 : undefined,
-    )
-    this.#own.pauseFor(this.#leased.pauseMs)
+    this.#own = this.#with.own()
+    if (this.#wasShared) this.#own.empty()
+    const { pauseMs } = this.#asked
+    if (pauseMs > 0) this.#own.pauseFor(pauseMs)
     this.#probedAt = Date.now()
   }
 
@@ -146,7 +144,7 @@ class BetweenTwo implements SharedBucket {
     const now = Date.now()
     if (Math.abs(now - this.#probedAt) >= PROBE_MS) {
       this.#probedAt = now
-      this.#leased.probe()
+      this.#asked.probe()
     }
     if (this.#timer !== undefined) return
     this.#timer = setTimeout(() => {

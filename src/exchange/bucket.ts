@@ -18,6 +18,12 @@ export interface Bucket {
   readonly available: number
 }
 
+/** A bucket that fills by itself. */
+export interface OwnBucket extends Bucket {
+  /** Takes away what it saved up: others spent it. */
+  empty(): void
+}
+
 export const LONGEST_RETRY_AFTER_SECONDS = 60
 
 /**
@@ -27,19 +33,14 @@ export const LONGEST_RETRY_AFTER_SECONDS = 60
 const MADE_UP_FOR_MS = 100
 
 /**
- * A token bucket. Without a budget only what the issuer itself says holds anything back.
+ * A token bucket, full at the beginning. Without a budget only what the issuer itself says holds anything back.
  *
  * @param random for the jitter of what callers are told; default `Math.random`
- * @param level how many may leave at the beginning; default `burst`
  */
-export function createBucket(
-  budget: Budget | undefined,
-  random = Math.random,
-  level?: number,
-): Bucket {
+export function createBucket(budget: Budget | undefined, random = Math.random): OwnBucket {
   return budget === undefined
     ? new TokenBucket(Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER, random)
-    : new TokenBucket(budget.rate, budget.burst, random, level)
+    : new TokenBucket(budget.rate, budget.burst, random)
 }
 
 /** What one of so many replicas may spend that cannot ask the others. */
@@ -48,7 +49,14 @@ export function shareOf(budget: Budget, replicas: number): Budget {
   return { ...budget, rate: budget.rate / replicas, burst }
 }
 
-class TokenBucket implements Bucket {
+/** The refusal of what cannot be served before its deadline, which may come back in so many seconds. */
+export function budgetSpent(seconds: number): GatewayError {
+  return new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
+    retryAfter: Math.min(Math.max(1, seconds), LONGEST_RETRY_AFTER_SECONDS),
+  })
+}
+
+class TokenBucket implements OwnBucket {
   readonly #everyMs: number
   readonly #burst: number
   readonly #random: () => number
@@ -59,10 +67,10 @@ class TokenBucket implements Bucket {
   #pausedUntil = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(rate: number, burst: number, random: () => number, level = burst) {
+  constructor(rate: number, burst: number, random: () => number) {
     this.#everyMs = 1_000 / rate
     this.#burst = burst
-    this.#level = level
+    this.#level = burst
     this.#random = random
   }
 
@@ -105,6 +113,13 @@ class TokenBucket implements Bucket {
     return told
   }
 
+  empty(): void {
+    const now = Date.now()
+    this.#fill(now)
+    this.#level = Math.min(this.#level, 0)
+    this.#shedLate(now)
+  }
+
   get available(): number {
     const now = Date.now()
     this.#fill(now)
@@ -122,11 +137,7 @@ class TokenBucket implements Bucket {
 
   #shed({ key, background }: Turn, now: number): GatewayError {
     const seconds = Math.ceil(this.#waitFor(this.#line.upTo(BACKGROUND), now) / 1_000)
-    return new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
-      retryAfter: background
-        ? Math.min(Math.max(1, seconds), LONGEST_RETRY_AFTER_SECONDS)
-        : this.promise(key),
-    })
+    return budgetSpent(background ? seconds : this.promise(key))
   }
 
   #enqueue(rank: Rank, turn: Turn, now: number): Promise<void> {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Budget } from '../config/config.ts'
-import { GatewayError } from '../errors.ts'
 import { AFTER_OTHERS_MS, AHEAD_MS, type Given, MOST_CALLERS, type Need } from '../store/turns.ts'
-import { type Bucket, LONGEST_RETRY_AFTER_SECONDS } from './bucket.ts'
+import { type Asked, Moved } from './between.ts'
+import { budgetSpent, LONGEST_RETRY_AFTER_SECONDS } from './bucket.ts'
 import { BACKGROUND, COMING, Line, type Rank, TOLD, type Turn, type Waiting } from './line.ts'
 import { beginOf, type Known, prospect } from './prospect.ts'
 
@@ -20,9 +20,6 @@ export interface LeasedOptions {
   /** For the jitter of what callers are told; default `Math.random`. */
   readonly random?: (() => number) | undefined
 }
-
-/** The line is closed here: who waited is to ask again. */
-export class Moved extends Error {}
 
 /** A turn that is not used so long after its begin, in milliseconds, is lost: what is made up for is bounded. */
 export const LATE_MS = 250
@@ -52,7 +49,7 @@ interface Late {
  * one round trip at a time, for all who came meanwhile. A turn is a time at most a quarter of a second ahead, and belongs to
  * whoever is first when it comes. Where there is no answer the line is closed.
  */
-export class LeasedBucket implements Bucket {
+export class LeasedBucket implements Asked {
   readonly #with: LeasedOptions
   readonly #replica = randomUUID()
   readonly #random: () => number
@@ -187,11 +184,7 @@ export class LeasedBucket implements Bucket {
 
   #refuse(waiting: Waiting, seconds: number): void {
     this.#with.count('denied', 1)
-    waiting.refuse(
-      new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
-        retryAfter: Math.min(Math.max(1, seconds), LONGEST_RETRY_AFTER_SECONDS),
-      }),
-    )
+    waiting.refuse(budgetSpent(seconds))
   }
 
   #forget(gone: Waiting): void {

@@ -1,10 +1,15 @@
 import type { Config, Issuer } from '../config/config.ts'
-import { createSharedBucket } from '../exchange/between.ts'
+import { processesOf } from '../config/processes.ts'
+import type { SharedBucket } from '../exchange/between.ts'
 import { type Bucket, createBucket, shareOf } from '../exchange/bucket.ts'
+import { createHostBucket } from '../exchange/host-bucket.ts'
+import { createSharedBucket } from '../exchange/shared-bucket.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Seals } from '../store/seal.ts'
 import type { SharedTurns } from '../store/turns.ts'
+import { hostBudgetOf } from './host.ts'
 import type { Lease } from './lasting.ts'
+import type { Primary } from './primary.ts'
 
 /** Where replicas share their budgets. */
 export interface SharedBudgets {
@@ -15,44 +20,67 @@ export interface SharedBudgets {
 export interface BucketsOptions {
   readonly metrics: Metrics
   readonly lease: Lease
+  /** Undefined: this process is the only one of its host. */
+  readonly primary: Primary | undefined
   /** Undefined: each replica has its share. */
   readonly shared: SharedBudgets | undefined
 }
 
 /**
- * A bucket for each issuer. What has left counts whoever sent it: a bucket is as full as it was, unless it is of another
- * size.
+ * A bucket for each issuer: of all replicas where they share a level, and while that answers; else of this host, in the
+ * process that its workers came from; else of this process, also while that one is silent. What has left counts whoever sent
+ * it: a bucket is as full as it was, unless it is of another size.
  */
 export function bucketsOf(config: Config, options: BucketsOptions): ReadonlyMap<Issuer, Bucket> {
-  const { metrics, lease, shared } = options
+  const { metrics, lease, primary, shared } = options
+  const { server } = config
+  const processes = processesOf(server)
   const buckets = new Map<Issuer, Bucket>()
   for (const issuer of config.issuers) {
-    const bucket = shared === undefined ? ownBucket(issuer) : sharedBucket(issuer, shared)
+    const host = primary && hostBucket(issuer, primary)
+    const bucket =
+      shared === undefined ? (host ?? ownBucket(issuer)) : sharedBucket(issuer, shared, host)
     buckets.set(issuer, bucket)
     if (issuer.budget === undefined) continue
     const help = 'Exchanges that could leave now.'
     const available = (): number => bucket.available
     const labels = { issuer: issuer.name }
-    lease.own(metrics.sampled('behalf_issuer_budget_available', help, available, labels))
+    // Workers know one and the same bucket.
+    lease.own(metrics.sampled('behalf_issuer_budget_available', help, available, labels, 'max'))
   }
   return buckets
 
   function ownBucket(issuer: Issuer): Bucket {
     const { name, identifiers, budget } = issuer
-    const share = budget && shareOf(budget, config.server.replicas)
+    const share = budget && shareOf(budget, processes)
     return lease.use('bucket', [name, identifiers, share], () => createBucket(share))
   }
 
-  function sharedBucket(issuer: Issuer, { turns, seals }: SharedBudgets): Bucket {
+  function hostBucket(issuer: Issuer, { bucket }: Primary): SharedBucket {
+    const of = hostBudgetOf(issuer, server)
+    const share = issuer.budget && shareOf(issuer.budget, processes)
+    const count = counting(issuer.name, metrics)
+    return lease.use(
+      'bucket of the host',
+      [of.name, share],
+      () => createHostBucket({ elsewhere: bucket(of), share, spent: () => count('alone', 1) }),
+      (one) => one.close(),
+    )
+  }
+
+  function sharedBucket(
+    issuer: Issuer,
+    { turns, seals }: SharedBudgets,
+    own: SharedBucket | undefined,
+  ): Bucket {
     const { name, identifiers, budget } = issuer
-    const { replicas } = config.server
     const [identifier = name] = identifiers
     const bucket = lease.use(
       'shared bucket',
-      [name, identifiers, budget, replicas, config.cache.redis],
+      [name, identifiers, budget, server.replicas, processes, config.cache.redis],
       () =>
         createSharedBucket({
-          ...{ budget, replicas },
+          ...{ budget, replicas: processes, own },
           ask: (need) => turns.ask(identifier, need),
           nameOf: (key) => seals.named('caller', key)[0]!,
           count: counting(name, metrics),
@@ -67,16 +95,16 @@ export function bucketsOf(config: Config, options: BucketsOptions): ReadonlyMap<
   }
 }
 
-/** Each replica's share of an issuer's budget, in exchanges per second. */
+/** Each process's share of an issuer's budget, in exchanges per second. */
 export function rateOf({ budget }: Issuer, { server }: Config): number | undefined {
-  return budget && shareOf(budget, server.replicas).rate
+  return budget && shareOf(budget, processesOf(server)).rate
 }
 
 function counting(
   issuer: string,
   metrics: Metrics,
-): Parameters<typeof createSharedBucket>[0]['count'] {
-  const help = 'Turns of a budget that replicas share, by what became of them.'
+): (outcome: 'leased' | 'unused' | 'denied' | 'own' | 'alone', many: number) => void {
+  const help = 'Turns of a budget that processes share, by what became of them.'
   return (outcome, many) => {
     metrics.counter('behalf_issuer_turns_total', help, { issuer, outcome }).value += many
   }

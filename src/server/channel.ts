@@ -58,10 +58,14 @@ interface Waiting {
 /** What no question has as its number: whoever answers is there. What is sent before, Node may lose. */
 const HERE = 0
 
-/** The side that asks. What was asked of a process that goes is rejected. */
-export function asking<Of extends Protocol>(peer: Peer): Ask<Of> {
+/**
+ * The side that asks. What was asked of a process that goes is rejected.
+ *
+ * @param isThere whether the other is known to answer already; default: it is waited for
+ */
+export function asking<Of extends Protocol>(peer: Peer, isThere = false): Ask<Of> {
   const waiting = new Map<number, Waiting>()
-  let early: Asked[] | undefined = []
+  let early: Asked[] | undefined = isThere ? undefined : []
   let asked = HERE
 
   function settle(id: number): Waiting | undefined {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { createCertificateOf } from '../authenticate/mtls.ts'
 import { createOriginsOf } from '../authenticate/origins.ts'
 import type { Config } from '../config/config.ts'
+import { processesOf } from '../config/processes.ts'
 import { createForwardAuth } from '../endpoints/forward-auth.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
 import { createStep, type Step } from '../endpoints/step.ts'
@@ -28,10 +29,12 @@ import { createMemoryReplayStore } from '../store/replay.ts'
 import { createAdmission, createCounts } from './admission.ts'
 import { createAuthentication } from './authentication.ts'
 import { createExplain, type Explain } from './explain.ts'
+import { showIssuerKeys } from './issuer-keys.ts'
 import { createLasting, type Lease } from './lasting.ts'
 import { layered } from './layers.ts'
 import { watchLoopDelay } from './loop-delay.ts'
 import { countPauses, showPaused } from './pauses.ts'
+import type { Primary } from './primary.ts'
 import { createCallerRates, rateLimited } from './rate-limits.ts'
 import { createReplays, type ReplaysOf } from './replays.ts'
 import { createRecord } from './record.ts'
@@ -41,6 +44,8 @@ import { connectRedis } from './redis.ts'
 export interface ComposeOptions {
   readonly log: Log
   readonly metrics: Metrics
+  /** The process that this one came from, as one of its workers. Default: it came from none. */
+  readonly primary?: Primary | undefined
   /** Where Express mounted the gateway. Default: at the root. */
   readonly mountPath?: () => string
   /** What is there already, and stays when this is closed as long as others use it. Default: nothing. */
@@ -97,7 +102,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       (one) => one.close(),
     )
   const replaysOf = createReplays({
-    ...{ shared: redis?.replays, metrics },
+    ...{ host: options.primary?.replays, shared: redis?.replays, metrics },
     local: lease.use('used proofs', null, () => createMemoryReplayStore()),
   })
   const authentication = createAuthentication({
@@ -112,6 +117,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
       ],
     },
   })
+  showIssuerKeys(config.issuers, authentication.keySets(), { metrics, lease })
   const proxy = createProxy({
     trustedProxies: config.server.trustedProxies,
     ownedHeaders: ownedHeaders(config),
@@ -131,6 +137,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const layers = layered(savings.timed(sent), config, {
     maxBytes: maxBytes - verifiedBytes,
     metrics,
+    primary: options.primary,
     shared: redis,
     lease,
   })
@@ -164,7 +171,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const match = createMatch(config.routes)
   const authenticate = rateLimited(authentication.authenticate, {
     routes: config.routes,
-    replicas: config.server.replicas,
+    processes: processesOf(config.server),
     rates: () => lease.use('rates', null, createCallerRates),
     shed,
   })

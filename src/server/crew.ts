@@ -7,6 +7,7 @@ import type { Cell, Metrics, Snapshot } from '../metrics.ts'
 import { type Ask, asking } from './channel.ts'
 import type { Origins } from './doors.ts'
 import { HandedConnections } from './handed.ts'
+import { createHost } from './host.ts'
 import { countsOf, joinSnapshots } from './joined.ts'
 import { Respawn } from './respawn.ts'
 import type { WorkerProtocol } from './worker.ts'
@@ -52,6 +53,11 @@ export class Crew {
   readonly #slots: readonly Slot[]
   readonly #restarts: Cell
   readonly #handed = new HandedConnections()
+  readonly #host = createHost({
+    tell: (paused) => {
+      for (const { ask } of this.#slots) ask?.('paused', paused, ANSWER_MS).catch(() => undefined)
+    },
+  })
   /** Resolves when no worker is left that would be started again. */
   readonly hopeless: Promise<void>
   #loseHope = (): void => undefined
@@ -106,6 +112,7 @@ export class Crew {
     slot.worker = worker
     this.#handed.watch(worker)
     this.#watch(slot, worker)
+    this.#host.answer(worker.process)
     passLines(worker.process.stdout!, this.#log)
     const ask = asking<WorkerProtocol>(worker.process)
     const config = this.#config
@@ -186,10 +193,11 @@ export class Crew {
 
   /** What they counted, those who are no more among them, and their states. */
   async snapshot(): Promise<Snapshot> {
+    const available = this.#host.available()
     await Promise.all(
       this.#slots.map(async (slot) => {
         const { ask } = slot
-        const last = await ask?.('snapshot', undefined, SNAPSHOT_MS).catch(() => undefined)
+        const last = await ask?.('snapshot', available, SNAPSHOT_MS).catch(() => undefined)
         // What somebody counted who has ended meanwhile is counted already.
         if (last !== undefined && slot.ask === ask) slot.last = last
       }),
@@ -228,6 +236,7 @@ export class Crew {
     if (outcome?.outcome === 'failed') throw new Error(outcome.reason)
     this.#config = config
     await Promise.all(others.map((slot) => this.#follow(slot, config)))
+    this.#host.keep(config)
     for (const slot of this.#slots) this.#hope(slot)
   }
 

@@ -13,6 +13,7 @@ import { cut, drain } from './drain.ts'
 import type { Explain } from './explain.ts'
 import { createApp, createServer, type Door, type ServerOptions } from './listener.ts'
 import { createLive } from './live.ts'
+import type { Primary } from './primary.ts'
 import { createReload, type Reload } from './reload.ts'
 import { createShed } from './shed.ts'
 import { upgrading } from './upgrade.ts'
@@ -52,14 +53,16 @@ export interface Doors {
 
 export interface DoorsOptions {
   readonly log: Log
+  /** The process that this one came from, as one of its workers. Default: it came from none. */
+  readonly primary?: Primary | undefined
   /** Reads the configuration once more, for reloads. Default: there are none. */
   readonly load?: (() => Promise<Config>) | undefined
 }
 
 /** Puts the gateway together, and its doors around it. Nobody is let in before they are opened. */
-export function createDoors(config: Config, { log, load }: DoorsOptions): Doors {
+export function createDoors(config: Config, { log, load, primary }: DoorsOptions): Doors {
   const metrics = createMetrics()
-  const live = createLive(config, { log, metrics })
+  const live = createLive(config, { log, metrics, primary })
   const certificates = createCertificates({ log, metrics })
   const reloading = createReload({
     ...{ load, log, metrics },
@@ -86,6 +89,11 @@ export function createDoors(config: Config, { log, load }: DoorsOptions): Doors 
   })
   metrics.sampled('behalf_connections_open', 'Connections of callers that are open.', () =>
     traffic.openConnections(),
+  )
+  metrics.sampled(
+    'process_resident_memory_bytes',
+    'Memory that is held, of all processes that take requests.',
+    () => process.memoryUsage.rss(),
   )
   const { forwardAuth, tokenEndpoint } = live.composed
   const tls = { asking: config.endpoints.forwardAuth?.tls, issuing: config.endpoints.token?.tls }

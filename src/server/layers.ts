@@ -19,12 +19,15 @@ import { createMemoryStore, type Store } from '../store/memory.ts'
 import type { SharedStore } from '../store/shared.ts'
 import { bucketsOf, rateOf, type SharedBudgets } from './buckets.ts'
 import { createLasting, type Lease } from './lasting.ts'
+import type { Primary } from './primary.ts'
 import { refreshes, type SharedRefreshes } from './refreshes.ts'
 
 export interface LayersOptions {
   /** What kept tokens may weigh, in bytes. */
   readonly maxBytes: number
   readonly metrics: Metrics
+  /** The process that this one came from, as one of its workers. Default: it came from none. */
+  readonly primary?: Primary | undefined
   /** What replicas share. Default: nothing. */
   readonly shared?: SharedLevel | undefined
   /** What is there already, and stays as long as others use it. Default: nothing, and `close` ends it. */
@@ -54,7 +57,7 @@ const REPLACED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
 
 /** Puts the layers around an exchange. Their order is the design. */
 export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
-  const { maxBytes, metrics, shared: level } = options
+  const { maxBytes, metrics, primary, shared: level } = options
   const own = options.lease === undefined ? createLasting().lease() : undefined
   const lease = (options.lease ?? own)!
   const { maxEntries } = config.cache
@@ -66,7 +69,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   // What was refused to another configuration is asked for anew: whoever mends it wants to see that.
   const refusals = createMemoryStore<GatewayError>(REFUSALS)
   const breakers = createBreakers()
-  const buckets = bucketsOf(config, { metrics, lease, shared: level })
+  const buckets = bucketsOf(config, { metrics, lease, primary, shared: level })
   const bucketOf = ({ subject }: Permit): Bucket => buckets.get(subject.api.issuer)!
   const ownRateOf = ({ subject }: Permit): number | undefined => rateOf(subject.api.issuer, config)
 

@@ -8,8 +8,8 @@ import type { Shed } from './shed.ts'
 
 export interface RateLimitsOptions {
   readonly routes: readonly Route[]
-  /** How many processes share the rates. */
-  readonly replicas: number
+  /** How many share the rates. */
+  readonly processes: number
   /** What callers took so far. Default: nothing. */
   readonly rates?: () => Rates
   readonly shed: Shed
@@ -32,7 +32,7 @@ type Authenticated = Pick<SubjectToken, 'issuer' | 'subject' | 'client'>
  * many keys as callers make up. Here lru-cache bounds them, and there is nothing to wait for.
  */
 export function rateLimited(authenticate: Authenticate, options: RateLimitsOptions): Authenticate {
-  const { routes, replicas, shed, rates: ratesOf = createCallerRates } = options
+  const { routes, processes, shed, rates: ratesOf = createCallerRates } = options
   if (routes.every(({ proxy }) => proxy.limits.rates.length === 0)) return authenticate
   const rates = ratesOf()
 
@@ -40,7 +40,7 @@ export function rateLimited(authenticate: Authenticate, options: RateLimitsOptio
     const rate = route.proxy.limits.rates.find((one) => one.by === by)
     if (rate === undefined) return
     const name = hash('sha256', JSON.stringify([route.name, by, ...key]), 'base64url')
-    const wait = rates.take(name, shareOf(rate, replicas))
+    const wait = rates.take(name, shareOf(rate, processes))
     if (wait === 0) return
     shed(`rate_${by}`)
     throw new GatewayError('rate_limited', `too many requests of this ${by}`, {
@@ -67,6 +67,6 @@ export function rateLimited(authenticate: Authenticate, options: RateLimitsOptio
   }
 }
 
-function shareOf({ rate, burst }: RateConfig, replicas: number): Rate {
-  return { perSecond: rate / replicas, burst: Math.max(1, Math.ceil(burst / replicas)) }
+function shareOf({ rate, burst }: RateConfig, processes: number): Rate {
+  return { perSecond: rate / processes, burst: Math.max(1, Math.ceil(burst / processes)) }
 }

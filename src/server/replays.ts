@@ -1,9 +1,11 @@
 import type { DpopConfig } from '../config/possession.ts'
 import { GatewayError } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
-import { createMemoryReplayStore, type ReplayStore } from '../store/replay.ts'
+import { createMemoryReplayStore, type ReplayStore, ReplaysUnknown } from '../store/replay.ts'
 
 export interface ReplaysOptions {
+  /** Of all workers of this host. Default: there are none. */
+  readonly host?: ReplayStore | undefined
   /** What replicas share. Default: nothing. */
   readonly shared?: ReplayStore | undefined
   /** What this process knows. Default: nothing yet. */
@@ -15,28 +17,32 @@ export interface ReplaysOptions {
 export type ReplaysOf = (of: Pick<DpopConfig, 'replay'>) => ReplayStore
 
 type Proof = Parameters<ReplayStore['isFirst']>
-/** `local`: first as far as this process knows, and nobody else could be asked. */
+/** `local`: first as far as was known, and somebody who might know more could not be asked. */
 type Outcome = 'first' | 'used' | 'local' | 'unavailable'
 
 /**
  * Who knows the proofs that were used: first this process, which refuses at once what it saw itself, and bounds what one key
- * may use; then all replicas, where they share a level. Where that cannot be asked a proof is refused, unless its API says
- * `replay: local`.
+ * may use; then all workers of the host; then all replicas, where they share a level. Where one of these cannot be asked a
+ * proof is refused, unless its API says `replay: local`; the others are asked all the same.
  */
 export function createReplays(options: ReplaysOptions): ReplaysOf {
-  const { shared, metrics, local = createMemoryReplayStore() } = options
+  const { host, shared, metrics, local = createMemoryReplayStore() } = options
+  const wider = [host, shared].filter((store) => store !== undefined)
   const count = countsOf(metrics)
 
   async function judge(proof: Proof, mayBeLocal: boolean): Promise<Outcome> {
-    // Not within the catch: a key that used too much is refused, whoever else could be asked.
     if (!(await local.isFirst(...proof))) return 'used'
-    if (shared === undefined) return 'first'
-    try {
-      return (await shared.isFirst(...proof)) ? 'first' : 'used'
-    } catch (error) {
-      if (mayBeLocal && isUnavailable(error)) return 'local'
-      throw error
+    let outcome: Outcome = 'first'
+    for (const store of wider) {
+      try {
+        if (!(await store.isFirst(...proof))) return 'used'
+      } catch (error) {
+        // A key that used too much is refused, whoever else could be asked.
+        if (!mayBeLocal || !(error instanceof ReplaysUnknown)) throw error
+        outcome = 'local'
+      }
     }
+    return outcome
   }
   return ({ replay }) => ({
     async isFirst(...proof) {

@@ -1,26 +1,32 @@
 /**
  * One of several processes that serve the same doors; `node:cluster` runs this file. It is told everything by the process
- * that it came from, and asked everything: it has no admin listener, reads no configuration and obeys no signal.
+ * that it came from, and asked everything: it has no admin listener, reads no configuration and obeys no signal. What it asks
+ * itself is when an exchange may leave, and whether a proof was used.
  */
 import cluster from 'node:cluster'
 import type { Config } from '../config/config.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createLog, type Level, shareFingerprints } from '../log.ts'
 import type { Snapshot } from '../metrics.ts'
-import { answering } from './channel.ts'
+import { answering, asking } from './channel.ts'
 import { createDoors, type Doors, type Origins } from './doors.ts'
 import type { Question } from './explain.ts'
 import type { Explanation } from './explain/report.ts'
+import type { HostProtocol, Paused } from './host.ts'
+import { createPrimary, type Primary } from './primary.ts'
 import type { Outcome } from './reload.ts'
 
 /** What a worker is asked. */
 export type WorkerProtocol = {
   /** Rejects when a door cannot be had. */
   readonly open: (what: Opening) => Origins
-  readonly snapshot: (what: undefined) => Snapshot
+  /** Told is how many exchanges could leave now, by bucket of the host. */
+  readonly snapshot: (what: Readonly<Record<string, number>>) => Snapshot
   readonly ailments: (what: undefined) => readonly string[]
   readonly purge: (what: Purge) => void
   readonly explain: (what: Question) => Explanation
+  /** An issuer wants to be left alone. */
+  readonly paused: (what: Paused) => void
   /** To serve by another configuration, which was judged. */
   readonly reload: (what: Config) => Outcome
   /** Resolves when it has ended, with what it counted to its end. */
@@ -37,6 +43,7 @@ export interface Opening {
 }
 
 let doors: Doors | undefined
+let primary: Primary | undefined
 let next: Config | undefined
 
 function opened(): Doors {
@@ -53,13 +60,23 @@ answering<WorkerProtocol>(process, {
     shareFingerprints(fingerprints)
     const log = createLog({ level })
     const events = { ...log, logger: log.logger.child({ worker }) }
-    doors = createDoors(config, { log: events, load: async () => next! })
+    primary = createPrimary(asking<HostProtocol>(process, true), {
+      noticed(state) {
+        if (state === 'there') events.logger.info('the first process answers again')
+        else events.logger.warn('the first process is silent: this worker goes on by itself')
+      },
+    })
+    doors = createDoors(config, { log: events, primary, load: async () => next! })
     return doors.open()
   },
-  snapshot: () => opened().metrics.snapshot(),
+  snapshot(available) {
+    primary?.available(available)
+    return opened().metrics.snapshot()
+  },
   ailments: () => opened().ailments(),
   purge: (what) => opened().purge(what),
   explain: (what) => opened().explain(what),
+  paused: (what) => primary?.paused(what),
   reload(config) {
     next = config
     return opened().reload()

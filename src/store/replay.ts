@@ -10,9 +10,25 @@ export interface ReplayStore {
    *
    * @param until when nobody would take it any more, in epoch milliseconds
    * @param holder whose it is: who uses much is the first to be refused
-   * @throws {GatewayError} `replay_store_unavailable`
+   * @throws {GatewayError} `replay_store_unavailable`: {@link ReplaysUnknown} or {@link ReplaysFull}
    */
   isFirst(key: string, until: number, holder: string): boolean | Promise<boolean>
+}
+
+/** Nobody could be asked, as against a store that knows and refuses. */
+export class ReplaysUnknown extends GatewayError {
+  constructor() {
+    const detail = 'nobody can tell whether the proof was used'
+    super('replay_store_unavailable', detail, { retryAfter: 1 })
+  }
+}
+
+/** There is no room for it: what still counts is not forgotten for it. */
+export class ReplaysFull extends GatewayError {
+  constructor() {
+    const detail = 'too many proofs of this key were used to know them all'
+    super('replay_store_unavailable', detail, { retryAfter: 1 })
+  }
 }
 
 /** A hash of 43 characters, its place in the map and its time weigh some 170 bytes. */
@@ -80,10 +96,7 @@ export function createMemoryReplayStore({
         sweptAt = now
         forgetEnded(now, true)
       }
-      if (!hasRoom(holder)) {
-        const detail = 'too many proofs of this key were used to know them all'
-        throw new GatewayError('replay_store_unavailable', detail, { retryAfter: 1 })
-      }
+      if (!hasRoom(holder)) throw new ReplaysFull()
       const by = holderOf(holder)
       by.used++
       used.set(key, { until, by })

@@ -1,6 +1,5 @@
-import { GatewayError } from '../errors.ts'
 import type { Redis } from './redis.ts'
-import type { ReplayStore } from './replay.ts'
+import { type ReplayStore, ReplaysUnknown } from './replay.ts'
 import type { Seals } from './seal.ts'
 import { script } from './shared.ts'
 
@@ -20,19 +19,13 @@ return 0
  * While there are several sealing keys each is looked up by all of their names, at once: replicas that seal by different ones
  * have one in common. Two that use one at the same moment may then both be refused.
  *
- * @returns a store that throws {GatewayError} `replay_store_unavailable`
+ * @returns a store that throws {@link ReplaysUnknown}
  */
 export function createSharedReplayStore(redis: Redis, seals: Pick<Seals, 'named'>): ReplayStore {
   async function isFirstOf(name: string, ttl: string): Promise<boolean> {
     const reply = await redis.run(USE, [name], [ttl])
     if (reply === 0 || reply === 1) return reply === 1
-    throw new GatewayError(
-      'replay_store_unavailable',
-      'nobody can tell whether the proof was used',
-      {
-        retryAfter: 1,
-      },
-    )
+    throw new ReplaysUnknown()
   }
   return {
     async isFirst(key, until) {

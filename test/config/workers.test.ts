@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
 import { readConfig } from '../../src/config/load.ts'
+import { processesOf } from '../../src/config/processes.ts'
 import { gateway, serve, createLog } from '../../src/index.ts'
 import { changed, faultsOf, told, valid } from './given.ts'
 
@@ -17,14 +18,15 @@ test('one process serves unless more are asked for', () => {
   assert.deepEqual([workers, replicas], [1, 1])
 })
 
-test('what replicas share is shared by each worker of each', () => {
-  const { workers, replicas } = serverOf({ [AT]: 4, 'server.replicas': 3 })
-  assert.deepEqual([workers, replicas], [4, 12])
+test('each worker of each replica is a process', () => {
+  const server = serverOf({ [AT]: 4, 'server.replicas': 3 })
+  assert.deepEqual([server.workers, server.replicas, processesOf(server)], [4, 3, 12])
 })
 
 test('`auto` is one for each core', () => {
-  const { workers, replicas } = serverOf({ [AT]: 'auto', 'server.replicas': 2 })
-  assert.deepEqual([workers, replicas], [availableParallelism(), 2 * availableParallelism()])
+  const server = serverOf({ [AT]: 'auto', 'server.replicas': 2 })
+  assert.equal(server.workers, availableParallelism())
+  assert.equal(processesOf(server), 2 * availableParallelism())
 })
 
 for (const [text, expected] of [
@@ -52,14 +54,28 @@ for (const [wrong, message] of [
   })
 }
 
-test('workers that do not know each other’s proofs are to be meant, as replicas are', () => {
-  const dpop = (more: object): Readonly<Record<string, unknown>> => ({
-    'apis.storefront.proofOfPossession': { mechanism: 'dpop', ...more },
-    [AT]: 2,
+test('workers know each other’s proofs, as replicas do not', () => {
+  const dpop = (workers: number, replicas: number): Readonly<Record<string, unknown>> => ({
+    'apis.storefront.proofOfPossession': { mechanism: 'dpop' },
+    ...{ [AT]: workers, 'server.replicas': replicas },
   })
-  const [fault] = faultsOf(changed(dpop({})))
+  assert.deepEqual(faultsOf(changed(dpop(2, 1))), [])
+  const [fault, ...others] = faultsOf(changed(dpop(2, 2)))
   assert.match(fault?.message ?? '', /needs `cache.redis`, or `replay: local`/)
-  assert.deepEqual(faultsOf(changed(dpop({ replay: 'local' }))), [])
+  assert.deepEqual(others, [])
+})
+
+test('workers do not know each other’s nonces, unless they are made of one secret', () => {
+  const dpop = (workers: number, more: object): Readonly<Record<string, unknown>> => ({
+    'apis.storefront.proofOfPossession': { mechanism: 'dpop', nonce: 'required', ...more },
+    [AT]: workers,
+  })
+  const [fault, ...others] = faultsOf(changed(dpop(2, {})))
+  assert.match(fault?.message ?? '', /needs `nonceSecret`, or `cache.redis`/)
+  assert.deepEqual(others, [])
+  assert.deepEqual(faultsOf(changed(dpop(1, {}))), [])
+  const nonceSecret = 'Vq3_a-secret-of-nonces-for-tests-0xA91'
+  assert.deepEqual(faultsOf(changed(dpop(2, { nonceSecret }))), [])
 })
 
 test('a configuration reaches workers as it is: a copy that keeps what is one', () => {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { GatewayError } from '../../src/errors.ts'
-import { createSharedBucket, type SharedBucket } from '../../src/exchange/between.ts'
+import type { SharedBucket } from '../../src/exchange/between.ts'
 import type { Turn } from '../../src/exchange/line.ts'
+import { createSharedBucket } from '../../src/exchange/shared-bucket.ts'
 import { createLimiter } from '../../src/tenant/limiter.ts'
 import { ModelTurns } from '../turns.ts'
 

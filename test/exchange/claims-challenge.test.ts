@@ -109,7 +109,7 @@ function world(context: TestContext) {
     apis: [ENTRA],
     routes: [one],
     cache: { maxEntries: 100, maxBytes: 1_000_000 },
-    server: { replicas: 1 },
+    server: { replicas: 1, workers: 1 },
   } as unknown as Config
   const layers = layered(exchange, config, { maxBytes: 1_000_000, metrics: createMetrics() })
   const holder = (value: string): Permit =>

@@ -1,55 +1,12 @@
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
 import { test } from 'node:test'
-import {
-  answering,
-  asking,
-  type Handlers,
-  type Peer,
-  PeerFailure,
-} from '../../src/server/channel.ts'
+import { answering, asking, type Handlers, PeerFailure } from '../../src/server/channel.ts'
+import { disconnect, pair } from './peers.ts'
 
 type Sums = {
   readonly add: (what: readonly number[]) => number
   readonly fail: (what: string) => void
   readonly never: (what: undefined) => void
-}
-
-interface End extends Peer {
-  readonly events: EventEmitter
-  other?: End
-  connected: boolean
-}
-
-function end(): End {
-  const events = new EventEmitter()
-  const one: End = {
-    events,
-    connected: true,
-    on: (event: string, listener: (message: unknown) => void) => events.on(event, listener),
-    send(message, callback) {
-      const copy: unknown = structuredClone(message)
-      setImmediate(() => {
-        // As Node does: what nobody listens to is lost.
-        one.other?.events.emit('message', copy)
-        callback(null)
-      })
-    },
-  }
-  return one
-}
-
-/** The two ends of a pair of processes. */
-function pair(): readonly [End, End] {
-  const [one, other] = [end(), end()]
-  one.other = other
-  other.other = one
-  return [one, other]
-}
-
-function disconnect(...ends: readonly End[]): void {
-  for (const one of ends) one.connected = false
-  for (const one of ends) one.events.emit('disconnect')
 }
 
 const HANDLERS: Handlers<Sums> = {
@@ -68,6 +25,24 @@ test('what is asked before the other is there is answered when it is', async () 
   answering<Sums>(there, HANDLERS)
   assert.deepEqual(await Promise.all(answers), [3, 7])
   assert.equal(await ask('add', [5], 10_000), 5)
+})
+
+test('one that is known to answer already is asked at once', async () => {
+  const [here, there] = pair()
+  answering<Sums>(there, HANDLERS)
+  // What it said of itself was said before anybody listened.
+  await new Promise(setImmediate)
+  const ask = asking<Sums>(here, true)
+  assert.equal(await ask('add', [1, 2], 10_000), 3)
+})
+
+test('two that ask each other keep their questions apart', async () => {
+  const [here, there] = pair()
+  const [ask, askBack] = [asking<Sums>(here), asking<Sums>(there)]
+  answering<Sums>(there, HANDLERS)
+  answering<Sums>(here, { ...HANDLERS, add: () => 100 })
+  const answers = [ask('add', [1], 10_000), askBack('add', [1], 10_000), ask('add', [2], 10_000)]
+  assert.deepEqual(await Promise.all(answers), [1, 100, 2])
 })
 
 test('a failure comes back with its message and code, and nothing else of it', async () => {

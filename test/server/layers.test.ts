@@ -33,7 +33,7 @@ function config(maxEntries: number): Config {
     apis: [STOREFRONT],
     routes: ROUTES,
     cache: { maxEntries, maxBytes: 1_000_000 },
-    server: { replicas: 1 },
+    server: { replicas: 1, workers: 1 },
   } as unknown as Config
 }
 

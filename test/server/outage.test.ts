@@ -31,7 +31,7 @@ test('an outage of ten minutes: nobody with a live entry notices, and its end sp
     apis: [storefront],
     routes: [to],
     cache: { maxEntries: 1_000, maxBytes: 10_000_000 },
-    server: { replicas: 1 },
+    server: { replicas: 1, workers: 1 },
   } as unknown as Config
   const { exchange } = layered(
     async ({ subject: user }) => {

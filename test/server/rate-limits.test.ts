@@ -21,7 +21,7 @@ interface Asking {
 }
 
 /** What becomes of a request: nothing, or the failure. */
-function asking(to: Route, { replicas = 1, isKnown = true } = {}): Asking {
+function asking(to: Route, { processes = 1, isKnown = true } = {}): Asking {
   const shed: string[] = []
   let who: SubjectToken
   const authenticate: Authenticate = () => {
@@ -29,7 +29,7 @@ function asking(to: Route, { replicas = 1, isKnown = true } = {}): Asking {
     return who
   }
   const limits = rateLimited(authenticate, {
-    ...{ routes: [to], replicas },
+    ...{ routes: [to], processes },
     shed: (reason) => void shed.push(reason),
   })
   const ask = (given: Partial<SubjectToken> = {}, address = '192.0.2.1'): unknown => {
@@ -102,7 +102,7 @@ test('a subject and a client of one name are two', () => {
 
 test('each replica counts its share', (t) => {
   t.mock.timers.enable({ apis: ['Date'] })
-  const ask = asking(limited('orders', { by: 'subject', rate: 4, burst: 4 }), { replicas: 2 })
+  const ask = asking(limited('orders', { by: 'subject', rate: 4, burst: 4 }), { processes: 2 })
   assert.deepEqual([ask(), ask(), ask()], [undefined, undefined, 'rate_limited'])
   t.mock.timers.tick(500)
   assert.deepEqual([ask(), ask()], [undefined, 'rate_limited'])
@@ -110,7 +110,7 @@ test('each replica counts its share', (t) => {
 
 test('where no route counts, nothing stands before authentication', () => {
   const authenticate: Authenticate = () => subject()
-  const options = { routes: [route()], replicas: 1, shed: () => undefined }
+  const options = { routes: [route()], processes: 1, shed: () => undefined }
   assert.equal(rateLimited(authenticate, options), authenticate)
 })
 

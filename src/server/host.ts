@@ -1,0 +1,147 @@
+import type { Budget, Config, Issuer, ServerConfig } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import { createBucket, type OwnBucket, shareOf } from '../exchange/bucket.ts'
+import type { Place, Taken } from '../exchange/host-bucket.ts'
+import { canonicalJson } from '../exchange/key.ts'
+import { createMemoryReplayStore, ReplaysFull, type ReplayStore } from '../store/replay.ts'
+import { answering, type Peer } from './channel.ts'
+
+/** A bucket of the host, told by whoever needs it: processes may be at different configurations for a moment. */
+export interface HostBudget {
+  /** Of what it is made, so that it stays as long as nothing of that changes. */
+  readonly name: string
+  /** Of the issuer's budget, for all processes of the host together. */
+  readonly share: Budget | undefined
+}
+
+/** What a worker asks the process that it came from. */
+export type HostProtocol = {
+  /** Answered when the turn has come, or cannot come in time. */
+  readonly take: (what: { readonly of: HostBudget; readonly place: Place }) => Taken
+  /** Gives up a place, by its number. */
+  readonly leave: (what: number) => true
+  readonly promise: (what: { readonly of: HostBudget; readonly key: string | undefined }) => number
+  readonly pause: (what: { readonly of: HostBudget; readonly until: number }) => true
+  readonly use: (what: Parameters<ReplayStore['isFirst']>) => 'first' | 'used' | 'full'
+  /** Whether anybody answers. */
+  readonly here: (what: undefined) => true
+}
+
+/** What workers are told of a bucket that one of them paused. */
+export interface Paused {
+  readonly name: string
+  /** Epoch milliseconds. */
+  readonly until: number
+}
+
+/** What the workers of one host have in common: one budget of each issuer, and the proofs that were used at any of them. */
+export interface Host {
+  /** Answers a worker until it is gone. Its places in line are free then. */
+  answer(worker: Peer): void
+  /** How many exchanges could leave now, by bucket. */
+  available(): Readonly<Record<string, number>>
+  /** Forgets the buckets that this configuration does not need. Whoever waits there waits on. */
+  keep(config: Config): void
+}
+
+interface Kept {
+  readonly bucket: OwnBucket
+  pausedUntil: number
+}
+
+export interface HostOptions {
+  /** Tells all workers, so that they know also when this process does not answer. */
+  readonly tell: (paused: Paused) => void
+  /** The proofs that were used. Default: none yet. */
+  readonly replays?: ReplayStore
+  /** For the jitter of what callers are told; default `Math.random`. */
+  readonly random?: () => number
+}
+
+export function createHost(options: HostOptions): Host {
+  const { tell, replays = createMemoryReplayStore(), random } = options
+  const buckets = new Map<string, Kept>()
+
+  function keptOf({ name, share }: HostBudget): Kept {
+    const known = buckets.get(name)
+    if (known !== undefined) return known
+    const made = { bucket: createBucket(share, random), pausedUntil: 0 }
+    buckets.set(name, made)
+    return made
+  }
+
+  function pause(of: HostBudget, until: number): void {
+    const kept = keptOf(of)
+    if (until <= kept.pausedUntil) return
+    kept.pausedUntil = until
+    kept.bucket.pauseFor(until - Date.now())
+    tell({ name: of.name, until })
+  }
+
+  async function take(of: HostBudget, place: Place, signal: AbortSignal): Promise<Taken> {
+    const { deadline, key, background, pausedUntil, wasAlone } = place
+    pause(of, pausedUntil)
+    const { bucket } = keptOf(of)
+    if (wasAlone) bucket.empty()
+    try {
+      await bucket.take({ signal, deadline, key, background })
+      return 'turn'
+    } catch (error) {
+      if (error instanceof GatewayError && error.retryAfter !== undefined) return error.retryAfter
+      return 'left'
+    }
+  }
+
+  return {
+    answer(worker) {
+      const places = new Map<number, AbortController>()
+      worker.on('disconnect', () => {
+        for (const place of places.values()) place.abort()
+      })
+      answering<HostProtocol>(worker, {
+        async take({ of, place }) {
+          const leaving = new AbortController()
+          places.set(place.number, leaving)
+          try {
+            return await take(of, place, leaving.signal)
+          } finally {
+            places.delete(place.number)
+          }
+        },
+        leave(number) {
+          places.get(number)?.abort()
+          return true
+        },
+        promise: async ({ of, key }) => keptOf(of).bucket.promise(key),
+        pause({ of, until }) {
+          pause(of, until)
+          return true
+        },
+        async use(proof) {
+          try {
+            return (await replays.isFirst(...proof)) ? 'first' : 'used'
+          } catch (error) {
+            if (error instanceof ReplaysFull) return 'full'
+            throw error
+          }
+        },
+        here: () => true,
+      })
+    },
+    available: () =>
+      Object.fromEntries(Array.from(buckets, ([name, { bucket }]) => [name, bucket.available])),
+    keep({ issuers, server }) {
+      const needed = new Set(issuers.map((issuer) => hostBudgetOf(issuer, server).name))
+      for (const name of buckets.keys()) if (!needed.has(name)) buckets.delete(name)
+    },
+  }
+}
+
+/** The bucket that an issuer has at each host. */
+export function hostBudgetOf(
+  { name, identifiers, budget }: Issuer,
+  { replicas }: Pick<ServerConfig, 'replicas'>,
+): HostBudget {
+  const share = budget && shareOf(budget, replicas)
+  return { name: canonicalJson([name, identifiers, share ?? null]), share }
+}
