@@ -19,6 +19,12 @@ export interface Keys {
   renewed(): Promise<KeySet>
 }
 
+/** Those of an issuer that is asked for them again and again. */
+export interface IssuerKeys extends Keys {
+  /** Whether it did not give them when it was last asked. Those that it gave before are used all the same, for a while. */
+  failing(): boolean
+}
+
 const FRESH_FOR_MS = 10 * 60_000
 // A flood of unknown key ids makes no more than one request in this time, and delays a new key by no more.
 const COOLDOWN_SECONDS = 5
@@ -35,7 +41,7 @@ export interface KeysOptions {
 export function createKeys(
   identifier: string,
   { metadata, outbound, staleForMs }: KeysOptions,
-): Keys {
+): IssuerKeys {
   const keys = createRefreshed({
     load: async () => {
       const answer = await outbound.fetch(await metadata(identifier, 'jwksUri'))
@@ -50,6 +56,7 @@ export function createKeys(
   return {
     epoch: () => keys.peek()?.epoch ?? '',
     current: async () => available(async () => keys.current(), RETRY_AFTER_SECONDS),
+    failing: () => keys.failing(),
     renewed: async () => available(async () => keys.renewed(), COOLDOWN_SECONDS),
   }
 }

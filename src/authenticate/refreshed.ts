@@ -21,6 +21,8 @@ export interface Refreshed<Value> {
   renewed(): Value | Promise<Value>
   /** What is known now, without asking. */
   peek(): Value | undefined
+  /** Whether the last load failed, without asking; false before there was one. */
+  failing(): boolean
 }
 
 export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refreshed<Value> {
@@ -74,6 +76,7 @@ export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refres
       throw failure
     },
     peek: () => (usable() ? known?.value : undefined),
+    failing: () => failure !== undefined,
   }
 }
 

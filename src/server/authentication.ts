@@ -7,7 +7,7 @@ import {
 import { createDecrypt } from '../authenticate/decrypt.ts'
 import { createCheckProof, type CheckProof } from '../authenticate/dpop.ts'
 import { createIntrospectingVerifier } from '../authenticate/introspect.ts'
-import { createKeys, type Keys } from '../authenticate/keys.ts'
+import { createKeys, type IssuerKeys } from '../authenticate/keys.ts'
 import { createMetadata, type Metadata } from '../authenticate/metadata.ts'
 import { createNestedVerifier } from '../authenticate/nested.ts'
 import { createVerifier, type Verifier } from '../authenticate/verify.ts'
@@ -47,7 +47,7 @@ export interface Authentication {
   /** @throws {TypeError} for an issuer of none of the APIs */
   metadataOf(issuer: Issuer): Metadata
   /** Each with the identifier that it is of. */
-  keySets(): readonly (readonly [string, Keys])[]
+  keySets(): readonly (readonly [string, IssuerKeys])[]
   /** Closes the connections that are its own; the `outbound` that was given is not. */
   close(): Promise<void>
 }
@@ -125,8 +125,8 @@ function alone(): ProofsOptions {
 }
 
 interface KeyRing {
-  keysOf(issuer: Issuer): (identifier: string) => Keys
-  all(): readonly (readonly [string, Keys])[]
+  keysOf(issuer: Issuer): (identifier: string) => IssuerKeys
+  all(): readonly (readonly [string, IssuerKeys])[]
 }
 
 /** One key set for each identifier of each issuer that has a verifier, however many APIs it has. */
@@ -134,10 +134,10 @@ function createKeyRing(
   metadataOf: (issuer: Issuer) => Metadata,
   { outbound, lease }: { readonly outbound: Outbound; readonly lease: Lease },
 ): KeyRing {
-  const rings = new Map<Issuer, Map<string, Keys>>()
+  const rings = new Map<Issuer, Map<string, IssuerKeys>>()
   return {
     keysOf: (issuer) => (identifier) => {
-      const ring = rings.get(issuer) ?? new Map<string, Keys>()
+      const ring = rings.get(issuer) ?? new Map<string, IssuerKeys>()
       rings.set(issuer, ring)
       const metadata = metadataOf(issuer)
       const { staleForMs } = issuer

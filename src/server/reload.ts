@@ -108,6 +108,14 @@ function countsOf(metrics: Metrics): (outcome: Outcome) => void {
     failed: counter('failed'),
   }
   let loadedAt = Date.now()
+  let isGood = true
+  metrics.sampled(
+    'behalf_last_reload_successful',
+    'Whether what was read last is in force, 1 or 0: else it is what was read before.',
+    () => (isGood ? 1 : 0),
+    {},
+    'min',
+  )
   metrics.sampled(
     'behalf_configuration_loaded_timestamp_seconds',
     'When the configuration in force was read, in seconds since 1970.',
@@ -117,6 +125,7 @@ function countsOf(metrics: Metrics): (outcome: Outcome) => void {
   )
   return ({ outcome }) => {
     counts[outcome].value++
-    if (outcome === 'reloaded' || outcome === 'unchanged') loadedAt = Date.now()
+    isGood = outcome === 'reloaded' || outcome === 'unchanged'
+    if (isGood) loadedAt = Date.now()
   }
 }

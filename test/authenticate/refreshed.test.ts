@@ -87,6 +87,18 @@ test('who asks for a renewal and cannot have one is told so', async (t) => {
   assert.equal(await made.refreshed.renewed(), 3)
 })
 
+test('whether the last load failed is known until one is good', async (t) => {
+  const made = source(t)
+  assert.equal(made.refreshed.failing(), false)
+  made.fails = true
+  await assert.rejects(async () => made.refreshed.current(), /load 1 failed/)
+  assert.equal(made.refreshed.failing(), true)
+  made.fails = false
+  t.mock.timers.tick(10)
+  assert.equal(await made.refreshed.current(), 2)
+  assert.equal(made.refreshed.failing(), false)
+})
+
 test('a clock that is set back neither keeps a value fresh nor the source unasked', async (t) => {
   const made = source(t)
   await made.refreshed.current()

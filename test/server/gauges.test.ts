@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import http from 'node:http'
 import net from 'node:net'
 import { test } from 'node:test'
 import { startIssuer } from '../issuer.ts'
 import { missing } from '../programs.ts'
-import { bearer, type Gateway, oneRoute, startGateway, startUpstream } from '../system.ts'
+import { bearer, type Gateway, listen, oneRoute, startGateway, startUpstream } from '../system.ts'
 
 /** The value of one series; undefined where there is none. */
 function valueOf({ metrics }: Gateway, series: string): number | undefined {
@@ -87,6 +88,78 @@ test(
     assert.deepEqual(both(), [0, 2])
   },
 )
+
+test('an issuer that does not give its keys is seen, and so is its return', bounded, async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  let isGone = false
+  const keys = http.createServer((_request, response) => {
+    if (isGone) response.writeHead(503).end()
+    else void fetch(`${issuer.url}jwks`).then(async (answer) => response.end(await answer.text()))
+  })
+  const jwksUri = `${await listen(t, keys)}/jwks`
+  const configuration = oneRoute({ issuer: issuer.url, upstream: upstream.origin })
+  const tenant = { issuer: issuer.url, profile: 'rfc8693', jwksUri }
+  const gateway = await startGateway(t, { ...configuration, issuers: { tenant } })
+  const token = await issuer.token()
+  const ask = async (): Promise<void> => {
+    const response = await fetch(`${gateway.origin}/orders`, bearer(token))
+    assert.equal(response.status, 200)
+    await response.arrayBuffer()
+  }
+  const up = 'behalf_issuer_keys_up{issuer="tenant"}'
+  await ask()
+  assert.equal(valueOf(gateway, up), 1)
+  isGone = true
+  // Those that it gave are fresh for ten minutes, and used for an hour more.
+  t.mock.timers.tick(10 * 60_000)
+  await ask()
+  await becomes(gateway, up, 0)
+  isGone = false
+  // A token that was verified is remembered for a minute, and asks for no key.
+  t.mock.timers.tick(61_000)
+  await ask()
+  await becomes(gateway, up, 1)
+})
+
+test('an issuer whose tokens are signed with a secret has no keys to give', bounded, async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const signingSecret = 'Vq7dKx2mRz9TbN4wYs6LhC1fJg8PaE3u'
+  const api = { algorithms: ['HS256'], signingSecret }
+  const setting = { issuer: issuer.url, upstream: upstream.origin }
+  const gateway = await startGateway(t, oneRoute({ ...setting, api }))
+  assert.doesNotMatch(gateway.metrics.render(), /behalf_issuer_keys_up/)
+  await gateway.reloadWith(oneRoute(setting))
+  assert.equal(valueOf(gateway, 'behalf_issuer_keys_up{issuer="tenant"}'), 1)
+  await gateway.reloadWith(oneRoute({ ...setting, api }))
+  while (/behalf_issuer_keys_up\{/.test(gateway.metrics.render())) await new Promise(setImmediate)
+})
+
+test(
+  'whether what was read last is in force is seen until a reload is good',
+  bounded,
+  async (t) => {
+    const issuer = await startIssuer(t)
+    const upstream = await startUpstream(t)
+    const good = oneRoute({ issuer: issuer.url, upstream: upstream.origin })
+    const gateway = await startGateway(t, good)
+    const inForce = (): unknown => valueOf(gateway, 'behalf_last_reload_successful')
+    assert.equal(inForce(), 1)
+    assert.equal((await gateway.reloadWith({ ...good, routes: [] })).outcome, 'refused')
+    assert.equal(inForce(), 0)
+    assert.equal((await gateway.reloadWith(good)).outcome, 'unchanged')
+    assert.equal(inForce(), 1)
+  },
+)
+
+test('the memory of the process is told', bounded, async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const gateway = await startGateway(t, oneRoute({ issuer: issuer.url, upstream: upstream.origin }))
+  assert.ok(valueOf(gateway, 'process_resident_memory_bytes')! > 1_000_000)
+})
 
 test('a route with one upstream has none that is passed over', bounded, async (t) => {
   const issuer = await startIssuer(t)
