@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Config, Listen, TlsConfig } from '../config/config.ts'
+import { ConfigError } from '../config/faults.ts'
 import { isLoopback } from '../config/issuers.ts'
 
 /** A configuration as far as a running process can serve by it. */
@@ -20,7 +21,7 @@ export interface SettleOptions {
  * An address is had once, and so is what a listener was made with; the bounds of the cache are its own for as long as it
  * lives. A door that is configured no more stays shut, though its address is held; one that is new needs a listener.
  *
- * @throws {Error} a listener was moved to loopback: what may be said there alone, such as `clients: none`, would be said where
+ * @throws {ConfigError} a listener was moved to loopback: what may be said there alone, such as `clients: none`, would be said where
  *   others reach it
  */
 export function settled(next: Config, { first, running }: SettleOptions): Settled {
@@ -34,7 +35,8 @@ export function settled(next: Config, { first, running }: SettleOptions): Settle
 
   function listening<At extends Listening>(name: string, wanted: At, made: At, now: At): At {
     if (isLoopback(wanted.listen.host) && !isLoopback(made.listen.host)) {
-      throw new Error(`${name}.listen needs a restart: it is on loopback now, and was not`)
+      const message = 'is on loopback now, and was not: that needs a restart'
+      throw new ConfigError([{ path: `${name}.listen`, message }])
     }
     const listen = kept(`${name}.listen`, wanted.listen, made.listen)
     if (isDeepStrictEqual(shapeOf(wanted.tls), shapeOf(made.tls))) return { ...wanted, listen }

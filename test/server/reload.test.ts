@@ -323,6 +323,35 @@ test('a door that is configured no more is shut, and opens again when it is', as
   assert.equal(await status(), 200)
 })
 
+test('what may be said on loopback alone is not served by a listener that others reach', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const base = routes(issuer, { orders: { upstream: upstream.origin } })
+  const open = (listen: string, clients?: 'none'): object => {
+    const token = { listen, routes: ['orders'], ...(clients && { clients }) }
+    return { ...base, endpoints: { token } }
+  }
+  const gateway = await startGateway(t, open('0.0.0.0:0'))
+  const { port } = new URL(gateway.tokenOrigin!)
+  const form = new URLSearchParams({
+    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    subject_token: await issuer.token(),
+    route: 'orders',
+  })
+  const anybody = async (): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${port}/token`, { method: 'POST', body: form })).status
+  assert.equal(await anybody(), 401)
+
+  const outcome = await gateway.reloadWith(open('127.0.0.1:0', 'none'))
+
+  const message = 'is on loopback now, and was not: that needs a restart'
+  const faults = [{ path: 'endpoints.token.listen', message }]
+  assert.deepEqual(outcome, { outcome: 'refused', faults })
+  assert.equal(await anybody(), 401)
+  assert.equal((await gateway.reloadWith(open('0.0.0.0:0'))).outcome, 'unchanged')
+})
+
 test('what is asked for while a reload runs is one reload, which begins after it', async (t) => {
   const issuer = await startIssuer(t)
   const upstream = await startUpstream(t)
