@@ -1,6 +1,6 @@
 import { setImmediate as others } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
-import type { Config } from '../config/config.ts'
+import type { Config, TokenEndpointConfig } from '../config/config.ts'
 
 /** What tells one configuration from another, by name: `routes.orders`, `server.limits`. Holds no value of either. */
 export interface Changes {
@@ -45,8 +45,15 @@ function partsOf(config: Config): ReadonlyMap<string, unknown> {
     add(`routes.${route.name}`, { ...route, authenticate: names })
   }
   add('endpoints.forwardAuth', endpoints.forwardAuth)
-  const { token } = endpoints
-  add('endpoints.token', token && { ...token, routes: token.routes.map(({ name }) => name) })
+  add('endpoints.token', endpoints.token && named(endpoints.token))
   for (const [name, value] of Object.entries(cache)) add(`cache.${name}`, value)
   return parts
+}
+
+function named({ routes, callerKeys, ...others }: TokenEndpointConfig): object {
+  return {
+    ...others,
+    routes: routes.map(({ name }) => name),
+    callerKeys: Array.from(callerKeys, ([{ name }, keys]) => [name, keys]),
+  }
 }

@@ -7,7 +7,12 @@ import {
   PrivateKeyJwt,
   WWWAuthenticateChallengeError,
 } from 'openid-client'
-import { claimsOf as claimsFor, JWT_BEARER, signer } from '../authenticate/assertions.ts'
+import {
+  claimsOf as claimsFor,
+  JWT_BEARER,
+  type Signer,
+  signer,
+} from '../authenticate/assertions.ts'
 import { holder, ORIGIN, signedBy } from '../authenticate/proofs.ts'
 import { startIssuer, type TestIssuer } from '../issuer.ts'
 import { claimsOf, oneRoute, startGateway, startUpstream, type Gateway } from '../system.ts'
@@ -193,9 +198,9 @@ test('an assertion is good once, and what its client signs next is good', async 
   const { request_id: _, ...told } = body
   assert.deepEqual([status, told], [401, REFUSED])
   assert.match(setting.gateway.logged(), /the assertion was used before/)
-  const again = { client_assertion: await gatewayKey.assertion({ claims: { jti: 'a' } }) }
-  assert.equal((await post(setting, again)).status, 200)
-  const other = await gatewayKey.assertion({ claims: { jti: 'a', aud: `${ORIGIN}/token` } })
+  const again = await gatewayKey.assertion({ claims: { jti: 'a', aud: `${ORIGIN}/token` } })
+  assert.equal((await post(setting, { client_assertion: again })).status, 200)
+  const other = await gatewayKey.assertion({ claims: { jti: 'a' } })
   assert.equal((await post(setting, { client_assertion: other })).status, 401)
 })
 
@@ -339,6 +344,36 @@ test('clients of one name at two APIs, each with its key, are two', async (t) =>
     assert.equal(answer.status, status)
     if (status === 400) assert.equal(answer.error, 'unauthorized_client')
   }
+})
+
+test('a key that a reload takes away lets nobody in, and what was used before stays used', async (t) => {
+  const issuer = await startIssuer(t)
+  const upstream = await startUpstream(t)
+  const next = signer('ES256')
+  const of = (...keys: readonly Signer[]): object => ({
+    ...oneRoute({ issuer: issuer.url, upstream: upstream.origin }),
+    server: { ...LISTENING, publicOrigin: ORIGIN },
+    endpoints: {
+      token: {
+        ...{ listen: '127.0.0.1:0', routes: ['orders'] },
+        callers: { storefront: keys.map(({ pem }) => ({ publicKey: pem.publicKey })) },
+      },
+    },
+  })
+  const gateway = await startGateway(t, of(callerKey))
+  const url = `${gateway.tokenOrigin}/token`
+  const setting = { issuer, gateway, url, token: await issuer.token() }
+  const statusOf = async (client_assertion: string): Promise<number> =>
+    (await post(setting, { client_assertion })).status
+  const used = await callerKey.assertion()
+  assert.equal(await statusOf(used), 200)
+  assert.equal(await statusOf(await next.assertion()), 401)
+  await gateway.reloadWith(of(callerKey, next))
+  assert.equal(await statusOf(used), 401)
+  assert.equal(await statusOf(await callerKey.assertion()), 200)
+  await gateway.reloadWith(of(next))
+  assert.equal(await statusOf(await callerKey.assertion()), 401)
+  assert.equal(await statusOf(await next.assertion()), 200)
 })
 
 test('who is told to name a nonce may send the same form again with a proof that names it', async (t) => {
