@@ -1,7 +1,6 @@
 /** Gateways that share a redis-server, an issuer and an upstream. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { startIssuer, type TestIssuer } from './issuer.ts'
 import { asUser, type RedisServer, startRedis, until } from './redis.ts'
 import {
@@ -47,6 +46,12 @@ export async function world(t: Scope, ...options: string[]): Promise<World> {
   const redis = await startRedis(t, ...options)
   const url = await asUser(redis)
   return { redis, ...(await gatewaysAt(t, { url })) }
+}
+
+/** Where every replica has Redis from its first request on. */
+export async function connectedWorld(t: Scope, ...options: string[]): Promise<World> {
+  const all = await world(t, ...options)
+  return { ...all, replica: (changes) => connected(all.replica(changes)) }
 }
 
 /** @param where what the configuration says of Redis, but for the sealing key */
@@ -123,11 +128,17 @@ export async function sharing({ issuer }: Gateways, one: Gateway, other: Gateway
 
 /** What one replica sends is there a little later. */
 export async function entries({ redis }: World, least = 1): Promise<string[]> {
-  for (let tries = 0; ; tries++) {
-    const names = (await redis.command('KEYS', 'behalf:entry:*')) as string[]
-    if (names.length >= least || tries > 100) return names
-    await sleep(10)
-  }
+  let names: string[] = []
+  await until(`${least} entries`, async () => {
+    names = (await redis.command('KEYS', 'behalf:entry:*')) as string[]
+    return names.length >= least
+  })
+  return names
+}
+
+/** Waits until what stands there is no longer this. */
+export function replaced(redis: RedisServer, name: string, value: Buffer): Promise<void> {
+  return until(`${name} is replaced`, async () => !(await raw(redis, name)).equals(value))
 }
 
 /** As bytes: the client of the tests reads strings. */

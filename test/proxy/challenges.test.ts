@@ -81,8 +81,9 @@ test('whatever is written as challenges is read back', () => {
 test('any text is read in no time, or not at all', () => {
   for (const piece of ['"', '\\', '"\\', 'a ', 'a=', 'a="', ', ', ' \t', 'Bearer a="b", ']) {
     const startedAt = performance.now()
-    parseChallenges(`Bearer a=${piece.repeat(8_180 / piece.length)}`)
-    assert.ok(performance.now() - startedAt < 500, piece)
+    const text = `Bearer a=${piece.repeat(8_180 / piece.length)}`
+    for (let times = 0; times < 200; times++) parseChallenges(text)
+    assert.ok(performance.now() - startedAt < 10_000, piece)
   }
 })
 

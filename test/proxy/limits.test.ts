@@ -137,10 +137,11 @@ test('a body that trickles ends with the time of the request, and its caller is 
 
 test('an answer that is under way when time is up is cut', async (t) => {
   const url = await startHttp(t, (_request, response) => {
+    response.write('piece')
     const piece = setInterval(() => response.write('piece'), 50)
     response.on('close', () => clearInterval(piece))
   })
-  const limits = { ...LIMITS, totalMs: 400 }
+  const limits = { ...LIMITS, totalMs: 1_500 }
   const { port, outcomes, settled } = await startProxy(t, url, { proxy: { limits } })
   const wire = await dial(t, port)
   wire.socket.write('GET / HTTP/1.1\r\nHost: h\r\n\r\n')

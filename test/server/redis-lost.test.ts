@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { NO_REDIS, startLine, startRedis, until } from '../redis.ts'
-import { counted, entries, gatewaysAt, order, purge, raw, sharing, world } from '../replicas.ts'
+import {
+  counted,
+  entries,
+  gatewaysAt,
+  order,
+  purge,
+  raw,
+  sharing,
+  connectedWorld as world,
+} from '../replicas.ts'
 
 /** As it is by default. */
 const QUICK = { redis: { timeout: '20ms' } }
@@ -102,10 +111,8 @@ test(
     ]
     const [asked, heard] = [await all.replica(), await all.replica()]
     for (const replica of [asked, heard]) {
-      for (const token of [alice, bob]) {
-        assert.equal(await order(replica, token), 200)
-        await entries(all, 2)
-      }
+      for (const token of [alice, bob]) assert.equal(await order(replica, token), 200)
+      await entries(all, 2)
     }
     assert.equal(all.issuer.exchanges.length, 2)
     await purge(asked, { subject: 'alice' })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { allow, NO_REDIS, until } from '../redis.ts'
-import { order, world, type Changes, type World } from '../replicas.ts'
+import { order, connectedWorld as world, type Changes, type World } from '../replicas.ts'
 import { bearer, type Gateway } from '../system.ts'
 
 const bounded = { skip: NO_REDIS, timeout: 60_000 }

@@ -3,8 +3,17 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import { createDpopKey } from '../../src/exchange/dpop.ts'
-import { NO_REDIS } from '../redis.ts'
-import { counted, entries, order, purge, raw, SEALING_KEY, world } from '../replicas.ts'
+import { NO_REDIS, until } from '../redis.ts'
+import {
+  connectedWorld as world,
+  counted,
+  entries,
+  order,
+  purge,
+  raw,
+  replaced,
+  SEALING_KEY,
+} from '../replicas.ts'
 import { assertTokensContained } from '../system.ts'
 
 const ascending = (one: number, other: number): number => one - other
@@ -28,11 +37,16 @@ test('what one replica exchanged no other has to', { skip: NO_REDIS }, async (t)
 
 test('replicas that miss one key at once make one exchange', { skip: NO_REDIS }, async (t) => {
   const all = await world(t)
+  const replicas = await Promise.all([all.replica(), all.replica(), all.replica()])
   all.issuer.answer = async (form, response) => {
-    await sleep(300)
+    const areIn = '\nbehalf_requests_in_flight 10\n'
+    await until('all requests are under way', () =>
+      replicas.every(({ metrics }) => metrics.render().includes(areIn)),
+    )
+    // From there to the claim it is a few turns of the loop, and an answer of Redis.
+    await sleep(500)
     await all.issuer.issue(form, response)
   }
-  const replicas = await Promise.all([all.replica(), all.replica(), all.replica()])
   const token = await all.issuer.token()
   const orders = replicas.flatMap((one) => Array.from({ length: 10 }, () => order(one, token)))
   assert.deepEqual(new Set(await Promise.all(orders)), new Set([200]))
@@ -75,10 +89,8 @@ test('a purge reaches what other replicas keep, in both levels', { skip: NO_REDI
   const other = await all.issuer.token({ sub: 'bob' })
   const [first, second] = [await all.replica(), await all.replica()]
   for (const replica of [first, second]) {
-    for (const one of [token, other]) {
-      assert.equal(await order(replica, one), 200)
-      await entries(all, 2)
-    }
+    for (const one of [token, other]) assert.equal(await order(replica, one), 200)
+    await entries(all, 2)
   }
   assert.equal(all.issuer.exchanges.length, 2)
   await purge(first, { subject: 'alice' })
@@ -127,11 +139,12 @@ for (const [what, outcome, spoil] of SPOILT) {
       const another = (await entries(all, 2)).find((one) => one !== name) ?? ''
       const values = await Promise.all([name, another].map((one) => raw(all.redis, one)))
       await all.redis.command('SET', name, spoil(values[0]!, values[1]!), 'PX', '60000')
+      const spoilt = await raw(all.redis, name)
       const second = await all.replica()
       assert.equal(await order(second, alice), 200)
       assert.equal(counted(second, outcome), 1)
       assert.equal(all.issuer.exchanges.length, 3)
-      await sleep(100)
+      await replaced(all.redis, name, spoilt)
       assert.equal(await order(await all.replica(), alice), 200)
       assert.equal(all.issuer.exchanges.length, 3)
     },
@@ -193,7 +206,9 @@ test('Redis learns no token, no user and no client', { skip: NO_REDIS }, async (
   assert.equal(await order(gateway, token), 200)
   await entries(all)
   await purge(gateway, { subject: 'bob of the tests' })
-  await sleep(50)
+  await until('the purge is told', async () => {
+    return ((await all.redis.command('KEYS', 'behalf:mark:*')) as string[]).length > 0
+  })
   let dump = ''
   for (const name of (await all.redis.command('KEYS', '*')) as string[]) {
     const type = await all.redis.command('TYPE', name)
@@ -249,7 +264,8 @@ test('an upstream that refuses what Redis has gets another one', { skip: NO_REDI
   const all = await world(t)
   const token = await all.issuer.token()
   assert.equal(await order(await all.replica(), token), 200)
-  await entries(all)
+  const [name = ''] = await entries(all)
+  const former = await raw(all.redis, name)
   const refused = all.upstream.received[0]?.headers.authorization
   all.upstream.answer = ({ headers }, response) => {
     if (headers.authorization !== refused) return response.end('{}')
@@ -257,7 +273,7 @@ test('an upstream that refuses what Redis has gets another one', { skip: NO_REDI
   }
   assert.equal(await order(await all.replica(), token), 200)
   assert.equal(all.issuer.exchanges.length, 2)
-  await sleep(200)
+  await replaced(all.redis, name, former)
   // The third finds the new one at once.
   assert.equal(await order(await all.replica(), token), 200)
   assert.equal(all.issuer.exchanges.length, 2)
