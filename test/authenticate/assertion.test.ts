@@ -188,6 +188,24 @@ test('a changed assertion is refused', async (t) => {
   judge(t, [header, claims, signature].join('.'))
 })
 
+for (const by of [own, rsa] as const) {
+  const alg = by === own ? 'ES256' : 'RS256'
+  test(`whichever character of an assertion (${alg}) is another, it is refused, and is no defect`, async (t) => {
+    freeze(t)
+    const { publicKey } = by.pem
+    const keys = [{ publicKey, algorithm: alg, keyId: undefined } as const]
+    const assertion = await by.assertion({ claims: { jti: 'one' } })
+    judge(t, assertion, { keys })
+    for (let at = 0; at < assertion.length; at++) {
+      for (const character of ['A', '.', '\u00e9']) {
+        if (assertion[at] === character) continue
+        const changed = assertion.slice(0, at) + character + assertion.slice(at + 1)
+        assert.throws(() => judge(t, changed, { keys }), GatewayError, changed)
+      }
+    }
+  })
+}
+
 for (const [what, spelled] of [
   ['nothing', ''],
   ['no JWT', 'a.b'],
