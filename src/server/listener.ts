@@ -218,9 +218,12 @@ function closeUpgraded(server: http.Server): void {
   }
 }
 
+/** Who ends its side within a request has left: an answer would only be refused (RFC 9112, section 8, asks for none). */
+const GONE: ReadonlySet<string | undefined> = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE'])
+
 /** What is not HTTP never reaches the path; it is answered in the same form all the same. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || answering(socket)) {
+  if (GONE.has(error.code) || !socket.writable || answering(socket)) {
     socket.destroy()
     return
   }

@@ -132,6 +132,23 @@ test('bytes that are not HTTP after a request that waits for its answer are not 
   assert.equal(seen, 1)
 })
 
+for (const [sent, answered] of [
+  ['abcd', ''],
+  ['abcde', '200'],
+] as const) {
+  test(`a caller that ends its side after ${sent.length} of 5 bytes is answered ${answered || 'nothing'}`, async (t) => {
+    const app = createApp()
+    app.use((request, response) => void request.resume().on('end', () => response.send('ok')))
+    const { port } = new URL(await listen(t, createServer(app)))
+    const socket = net.connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true })
+    let text = ''
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+    socket.end(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n${sent}`)
+    await once(socket, 'end')
+    assert.equal(/^HTTP\/1\.1 (\d+) /.exec(text)?.[1] ?? text, answered)
+  })
+}
+
 test('CONNECT gets an answer, and no tunnel', async (t) => {
   const { port } = new URL(await listen(t, createServer(createApp())))
   const answer = await exchange(Number(port), 'CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n')
