@@ -1,6 +1,7 @@
 import { loadConfigApart } from '../config/load-apart.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog, LEVELS, type Level } from '../log.ts'
+import { tellDefects } from '../server/defects.ts'
 import { createLoader } from '../server/loader.ts'
 import { serve, type Serving } from '../server/serve.ts'
 import { watchFiles } from '../server/watch.ts'
@@ -30,6 +31,7 @@ export const command = defineCommand({
   async run({ config: file, flags }) {
     const level = levelOf(flags['log-level'] ?? 'info')
     const log = createLog({ level })
+    tellDefects(log)
     const hangups = hangingUp()
     const overrides = { ...(flags.workers && { 'server.workers': workersOf(flags.workers) }) }
     let read = loadConfig

@@ -9,6 +9,7 @@ import type { Purge } from '../exchange/purge.ts'
 import { createLog, type Level, shareFingerprints } from '../log.ts'
 import type { Snapshot } from '../metrics.ts'
 import { answering, asking } from './channel.ts'
+import { tellDefects } from './defects.ts'
 import { createDoors, type Doors, type Origins } from './doors.ts'
 import type { Question } from './explain.ts'
 import type { Explanation } from './explain/report.ts'
@@ -60,6 +61,7 @@ answering<WorkerProtocol>(process, {
     shareFingerprints(fingerprints)
     const log = createLog({ level })
     const events = { ...log, logger: log.logger.child({ worker }) }
+    tellDefects(events)
     primary = createPrimary(asking<HostProtocol>(process, true), {
       noticed(state) {
         if (state === 'there') events.logger.info('the first process answers again')

@@ -5,6 +5,7 @@ import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { folder, MAIN } from './behalf.ts'
 
 const YAML = `server: { listen: "127.0.0.1:0", drain: { delay: 60s } }
@@ -33,9 +34,17 @@ interface Running {
   readonly ended: Promise<number | null>
 }
 
+/** Loaded before everything else: a defect that a signal brings out. */
+const DEFECT = `process.on('SIGUSR2', () => {
+  const cause = Object.assign(new Error('within'), { body: { access_token: 'sEcReT' } })
+  Promise.reject(Object.assign(new Error('a defect', { cause }), { token: 'sEcReT' }))
+})`
+
 async function serve(t: TestContext, yaml: string, ...argv: string[]): Promise<Running> {
-  const file = join(await folder(t, { 'behalf.yaml': yaml }), 'behalf.yaml')
-  const env = { PATH: process.env['PATH'] }
+  const at = await folder(t, { 'behalf.yaml': yaml, 'defect.mjs': DEFECT })
+  const file = join(at, 'behalf.yaml')
+  const NODE_OPTIONS = `--import ${pathToFileURL(join(at, 'defect.mjs')).href}`
+  const env = { PATH: process.env['PATH'], NODE_OPTIONS }
   const child = spawn(process.execPath, [MAIN, 'serve', '--config', file, ...argv], { env })
   t.after(() => child.kill('SIGKILL'))
   let output = ''
@@ -72,6 +81,26 @@ test('a signal that follows at once is an echo; a later one ends the drain, with
   assert.equal(child.exitCode, null)
   child.kill('SIGTERM')
   assert.equal(await ended, 1)
+})
+
+test('a defect ends it with 1, and what hangs on the error is not told', async (t) => {
+  const { child, saying, ended } = await serve(t, YAML)
+  await saying('"msg":"listening"')
+  child.kill('SIGUSR2')
+  assert.equal(await ended, 1)
+  const output = await saying('a defect')
+  assert.match(output, /^\{"level":"fatal".*"message":"a defect".*"message":"within".*\}$/m)
+  assert.ok(!output.includes('sEcReT'), output)
+})
+
+test('a defect of a worker is told like one of a process', async (t) => {
+  const { child, saying } = await serve(t, YAML, '--workers', '2')
+  const [, pid = ''] = /"pid":(\d+)/.exec(await saying('"msg":"listening"')) ?? []
+  assert.notEqual(Number(pid), child.pid)
+  process.kill(Number(pid), 'SIGUSR2')
+  const output = await saying('a defect')
+  assert.match(output, /"level":"fatal"/)
+  assert.ok(!output.includes('sEcReT'), output)
 })
 
 test('without its issuer it serves all the same, and says what it lacks', async (t) => {
