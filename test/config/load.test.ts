@@ -255,7 +255,13 @@ const POSITIONS: readonly (readonly [name: string, from: string, to: string, fau
     'a key that stands twice',
     '    audience: https://storefront.example\n',
     '    audience: https://a.example\n    audience: https://b.example\n',
-    'behalf.yaml:9:5: this key stands in the mapping twice',
+    'behalf.yaml:9:5: the mapping has this key already',
+  ],
+  [
+    'a variable without quotes in braces',
+    'match: { path: /orders }',
+    'match: { path: ${PATH} }',
+    'behalf.yaml:13:21: `${NAME}` must stand in quotes inside `{ }` and `[ ]`',
   ],
   [
     'a tag that nobody knows',
@@ -278,7 +284,7 @@ for (const written of [
   ...['"x" WORD', '"x"WORD', '|+9 WORD', ']WORD', '}WORD', '&a *WORD', '`WORD', '@WORD'],
   '\n%WORD\n---',
 ]) {
-  test(`a fault does not quote the secret that YAML takes ${JSON.stringify(written)} for`, async (t) => {
+  test(`what YAML takes ${JSON.stringify(written)} for is not quoted where it is a secret`, async (t) => {
     const word = 'a3f9cEcReT'
     const text = YAML.replace('${CLIENT_SECRET}', written.replace('WORD', word))
     const told = await faultsIn(t, text)
