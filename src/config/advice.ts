@@ -145,6 +145,15 @@ function* aboutRoutes({ routes }: Config): Iterable<Advice> {
     if (asksForNothing(authorize)) {
       yield { path: `${path}.authorize`, message: 'asks for nothing: any token of the API will do' }
     }
+    const lookalike = match.path.split('/').find((segment) => /^(?:\*+|:\w+)$/.test(segment))
+    if (lookalike !== undefined) {
+      yield {
+        path: `${path}.match.path`,
+        message:
+          `takes \`${lookalike}\` as it stands: a path holds all that is below it, and any one segment is written ` +
+          '`{name}`',
+      }
+    }
     yield* aboutExchange(exchange, `${path}.exchange`)
     yield* aboutIgnored(route, `${path}.exchange.ignoreClaims`)
     for (const outer of prefixes(match.path).flatMap((prefix) => byPath.get(prefix) ?? [])) {

@@ -114,7 +114,12 @@ export function refuseRepeatedListeners(listeners: readonly Listening[], faults:
     if (listen === undefined || listen.port === 0) continue
     const address = JSON.stringify([listen.host, listen.port])
     const owner = owners.get(address)
-    if (owner !== undefined) faults.add(at, `repeats \`${owner.join('.')}\``)
-    else owners.set(address, at)
+    if (owner === undefined) owners.set(address, at)
+    // One of the two may be a default, which stands nowhere in the file.
+    else
+      faults.add(
+        at,
+        `repeats \`${owner.join('.')}\`: both are port ${listen.port} of ${listen.host}`,
+      )
   }
 }

@@ -41,7 +41,10 @@ export function resolveExchange(
     for (const profile of profiles) refuseForeign(judge, MANNERS[profile], profile)
   }
   if (grant === 'passthrough' && input.because === undefined) {
-    faults.add(at, '`passthrough` needs a `because`: it hands the token of a caller on')
+    faults.add(
+      at,
+      '`passthrough` needs a `because`: the upstream is given the token that was meant for the API',
+    )
   }
   const refresh = { apis, grant, at, faults, folder }
   const redeeming = resolveRedeeming(input, refresh)

@@ -8,6 +8,8 @@ import {
   type Document,
   type Node,
   type Pair,
+  type YAMLError,
+  type YAMLParseError,
 } from 'yaml'
 import type { Locate, Path, Place } from './faults.ts'
 
@@ -56,9 +58,9 @@ export function yamlSource(text: string, file: string): Source {
     const { line, col } = lines.linePos(offset)
     return { file, line, column: col }
   }
-  const faults = [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
-    place: placeAt(pos[0]),
-    message: code === 'DUPLICATE_KEY' ? 'this key stands in the mapping twice' : worded(message),
+  const faults = [...worthTelling(document.errors), ...document.warnings].map((fault) => ({
+    place: placeAt(fault.pos[0]),
+    message: faultMessage(fault, text),
   }))
   let isReadable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
   let value: unknown
@@ -70,6 +72,20 @@ export function yamlSource(text: string, file: string): Source {
   }
   const locate: Locate = (path, part) => placeAt(offsetOf(document, path, part))
   return { value, locate, faults, isReadable }
+}
+
+/** Behind the first fault of syntax the parser no longer knows where it is: it finds fault with every word. */
+function worthTelling(errors: readonly YAMLParseError[]): readonly YAMLParseError[] {
+  const first = errors.find(({ code }) => code !== 'DUPLICATE_KEY')
+  return errors.filter((error) => error.code === 'DUPLICATE_KEY' || error === first)
+}
+
+function faultMessage({ code, message, pos }: YAMLError, text: string): string {
+  if (code === 'DUPLICATE_KEY') return 'the mapping has this key already'
+  // To YAML a mapping begins in the middle of the text.
+  if (text.startsWith('${', pos[0] - 1))
+    return '`${NAME}` must stand in quotes inside `{ }` and `[ ]`'
+  return worded(message)
 }
 
 function unreadable(file: string, message: string): Source {

@@ -80,19 +80,18 @@ export function checked(kind: string, problem: (written: string) => string | und
     .meta({ kind })
 }
 
+const NOT_AN_ADDRESS = 'must be an address and a port, such as `127.0.0.1:8080` or `[::1]:8080`'
+
 export function listenAddress() {
   return z
-    .string()
+    .string({ error: ({ input }) => (input == null ? undefined : NOT_AN_ADDRESS) })
     .transform((written, context) => {
       const [, bracketed, plain, port] =
         /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(written) ?? []
       const host = bracketed ?? plain
       const wrong = bracketed !== undefined && isIP(bracketed) !== 6
       if (host === undefined || wrong || Number(port) > 65_535) {
-        return refuse(
-          context,
-          'must be an address and a port, such as `127.0.0.1:8080` or `[::1]:8080`',
-        )
+        return refuse(context, NOT_AN_ADDRESS)
       }
       return { host, port: Number(port) }
     })

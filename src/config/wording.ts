@@ -47,7 +47,7 @@ const KINDS: Readonly<Record<string, string>> = {
   string: 'text',
   object: 'a mapping',
   record: 'a mapping',
-  array: 'a list',
+  array: 'a list, such as `[one, two]`',
   number: 'a number',
   int: 'a whole number',
   boolean: '`true` or `false`',

@@ -48,6 +48,8 @@ for (const [path, changes] of [
     },
   ],
   ['routes[0].authorize', { 'routes[0].authorize': undefined }],
+  ['routes[0].match.path', { 'routes[0].match.path': '/orders/*' }],
+  ['routes[0].match.path', { 'routes[0].match.path': '/orders/:id/items' }],
   ['routes[0].exchange.scopes', { 'routes[0].exchange.scopes': [] }],
   [
     'routes[0].exchange.expectAudience',

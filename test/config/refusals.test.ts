@@ -45,7 +45,10 @@ const REFUSALS: readonly Refusal[] = [
     ],
     good: ['127.0.0.1:65535', '[::1]:8080', 'localhost:0', '0.0.0.0:80'],
   }),
-  ...values('server.listen', /must be text/, { bad: [8080], good: ['127.0.0.1:8080'] }),
+  ...values('server.listen', /must be an address and a port/, {
+    bad: [8080],
+    good: ['127.0.0.1:8080'],
+  }),
   ...values('server.publicOrigin', /must be an origin/, {
     bad: [
       'https://gateway.example/',
