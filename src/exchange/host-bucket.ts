@@ -12,8 +12,6 @@ export interface Place {
   /** The key of its exchange, a hash: nothing else of a request leaves its process. */
   readonly key: string | undefined
   readonly background: boolean
-  /** How long the issuer wants to be left alone, as far as this process knows, in epoch milliseconds. */
-  readonly pausedUntil: number
   /** This process spent turns beside that bucket: what it saved up is gone. */
   readonly wasAlone: boolean
 }
@@ -86,8 +84,7 @@ class RemoteBucket implements Asked {
     const { wasAlone } = this
     // Once: what is taken away each time that somebody comes would never be there.
     this.wasAlone = false
-    const pausedUntil = this.#until
-    const place: Place = { number, deadline, key, background, pausedUntil, wasAlone }
+    const place: Place = { number, deadline, key, background, wasAlone }
     return new Promise((resolve, reject) => {
       const gone = (): void => {
         this.#elsewhere.leave(number)
@@ -124,11 +121,7 @@ class RemoteBucket implements Asked {
   }
 
   get pauseMs(): number {
-    return Math.max(0, this.#until - Date.now())
-  }
-
-  get #until(): number {
-    return Math.max(this.#pausedUntil, this.#elsewhere.pausedUntil)
+    return Math.max(0, Math.max(this.#pausedUntil, this.#elsewhere.pausedUntil) - Date.now())
   }
 
   probe(): void {

@@ -79,8 +79,7 @@ export function createHost(options: HostOptions): Host {
   }
 
   async function take(of: HostBudget, place: Place, signal: AbortSignal): Promise<Taken> {
-    const { deadline, key, background, pausedUntil, wasAlone } = place
-    pause(of, pausedUntil)
+    const { deadline, key, background, wasAlone } = place
     const { bucket } = keptOf(of)
     if (wasAlone) bucket.empty()
     try {

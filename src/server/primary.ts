@@ -24,8 +24,8 @@ export interface PrimaryOptions {
 const LOOK_MS = 50
 /** After so many looks that heard nothing, one asks whether it is there: a turn may take longer than that. */
 const LOOKS_BEFORE_ASKING = 2
-/** After so many it is silent: half a second. */
-const LOOKS_BEFORE_SILENCE = 10
+/** After so many it is silent: a second. */
+const LOOKS_BEFORE_SILENCE = 20
 /** However late the looks were: so much longer is nobody kept waiting, in milliseconds. */
 const LONGEST_MS = 5_000
 /** How long a single question is good for. */

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import { GatewayError } from '../../src/errors.ts'
 import type { SharedBucket } from '../../src/exchange/between.ts'
+import { createBucket } from '../../src/exchange/bucket.ts'
+import { createHostBucket, type Elsewhere } from '../../src/exchange/host-bucket.ts'
 import type { Turn } from '../../src/exchange/line.ts'
 import { createSharedBucket } from '../../src/exchange/shared-bucket.ts'
 import { createLimiter } from '../../src/tenant/limiter.ts'
@@ -358,6 +360,102 @@ test('without anything to ask from the start there is the share, and a burst of 
   const takers = Array.from({ length: 4 }, () => take(buckets[0]))
   await pass(1_000)
   assert.deepEqual(leftOf(takers), [0, 0, 500, 1_000])
+})
+
+/** Two hosts of two workers each: each host has a bucket of its own while there is no answer. */
+function hosts(context: TestContext, replicas = 4) {
+  context.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+  const turns = new ModelTurns(() => Date.now())
+  let isThere = true
+  const buckets = [0, 1].flatMap(() => {
+    const own = createBucket({ rate: RATE / 2, burst: 1 })
+    return [0, 1].map(() =>
+      createSharedBucket({
+        ...{ budget: { rate: RATE, burst: 1 }, replicas, own },
+        ask: async (need) => (isThere ? turns.ask('tenant', need) : undefined),
+        nameOf: (key) => key,
+        count: () => undefined,
+        random: () => 0,
+      }),
+    )
+  })
+  context.after(() => buckets.forEach((bucket) => bucket.close()))
+  const pass = async (ms: number): Promise<void> => {
+    for (let at = 0; at <= ms; at += 5) {
+      await settled()
+      if (at < ms) context.mock.timers.tick(5)
+    }
+  }
+  return { buckets, pass, cut: () => (isThere = false), mend: () => (isThere = true) }
+}
+
+test('workers that cannot ask have the share of their host, whichever needs it, from nothing', async (context) => {
+  const { buckets, pass, cut, mend } = hosts(context)
+  const takers = Array.from({ length: 100 }, () => take(buckets[0]))
+  await pass(1_000)
+  cut()
+  await pass(4_000)
+  const left = inOrder(takers).filter((at) => at !== undefined) as number[]
+  // The last that was leased was that of 1 125 ms.
+  const alone = left.slice(10)
+  assert.ok(alone[0]! >= 1_300, `${alone[0]} is too soon for a share that begins with nothing`)
+  assert.ok(alone.length >= 14 && alone.length <= 16, `${alone.length} left at one of four workers`)
+  const others = buckets.slice(1).flatMap((bucket) => [take(bucket), take(bucket)])
+  await pass(1_000)
+  mend()
+  await pass(3_000)
+  assertWithin(inOrder([...takers, ...others]).filter((at) => at !== undefined) as number[], 5)
+  assert.ok([...takers, ...others].every(({ failure }) => failure === undefined))
+  assert.ok(buckets.slice(0, 1).every(({ isShared }) => isShared))
+})
+
+test('who waits at the host has a turn of all replicas when that is back, and leaves its place there', async (context) => {
+  context.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: NOW })
+  const turns = new ModelTurns(() => Date.now())
+  let isThere = false
+  const places: string[] = []
+  const elsewhere: Elsewhere = {
+    take({ number }) {
+      places.push(`take ${number}`)
+      return new Promise(() => undefined)
+    },
+    leave: (number) => void places.push(`leave ${number}`),
+    promise: async () => 1,
+    pause: () => undefined,
+    probe: async () => true,
+    close: () => undefined,
+    ...{ pausedUntil: 0, available: 0 },
+  }
+  const bucket = createSharedBucket({
+    ...{ budget: { rate: RATE, burst: 1 }, replicas: 4 },
+    own: createHostBucket({ elsewhere, share: undefined, spent: () => undefined }),
+    ask: async (need) => (isThere ? turns.ask('tenant', need) : undefined),
+    nameOf: (key) => key,
+    count: () => undefined,
+  })
+  context.after(() => bucket.close())
+  const taker = take(bucket)
+  await settled()
+  const [place = ''] = places
+  isThere = true
+  for (let at = 0; at < 40; at++) {
+    context.mock.timers.tick(5)
+    await settled()
+  }
+  assert.ok(taker.left !== undefined)
+  assert.deepEqual(places, [place, place.replace('take', 'leave')])
+})
+
+test('where more were seen than are configured the share of the host is too large, and each has its own', async (context) => {
+  const { buckets, pass, cut } = hosts(context, 2)
+  const takers = buckets.map((bucket) => Array.from({ length: 40 }, () => take(bucket)))
+  await pass(1_000)
+  cut()
+  await pass(500)
+  const before = inOrder(takers.flat()).filter((at) => at !== undefined).length
+  await pass(4_000)
+  const after = inOrder(takers.flat()).filter((at) => at !== undefined).length
+  assert.ok(after - before >= 31 && after - before <= 33, `${after - before} left in four seconds`)
 })
 
 test('when nobody waits any more no timer is left', async () => {
