@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@redis/client'
 import type { Authority, Pair } from './certificates.ts'
+import { freePort } from './programs.ts'
 import type { Scope } from './system.ts'
 
 /** Why tests that need one are skipped here; false where they run. */
@@ -328,15 +329,6 @@ async function served(t: Scope, server: Served): Promise<RedisServer> {
       server.child?.kill('SIGCONT')
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function isOpen(port: number): Promise<boolean> {

@@ -1,9 +1,5 @@
 /** The command line, as a process of its own. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
@@ -35,17 +31,6 @@ export function behalf(
     child.on('error', reject)
     child.on('close', (code) => resolve({ code, out, err }))
   })
-}
-
-/** A folder that ends with the test. */
-export async function folder(
-  t: TestContext,
-  files: Readonly<Record<string, string>>,
-): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'behalf-'))
-  t.after(() => rm(path, { recursive: true, force: true }))
-  for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text)
-  return path
 }
 
 export const YAML = `issuers:

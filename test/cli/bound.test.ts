@@ -13,7 +13,8 @@ import { createTenant } from '../../src/tenant/index.ts'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
 import { GATEWAY_CLIENT, startAuthorizationServer } from '../interop/authorization-server.ts'
 import { bearer, claimsOf } from '../system.ts'
-import { behalf, folder, MAIN } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, MAIN } from './behalf.ts'
 
 const PEM = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
   ...{ type: 'pkcs8', format: 'pem' },

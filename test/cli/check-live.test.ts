@@ -6,7 +6,8 @@ import { stringify } from 'yaml'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { configuration, SOURCE } from '../provision/tenant.ts'
 import { startUpstream } from '../system.ts'
-import { behalf, folder, type Ended } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
 
 interface Setting {

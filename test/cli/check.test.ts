@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { behalf, folder, YAML } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, YAML } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
 
 const environment = { CLIENT_SECRET: 'the-client-secret' }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { unsignedJwt } from '../support.ts'
-import { folder, type Ended } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
 
 const CLIENT_SECRETS = ['storefront', 'backoffice'].map(

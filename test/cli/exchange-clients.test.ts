@@ -6,7 +6,8 @@ import { test, type TestContext } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { createAuthority, NO_OPENSSL, type Authority } from '../certificates.ts'
 import { listen, SECRET, unsignedJwt } from '../support.ts'
-import { behalf, folder, type Ended } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, type Ended } from './behalf.ts'
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { rotatingTenant, type RotatingTenant } from '../exchange/rotating.ts'
-import { behalf, folder, type Ended } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
 
 interface Setting {

@@ -7,7 +7,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
-import { behalf, folder, YAML } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, YAML } from './behalf.ts'
 
 async function listen(t: TestContext, handler: RequestListener): Promise<number> {
   const server = createServer(handler).listen(0, '127.0.0.1')

@@ -10,7 +10,8 @@ import { parseEnv } from 'node:util'
 import { stringify } from 'yaml'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { configuration, wholeOf } from '../provision/tenant.ts'
-import { behalf, folder, MAIN } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, MAIN } from './behalf.ts'
 
 const APPLY = ['provision', '--apply', '--write-env', '.env']
 

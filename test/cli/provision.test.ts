@@ -8,7 +8,8 @@ import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { configuration, SOURCE } from '../provision/tenant.ts'
 import { readConfig } from '../../src/config/load.ts'
 import { bearer, startGateway, startUpstream } from '../system.ts'
-import { folder, type Ended } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
 
 interface Setting {

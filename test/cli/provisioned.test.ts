@@ -8,7 +8,8 @@ import { test, type TestContext } from 'node:test'
 import { stringify } from 'yaml'
 import { configuration, SOURCE } from '../provision/tenant.ts'
 import { bearer, startUpstream } from '../system.ts'
-import { behalf, folder, MAIN } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, MAIN } from './behalf.ts'
 
 const MANAGER = { id: 'manager', secret: 'the-secret-of-the-manager' }
 

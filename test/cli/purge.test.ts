@@ -5,7 +5,8 @@ import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
-import { behalf, folder, YAML } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { behalf, YAML } from './behalf.ts'
 
 const environment = { CLIENT_SECRET: 'x' }
 

@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { folder, MAIN } from './behalf.ts'
+import { folder } from '../folder.ts'
+import { MAIN } from './behalf.ts'
 
 const YAML = `server: { listen: "127.0.0.1:0", drain: { delay: 60s } }
 admin: { listen: "127.0.0.1:0" }

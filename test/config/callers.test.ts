@@ -5,7 +5,8 @@ import { deserialize, serialize } from 'node:v8'
 import { test } from 'node:test'
 import type { CallerKey, Config } from '../../src/config/config.ts'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
-import { changed, faultsOf, folder, told } from './given.ts'
+import { folder } from '../folder.ts'
+import { changed, faultsOf, told } from './given.ts'
 
 const pem = (key: KeyObject): string =>
   key.export({ type: key.type === 'private' ? 'pkcs8' : 'spki', format: 'pem' }) as string

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import type { Client } from '../../src/config/config.ts'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
-import { changed, faultsOf, folder, told, valid } from './given.ts'
+import { folder } from '../folder.ts'
+import { changed, faultsOf, told, valid } from './given.ts'
 
 const pem = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }) as string
 const { privateKey: rsaKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })

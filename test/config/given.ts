@@ -1,8 +1,4 @@
 /** A configuration that is good, to be changed in one place. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
 import { ConfigError, type Fault } from '../../src/config/faults.ts'
 import { readConfig } from '../../src/config/load.ts'
@@ -100,15 +96,4 @@ export function secretOf({ apis }: Pick<Config, 'apis'>): string | undefined {
 /** `path: message`, for comparison. */
 export function told(faults: readonly Fault[]): readonly string[] {
   return faults.map(({ path, message }) => `${path}: ${message}`)
-}
-
-/** A folder that ends with the test. */
-export async function folder(
-  t: TestContext,
-  files: Readonly<Record<string, string>>,
-): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'behalf-'))
-  t.after(() => rm(path, { recursive: true, force: true }))
-  for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text)
-  return path
 }

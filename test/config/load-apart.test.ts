@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { ConfigError } from '../../src/config/faults.ts'
 import { loadConfigApart } from '../../src/config/load-apart.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { folder, YAML } from '../cli/behalf.ts'
+import { folder } from '../folder.ts'
+import { YAML } from '../cli/behalf.ts'
 
 const SECRET = '"${file:secret}"'
 const WHOLE = `${YAML.replace('"${CLIENT_SECRET}"', SECRET)}server:

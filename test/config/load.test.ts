@@ -6,7 +6,8 @@ import type { Config } from '../../src/config/config.ts'
 import type { Environment } from '../../src/config/environment.ts'
 import { ConfigError, faultText } from '../../src/config/faults.ts'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
-import { changed, folder, valid, secretOf } from './given.ts'
+import { folder } from '../folder.ts'
+import { changed, valid, secretOf } from './given.ts'
 
 const YAML = `server:
   listen: 127.0.0.1:8080

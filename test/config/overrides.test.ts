@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig, readConfig } from '../../src/config/load.ts'
 import { faultText } from '../../src/config/faults.ts'
-import { changed, faultsOf, folder, SECRET, valid, secretOf } from './given.ts'
+import { folder } from '../folder.ts'
+import { changed, faultsOf, SECRET, valid, secretOf } from './given.ts'
 
 type Look = (config: Config) => unknown
 

@@ -6,7 +6,8 @@ import { loadConfig, readConfig } from '../../src/config/load.ts'
 import type { TlsConfig } from '../../src/config/config.ts'
 import type { ProofOfPossession } from '../../src/config/possession.ts'
 import { createAuthority, NO_OPENSSL } from '../certificates.ts'
-import { changed, faultsOf, folder, SECRET, told, valid } from './given.ts'
+import { folder } from '../folder.ts'
+import { changed, faultsOf, SECRET, told, valid } from './given.ts'
 
 const AT = 'apis.storefront.proofOfPossession'
 const possessionOf = (given: object): ProofOfPossession | undefined =>

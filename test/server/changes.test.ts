@@ -6,7 +6,7 @@ import type { Config } from '../../src/config/config.ts'
 import { readConfig } from '../../src/config/load.ts'
 import { changesBetween, isNothing } from '../../src/server/changes.ts'
 import { type Signer, signer } from '../authenticate/assertions.ts'
-import { folder } from '../config/given.ts'
+import { folder } from '../folder.ts'
 import { oneRoute } from '../system.ts'
 
 const BASE = oneRoute({ issuer: 'https://issuer.example/', upstream: 'http://127.0.0.1:9' }) as {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
 import { startIssuer } from '../issuer.ts'
 import { NO_REDIS } from '../redis.ts'
-import { counted, entries, order, world, type World } from '../replicas.ts'
+import { connectedWorld as world, counted, entries, order, type World } from '../replicas.ts'
 import { type Gateway, oneRoute, startGateway, startUpstream } from '../system.ts'
 
 /** As it is by default. */
