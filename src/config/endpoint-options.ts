@@ -34,8 +34,8 @@ const forwardAuth = z
 
 const callerKey = z.strictObject({
   publicKey: pem().describe(
-    'The public key: PEM (`BEGIN PUBLIC KEY`), or the path of a file that holds it and is read again when it changes. RSA ' +
-      'of 2048 bits or more, or P-256.',
+    'The public key: PEM (`BEGIN PUBLIC KEY`), or the path of a file that holds it, which is read whenever the configuration ' +
+      'is. RSA of 2048 bits or more, or P-256.',
   ),
   keyId: text()
     .optional()
