@@ -88,7 +88,7 @@ export interface TokenEndpointConfig {
   readonly clients: 'required' | 'none'
   /** For each API whose callers sign who they are, by what they are known; callers of the others have the client's secret. */
   readonly callerKeys: ReadonlyMap<Api, readonly CallerKey[]>
-  /** `local`: an assertion is taken although only this process knows whether it was used. Default: where it is alone. */
+  /** `local`: an assertion is taken although not all could be asked whether it was used. Default: where all can. */
   readonly replay: 'local' | undefined
   /** Absent: plain HTTP. */
   readonly tls?: TlsConfig | undefined

@@ -77,7 +77,7 @@ const token = z
       .literal('local')
       .optional()
       .describe(
-        'Take an assertion where only this process can tell whether it was used: `local`. That is so with several ' +
+        'Take an assertion where not all can be asked whether it was used: `local`. That is so with several ' +
           '`server.replicas` and no `cache.redis`, where it has to be said, and while Redis does not answer. Danger: each ' +
           'replica then takes an assertion once. Default: such a one is refused, with 503 `temporarily_unavailable`.',
       ),
