@@ -19,7 +19,7 @@ const rate = z.strictObject({
     .positive()
     .max(1_000_000)
     .describe(
-      'Requests per second, for all replicas together: each counts its share, `rate / replicas`.',
+      'Requests per second, for all replicas together: each process counts its share, `rate / (replicas x workers)`.',
     ),
   burst: z
     .int()

@@ -39,7 +39,7 @@ const budget = z
       .max(1_000_000)
       .describe(
         'Exchanges per second, for all replicas together: from one bucket where they share `cache.redis`, else each takes ' +
-          '`rate / server.replicas`.',
+          '`rate / server.replicas`, for all its workers together.',
       ),
     burst: z
       .int()

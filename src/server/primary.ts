@@ -101,7 +101,7 @@ class Link {
   }
 
   /** Never rejects. Undefined: there is no answer. */
-  ask<Name extends keyof HostProtocol & string>(
+  ask<Name extends keyof HostProtocol>(
     name: Name,
     what: Question<Name>,
     withinMs: number,
