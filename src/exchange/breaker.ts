@@ -109,15 +109,17 @@ class Breaker {
    */
   async untried(signal: AbortSignal): Promise<void> {
     if (this.#first === undefined || this.#first.admit()) return
-    await this.#first.known
+    await this.#first.turn()
     if (this.isOpen) throw this.refusal()
+    if (signal.aborted) this.#first?.another()
     signal.throwIfAborted()
   }
 
   /** Whether what comes makes no sense whoever it is for. */
   isUnfit(user: string): boolean {
-    this.#learn()
     if (this.#unfit.size < UNFIT_IN_A_ROW) this.#unfit.add(user)
+    // One user says too little to let all the others go.
+    this.#first?.another()
     return this.#unfit.size >= UNFIT_IN_A_ROW
   }
 
@@ -163,16 +165,32 @@ class Breaker {
 
 /** The first exchanges with a target. */
 class First {
-  readonly known: Promise<void>
-  tell: () => void = () => undefined
+  #waiting: (() => void)[] | undefined = []
   #admitted = 0
-
-  constructor() {
-    this.known = new Promise((resolve) => (this.tell = resolve))
-  }
+  #timer: NodeJS.Timeout | undefined
 
   admit(): boolean {
-    if (this.#admitted === 0) setTimeout(this.tell, FIRST_MS).unref()
+    this.#timer ??= setTimeout(() => this.tell(), FIRST_MS).unref()
     return ++this.#admitted <= FIRST
+  }
+
+  /** Of who was not admitted: when something is known, or one more has to find it out. */
+  async turn(): Promise<void> {
+    const waiting = this.#waiting
+    if (waiting !== undefined) await new Promise<void>((resolve) => waiting.push(resolve))
+  }
+
+  /** Lets one more through: one who waits, or who comes. */
+  another(): void {
+    const next = this.#waiting?.shift()
+    if (next === undefined) this.#admitted--
+    else next()
+  }
+
+  /** From now on nobody waits. */
+  tell(): void {
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
+    for (const go of waiting) go()
   }
 }

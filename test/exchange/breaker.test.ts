@@ -153,6 +153,28 @@ test('as long as nothing is known of a target, three exchanges find it out for a
   assert.equal(begun.length, 3)
 })
 
+test('as long as nothing good is known of a target, ten users find out that it is the target’s fault', async (context) => {
+  const { layers, begun } = broken(context)
+  const callers = Array.from({ length: 500 }, (_, at) => {
+    return call(layers, permit({ subject: { subject: `user ${at}` } }))
+  })
+  await settled()
+  assert.equal(begun.length, 3)
+  const gone = callers[3]!
+  gone.leave()
+  for (let at = 0; at < 10; at++) {
+    begun[at]!.fail(new UnfitToken('aud'))
+    await settled()
+  }
+  await assert.rejects(gone.answer, LEFT)
+  const { length } = begun
+  assert.ok(length <= 12, `${length} exchanges began`)
+  for (const { answer } of callers.slice(length + 1)) {
+    await assert.rejects(answer, { code: 'exchange_misconfigured' })
+  }
+  assert.equal(begun.length, length)
+})
+
 test('the first answer lets all the others go, and so does a second without one', async (context) => {
   for (const settle of [
     (begun: Begun[]) => begun[0]!.answer(issuedToken()),
