@@ -123,7 +123,7 @@ export function asGatewayError(error: unknown): GatewayError {
     : new GatewayError('internal_error', 'an unexpected error occurred', { cause: error })
 }
 
-/** What an API takes that refused a request, as far as challenges tell it. */
+/** What the challenges say about the API that refused a request. */
 export interface Protection {
   /** The schemes that it takes. At least one. */
   readonly schemes: readonly ('Bearer' | 'DPoP')[]
@@ -184,7 +184,7 @@ const NAMED_IN_CHALLENGE: ReadonlySet<ErrorCode> = new Set([
   'use_dpop_nonce',
 ])
 
-/** They mean nothing to who sends no proof. */
+/** Omitted for callers that send no proof, to whom they mean nothing. */
 const OF_PROOFS: ReadonlySet<ErrorCode> = new Set(['invalid_dpop_proof', 'use_dpop_nonce'])
 
 /** A challenge for each scheme of each API, no two of them alike. */
@@ -193,7 +193,7 @@ function challengesOf(error: GatewayError, protections: readonly Protection[]): 
   const challenges = new Set<string>()
   for (const protection of protections) {
     const schemes = isOfProofs ? (['DPoP'] as const) : protection.schemes
-    // Where the scheme that was tried is none of its own, the error belongs to the one that should have been.
+    // Where the API does not take the scheme that was tried, the error goes into the challenge of the one it takes.
     const blamed = schemes.find((scheme) => scheme === protection.tried) ?? schemes[0]
     for (const scheme of schemes) {
       challenges.add(challenge(scheme, scheme === blamed ? error : undefined, protection))

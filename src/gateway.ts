@@ -47,7 +47,7 @@ export interface GatewayOptions {
 export interface Admission {
   /** @throws {GatewayError} `overloaded` */
   enter(route: Route): void
-  /** Of each request that was let in, when it has ended. */
+  /** Called once for each request that was let in, when it has ended. */
   leave(route: Route): void
 }
 
@@ -59,7 +59,7 @@ export interface Asked {
   readonly target: Target
   /** What is matched and forwarded. */
   readonly inner: Target
-  /** Where they do not stand in the request's own headers. */
+  /** Given where they are not in the request's own headers. */
   readonly credentials?: Credentials
 }
 
@@ -92,7 +92,7 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       const route = (journey.route = match(asked.method, asked.host, asked.inner))
       admission?.enter(route)
       journey.admitted = route
-      // What cannot be forwarded in one meaning is refused before anything is spent on it.
+      // A request that two servers could read differently is refused before an exchange is spent on it.
       journey.head = received(request, route)
       const presented = present(request, asked, options)
       const subject = (journey.subject = await authenticate(presented, route))
@@ -147,7 +147,7 @@ function present(
   }
 }
 
-/** Of who shows no proof nobody asks by which it came. */
+/** Only a proof names the origin that the request came by: without one, none has to be found. */
 const NO_ORIGINS: readonly string[] = []
 
 /**
@@ -164,8 +164,8 @@ export function proxyDoor(mountPath: () => string): Door {
 }
 
 /**
- * What is matched and forwarded where the gateway is mounted below a path. Express finds mounts without case, and others
- * on the way may have rewritten `url`: what was asked for must be the mount and the rest, byte for byte.
+ * What is matched and forwarded where the gateway is mounted below a path. Express compares mount paths without case, and
+ * another middleware may have rewritten `url`: the original target must be the mount path and `url`, byte for byte.
  */
 function belowMount(target: Target, request: MountedRequest, mount: string): Target {
   const { originalUrl, url, baseUrl = '' } = request
@@ -251,7 +251,7 @@ const NOWHERE: Target = { path: '', query: '' }
 const processId = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
 let requests = 0
 
-/** For `X-Request-Id`, `request_id` and the log. What a caller names itself is not taken over. */
+/** For `X-Request-Id`, `request_id` and the log. A caller's own `X-Request-Id` is not adopted. */
 export function nextRequestId(): string {
   return `${processId}-${(++requests).toString(36)}`
 }
@@ -285,7 +285,7 @@ function respondWithError(journey: Journey, error: unknown, render: typeof error
   response.end(request.method === 'HEAD' ? undefined : body)
 }
 
-/** Of the API that the token was for; until that is known, of each that it could have been for. */
+/** The challenges of the API that the token was for; until that is known, those of every API of the route. */
 function protectionsOf({ request, route, subject }: Journey): readonly Protection[] | undefined {
   const apis = subject === undefined ? route?.authenticate.apis : [subject.api]
   const tried = /^dpop /i.test(request.headers.authorization ?? '') ? 'DPoP' : 'Bearer'

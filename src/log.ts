@@ -92,7 +92,7 @@ function standardOutput(): Output {
     try {
       destination.flushSync()
     } catch {
-      // It has not opened yet, and what it was given goes out when it has.
+      // The destination is not open yet; what was written so far leaves when it is.
       destination.flush()
     }
   }

@@ -74,7 +74,7 @@ const KINDS: Readonly<Record<string, { readonly kty: string; readonly crv?: stri
 
 /**
  * By what the key says of itself (RFC 7517, sections 4.2 to 4.5): one key is for one algorithm where it names it, and
- * never for signatures where it is for encryption. A key without a `kid` is nobody's who names one.
+ * never for signatures where it is for encryption. A token that names a `kid` is not tried with a key that has none.
  */
 function matches(jwk: Members, { alg, kid }: Members): boolean {
   const kind = typeof alg === 'string' && Object.hasOwn(KINDS, alg) ? KINDS[alg] : undefined

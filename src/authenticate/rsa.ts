@@ -4,7 +4,7 @@ import type { KeyObject } from 'node:crypto'
 const LEAST_BITS = 2_048
 /** NIST SP 800-56B, section 6.2: odd, and above 2^16. With 1, whatever was signed is its own signature. */
 const LEAST_EXPONENT = 65_537n
-/** Larger ones are nobody's, and let whoever chooses the key choose what its signatures cost: fifty times as much, and more. */
+/** Nobody uses larger moduli, and with them whoever chooses the key could make each verification fifty times as costly. */
 const MOST_BITS = 8_192
 const LARGEST_EXPONENT = 0xffff_ffffn
 

@@ -86,7 +86,7 @@ function holds<Item>(all: readonly Item[], some: readonly Item[]): boolean {
   return some.every((one) => all.includes(one))
 }
 
-/** Of two lists of what is allowed. Undefined allows everything. */
+/** Whether one list of what is allowed lies within another. Undefined allows everything. */
 function isWithin(
   inner: readonly string[] | undefined,
   outer: readonly string[] | undefined,

@@ -71,7 +71,7 @@ function resolveToken(
     if (fault !== undefined) faults.add(path, fault)
     else listed.push(route!)
   }
-  // Of a route that cannot be listed nobody knows who could ask.
+  // While a listed route is refused, callers are not judged: they depend on the routes.
   const settled = !faults.within([...at, 'routes'])
   const callerKeys = settled ? resolveCallers(input, listed, context) : new Map<Api, never>()
   return { listen, routes: listed, clients, callerKeys, replay }
@@ -107,7 +107,7 @@ export interface Listening {
   readonly listen: Listen | undefined
 }
 
-/** Of two listeners with one address the second could not be had. */
+/** The second of two listeners with one address could not be opened. */
 export function refuseRepeatedListeners(listeners: readonly Listening[], faults: Faults): void {
   const owners = new Map<string, Path>()
   for (const { at, listen } of listeners) {

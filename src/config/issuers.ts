@@ -68,7 +68,7 @@ function refuseUnusedManagement(
   }
 }
 
-/** Nobody would be asked there. */
+/** Refuses introspection endpoints that no API uses: they would be ignored. */
 export function refuseUnusedIntrospection(
   issuers: readonly Issuer[],
   apis: readonly Api[],
@@ -105,7 +105,7 @@ function isPrivate(url: string): boolean {
   return protocol === 'https:' || isLoopback(hostname)
 }
 
-/** Where nobody else can listen in. */
+/** Whether the host is loopback, where nobody else can listen in. */
 export function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '')
   if (isIP(bare) === 4) return bare.startsWith('127.')

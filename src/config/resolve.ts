@@ -75,7 +75,7 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
       resolveTls(doors.forwardAuth.tls, tlsAt('endpoints', 'forwardAuth', 'tls')),
     token: doors?.token?.tls && resolveTls(doors.token.tls, tlsAt('endpoints', 'token', 'tls')),
   }
-  // Of a route that is faulty itself nobody knows whether it could be listed.
+  // The endpoints list routes by name: while a route has faults of its own, they are not judged.
   const settled = doors && !faults.within(['routes']) ? doors : undefined
   const resolvedDoors =
     settled &&

@@ -10,7 +10,7 @@ const PUBLISHED: ReadonlySet<string> = new Set([
   // RFC 7515, appendix A.1; RFC 7520, section 3.5.
   'aym1syspypbydfgzld3umj1qzkobwvmkoqq-estjqlr_t-1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow',
   'hjtxiz2usn5kbqfbttnwbpdmhkv8fjg-onbc6mxccyg',
-  // Of frameworks and tutorials.
+  // Defaults of frameworks and tutorials.
   'changeme',
   'change-me',
   'change_me',

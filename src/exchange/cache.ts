@@ -17,7 +17,7 @@ export interface Kept {
   readonly endsAt: number
   /** From when on it is renewed, in epoch milliseconds. */
   renewAt: number
-  /** By what it can be purged. */
+  /** The tags it can be purged by. */
   readonly tags: readonly string[]
   /** Up to here no purge reaches it. */
   generation: number
@@ -40,7 +40,7 @@ export function cached(exchange: Exchange, store: Store<Kept>, purges: Purges): 
       entry.generation = purges.generation
     }
     const { token } = entry
-    // Who was refused with this very token asks for another; who was refused with an older one may have this one.
+    // After the upstream refused this very token another is asked for; after it refused an older one, this one will do.
     if (token.value === ask.instead?.value) return exchange(permit, ask)
     const now = Date.now()
     ask.outcome = now >= entry.renewAt && renew(exchange, permit, entry, now) ? 'renewed' : 'hit'
@@ -106,7 +106,7 @@ const JITTER = 0.1
 /** After 80 to 90 % of its time: those who came together are not renewed together. */
 function renewalOf(permit: Permit, token: IssuedToken, now: number, ttlMs: number): number {
   if (endsWithSubject(permit, token, now)) return Number.POSITIVE_INFINITY
-  // What replaced a caller's refresh token is told to somebody who waits for it.
+  // A renewal in the background has no caller to give a rotated refresh token to.
   if (permit.route.exchange.grant === 'refresh-token') return Number.POSITIVE_INFINITY
   return now + ttlMs * (RENEWED_FROM + JITTER * Math.random())
 }

@@ -13,7 +13,7 @@ export interface Family {
   readonly generation: number
 }
 
-/** Who has not come back by then costs an exchange. Issuers rarely tell how long refresh tokens live. */
+/** A subject that comes back later costs an exchange. Issuers rarely say how long refresh tokens live. */
 export const KEPT_FOR_MS = 86_400_000
 /** Longer than any exchange takes: what was taken before a refusal does not come back after it. */
 export const REFUSED_FOR_MS = 600_000
@@ -77,7 +77,7 @@ async function tried<Value>(use: () => Value | Promise<Value>): Promise<Value | 
   try {
     return await use()
   } catch {
-    // It costs an exchange, and no request.
+    // The loss costs an exchange; no request fails.
     return undefined
   }
 }

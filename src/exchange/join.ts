@@ -41,7 +41,7 @@ export function joined(exchange: Exchange, purges: Purges): Exchange {
       // Nothing begins for a caller that went away while it was on its way here.
       ask.signal.throwIfAborted()
       const flying = find(key, permit)
-      // Who waits does not wait with what nobody waits for: unless it was sent, another begins in its place.
+      // A request does not wait for a renewal in the background, which comes last: unless that was sent, another begins in its place.
       if (flying?.background && !background) flying.drop()
       const flight = flying ?? start(key, permit, background)
       ask.outcome = flying === undefined ? 'miss' : 'joined'
@@ -51,10 +51,10 @@ export function joined(exchange: Exchange, purges: Purges): Exchange {
         return token
       } catch (error) {
         ask.outcome = flight.outcome ?? ask.outcome
-        // What failed was not ours: dropped by those who left before we came, or refused for another token.
+        // The failure was another caller's: dropped when the last of them left, or refused for another token.
         const others = flight.digest !== permit.subject.digest && isRefusal(error)
         if (error !== flight.dropped && !others) throw error
-        // What nobody waited for was dropped for somebody who does: whichever of them begins, begins for both.
+        // The renewal was dropped for a request that waits: whichever of the two begins now begins for both.
         background = false
       }
     }
@@ -93,7 +93,7 @@ class Flight {
     const { signal } = this.#controller
     this.#ask = { signal, deadline, background, outcome: undefined }
     this.#answer = run(this.#ask).finally(ended)
-    // Whoever waits hears of a failure; when nobody waits any more, nobody needs to.
+    // Those who wait are told of a failure; with nobody waiting it must not become an unhandled rejection.
     this.#answer.catch(() => undefined)
   }
 

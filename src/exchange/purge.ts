@@ -86,7 +86,7 @@ function purgedTags({ issuer, subject, sid, client }: Purge): readonly string[] 
 /** In whichever of them an issuer names the client: one that two of them name differently can be purged by either. */
 const CLIENT_CLAIMS = ['azp', 'client_id', 'appid', 'cid']
 
-/** By what an issued token can be purged that was had with this permit. */
+/** The tags by which an issued token of this permit can be purged. */
 export function tagsOf(permit: Permit): readonly string[] {
   const { issuer, subject, claims, api } = permit.subject
   const tags = [
@@ -103,7 +103,7 @@ export function tagsOf(permit: Permit): readonly string[] {
   return tags
 }
 
-/** Of no two parts are the tags the same: each is written with its length. */
+/** Parts are written with their lengths, so that no two combinations give one tag. */
 function tag(kind: 'iss' | 'sub' | 'sid' | 'client', issuer = '', value: string): string {
   return `${kind} ${issuer.length} ${issuer} ${value}`
 }

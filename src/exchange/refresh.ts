@@ -73,7 +73,7 @@ async function refreshed(
     token: refreshToken,
     sent: () => patience.begin(),
     keep: (next) => {
-      // Who was given up on has been replaced.
+      // An exchange has replaced this refresh, which was given up on.
       if (!patience.isOver) stored = place.put(next)
       return stored
     },
@@ -89,7 +89,7 @@ async function refreshed(
       await place.put(refreshToken)
       throw error
     }
-    // Of a family whose tokens are not what was asked for nobody gets another one.
+    // A family whose tokens fail the check is not continued.
     if (stored !== undefined) await place.take()
     if (error instanceof GatewayError) return undefined
     throw error

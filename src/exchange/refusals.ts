@@ -16,7 +16,7 @@ const DECISIONS: ReadonlySet<ErrorCode> = new Set([
   'not_permitted',
 ])
 
-/** What came for a token and made no sense is told of that one, too: asked again, the same would come. */
+/** An unusable answer is remembered for its token as well: asked again, the issuer would give the same. */
 function isDecision(error: unknown, { route }: Permit): error is GatewayError {
   if (error instanceof Unfit) return route.exchange.grant !== 'client-credentials'
   return error instanceof GatewayError && DECISIONS.has(error.code)

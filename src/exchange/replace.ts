@@ -17,7 +17,7 @@ export interface Replaced {
 }
 
 const NOT_AGAIN_FOR_MS = 10_000
-/** Of an issuer's budget, for each route: an upstream that refuses everything must not spend it. */
+/** Share of an issuer's budget for each route: an upstream that refuses everything must not spend all of it. */
 const SHARE = 0.01
 const WEIGHT_BYTES = 2_048
 
@@ -70,7 +70,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     if (!mayNow(nextAt, permit, now)) throw rejected()
     store.delete(key, refused)
     const deadline = now + permit.route.exchange.timeoutMs
-    // It belongs to all who were refused: nobody's leaving ends it.
+    // Shared by all whose token was refused: it goes on when one of them leaves.
     const { signal } = new AbortController()
     const ask = { signal, deadline, background: true, outcome: undefined }
     const { generation } = purges

@@ -10,10 +10,10 @@ export interface Savings {
   save(issuer: Issuer): void
 }
 
-/** Of the last exchange in the mean: so about the last twenty of them make it. */
+/** Weight of the last exchange in the moving mean: about the last twenty count. */
 const WEIGHT = 0.1
 
-/** Of what exchanges with one issuer took lately. */
+/** The moving mean of what exchanges with one issuer took. */
 export interface Mean {
   /** 0 until there was one. */
   seconds: number

@@ -47,7 +47,7 @@ type Outcome =
 /** A token that an upstream refused is replaced within that time, or by nobody. */
 const REFUSED_FOR_MS = 60_000
 const REFUSED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
-/** Who waits asks again after a quarter of the time that it waited already, within these bounds. */
+/** A waiting replica asks again after a quarter of the time that it has waited, within these bounds. */
 const WAIT_SHARE = 0.25
 const SHORTEST_WAIT_MS = 10
 const LONGEST_WAIT_MS = 250
@@ -109,7 +109,7 @@ class Replicas {
       const { generation } = purges
       const taken = await this.#look(one, anew)
       if (taken === undefined) {
-        // Whose claim it knows of may have exchanged by now, unless the claim lapsed: an answer that is late is no reason to.
+        // Redis did not answer. While the claim that was seen last is still held, its holder may have exchanged: keep asking.
         if (performance.now() >= heldUntil || !store.isConnected) return this.#alone(exchange, one)
         await wait(ask, performance.now() - startedAt)
         continue
@@ -156,7 +156,7 @@ class Replicas {
 
   /** The first that is good; `again`: it can be purged by more than was looked up. */
   #read(one: Visit, { values, marks }: Taken, reading: Reading): Shared | 'again' | undefined {
-    // What is asked for anew was counted the first time.
+    // A repeated look-up was counted the first time.
     const refuse = (outcome: Outcome): void => {
       if (!reading.anew) this.#count(outcome)
     }
@@ -233,7 +233,7 @@ class Replicas {
         const ttlMs = Math.min(kept.endsAt - Date.now(), KEPT_AT_MOST_MS)
         store.fill({ name, claimant, value, ttlMs })
       }
-      // Thousands may have waited for this: what is for the other replicas leaves before they go on, or the claim lapses first.
+      // Thousands of requests may wait for this. The entry leaves for Redis before they go on, or the claim lapses first.
       if (store.isConnected) await nextTurn()
     }
   }

@@ -92,7 +92,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     // A pipelined request's response has no connection yet, and is not told when it goes. There may be many.
     const { socket } = request
     socket.setMaxListeners(0).once('close', this.#close)
-    // What the answer before it had to be read within is not for this one.
+    // The previous answer on this connection had a time limit for reading; it must not hold for this one.
     response.once('socket', () => socket.setTimeout(0))
     response.once('close', () => socket.off('close', this.#close))
   }
@@ -139,7 +139,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     return true
   }
 
-  /** Of a length that nobody knows: in chunks, or by HTTP/2. Only there is a place for trailers. */
+  /** Whether the length is unknown: chunked, or HTTP/2. Trailers are possible only then. */
   #frame({ headers, trailer, listed }: ResponseHead): void {
     const { request, response, lane } = this.#options
     if (response.useChunkedEncodingByDefault !== undefined && request.httpVersion !== '1.1') {
@@ -185,7 +185,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     if (this.#state !== 'streaming') return true
     this.#left -= chunk.length
-    // By HTTP/2 trailers may stand behind a body of a length that was told.
+    // In HTTP/2 trailers may follow a body whose length was announced.
     if (this.#left === 0 && !this.#options.upstream.http2) {
       // The last piece takes the end with it, and leaves in the same write.
       this.#end(chunk)
@@ -241,7 +241,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     const { request, response, lane } = this.#options
     if (trailers?.length && wantsTrailers(request)) {
-      // Where there are no chunks (RFC 9112, section 7.1.2) Node leaves them out, and behind a head that leaves with its end.
+      // Node drops trailers where nothing is chunked (RFC 9112, section 7.1.2), and where the head leaves together with the end.
       response.addTrailers(trailersOf(trailers, lane.rules, this.#listed))
       response.flushHeaders()
     }

@@ -36,7 +36,7 @@ export type Attempt = (sending: Sending, place: Place, left: number) => void
 
 const NO_CLAIMS = {}
 
-/** What an answer is given is of one shape, with nothing spread into it: that cost a tenth of the whole request. */
+/** One object shape for every answer, written out: spreading objects here cost a tenth of the whole request. */
 export function createAttempt(options: AttemptOptions): Attempt {
   const { pools, tunnels, peerOf, ownedHeaders } = options
   return function attempt(sending, place, left) {
@@ -55,7 +55,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
       claims: subject?.claims ?? NO_CLAIMS,
     })
     if (ownedHeaders !== undefined) removeOwned(headers, ownedHeaders)
-    // By HTTP/1.1 undici does not let Connection name it, as RFC 9110, section 10.1.4, wants.
+    // RFC 9110, section 10.1.4, wants `TE` named in Connection, which undici does not allow over HTTP/1.1.
     if (upstream.http2 && wantsTrailers(request)) headers.push('te', 'trailers')
     if (head.hasBody && request.readableDidRead) {
       throw new Error('the request body was read before it could be forwarded')

@@ -1,4 +1,4 @@
-/** Whom requests go to, and what became of them. */
+/** Chooses the upstream of each request, and learns what became of it. */
 export interface Balance<Place> {
   /** The next one; another than `instead` where there is one. */
   next(instead?: Place): Place
@@ -17,7 +17,7 @@ const LONGEST_PAUSE_MS = 60_000
 interface Seat<Place> {
   readonly place: Place
   readonly weight: number
-  /** What it is owed: whoever is owed most is next, and pays the weights of all. */
+  /** What it is owed: the upstream that is owed most is next, and pays the sum of all weights. */
   owed: number
   failures: number
   pauses: number
@@ -58,7 +58,7 @@ export function createBalance<Place extends { readonly weight: number }>(
       const seat = seatOf.get(place)!
       if (++seat.failures < FAILURES) return
       const now = Date.now()
-      // What was under way when it began to pause fails, too, and says nothing new.
+      // Requests that were under way when the pause began fail as well; that is no news.
       if (seat.pausedUntil > now) return
       const pause = Math.min(FIRST_PAUSE_MS * 2 ** seat.pauses++, LONGEST_PAUSE_MS)
       // Replicas that saw the same failure do not come back as one.

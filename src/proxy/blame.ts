@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import type { Upload } from './upload.ts'
 
-/** Who is slow is to blame: the caller where the upstream would have taken more of the body. */
+/** Blames whoever was slow: the caller, where the upstream would have taken more of the body. */
 export function tooLong(upload: Upload | null): GatewayError {
   return upload?.awaitsCaller === true
     ? new GatewayError('request_timeout', 'the request did not arrive in time')
@@ -14,7 +14,7 @@ const TIMEOUTS = new Set([
   'UND_ERR_BODY_TIMEOUT',
 ])
 
-/** What undici does not take is a defect of ours; everything else is the upstream's, or the way's to it. */
+/** An error about our own arguments is a defect; all others are the upstream's or the network's. */
 export function failureOf(cause: Error & { readonly code?: unknown }): Error {
   const { code } = cause
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return cause

@@ -26,7 +26,7 @@ export function linger(request: IncomingMessage): void {
 export function cut(response: ServerResponse, left: number): void {
   const { socket } = response
   const framed = response.chunkedEncoding || left >= 0
-  // To a caller of HTTP/1.0 an answer without a length ends where its connection does, unless that is reset.
+  // To an HTTP/1.0 caller the end of the connection is the end of an answer without a length; a reset is not.
   const plain = socket instanceof Socket && !(socket instanceof TLSSocket)
   if (!framed && plain) socket.resetAndDestroy()
   else response.destroy()

@@ -9,7 +9,7 @@ export interface Challenge {
   readonly parameters: ReadonlyMap<string, string>
 }
 
-/** Whole answers of a sensible upstream have less in their heads. */
+/** More than the whole head of any sensible answer. */
 const MOST_CHARACTERS = 8_192
 
 const GAP = /[ \t]*/y
@@ -98,7 +98,7 @@ function inOurWords(parameters: Challenge['parameters']): GatewayError | undefin
     return new GatewayError(error, 'the upstream asks for more scope', scopes && { scopes })
   }
   const stepUp = error === 'insufficient_claims' ? claimsOf(parameters) : stepUpOf(parameters)
-  // Without its claims nobody could do anything about it.
+  // Without its claims the caller could do nothing about it.
   if (stepUp === undefined) return undefined
   return new GatewayError(
     'insufficient_user_authentication',

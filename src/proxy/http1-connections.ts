@@ -44,7 +44,7 @@ export class Http1Connections implements Sender {
     const connection = this.#take() ?? this.#begin()
     const { client, openedAt } = connection
     client.dispatch(options, handler)
-    // What it would not even begin with, it never tells to be over: an open connection ends by itself then.
+    // undici reports no end for requests that it refuses to begin; a connection that was opened for one closes by itself.
     if (openedAt === undefined && client.stats.size === 0) this.#all.delete(connection)
     return true
   }

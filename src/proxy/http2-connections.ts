@@ -25,7 +25,7 @@ export interface Http2ConnectionsOptions {
 /** Fewer than most servers take, which is told only once a connection stands. */
 const MAX_STREAMS = 100
 
-/** What an upstream may say. How large a head may be it may ignore: that is judged when it is there. */
+/** What upstreams are allowed. They may ignore the limit on the head's size, so it is checked again on arrival. */
 const TAKEN: http2.ClientSessionOptions = {
   settings: { enablePush: false, maxHeaderListSize: 65_536 },
   maxHeaderListPairs: 600,
@@ -93,13 +93,13 @@ export class Http2Connections implements Sender {
     return undefined
   }
 
-  /** It ends with its last stream, and the next looks its host's address up. */
+  /** Ends with its last stream; the next connection resolves the host anew. */
   #leave(one: Session): void {
     this.#sessions.delete(one)
     one.session.close()
   }
 
-  /** Who comes while a connection does, waits for that one. */
+  /** Requests that come while a connection is being made wait for it. */
   async #acquire(): Promise<Session> {
     for (;;) {
       const known = this.#take()
@@ -161,7 +161,7 @@ export class Http2Connections implements Sender {
       begun: () => (one.served = true),
       failed: (error, refused) => {
         if (refused || (one.served && one.session.destroyed)) this.#options.ends.add(error)
-        // Whoever is there no longer answers nobody else either.
+        // An upstream that left one stream unanswered gets no other on this connection.
         if (error instanceof errors.HeadersTimeoutError) this.#leave(one)
       },
     }

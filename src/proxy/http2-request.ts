@@ -75,7 +75,7 @@ export class Http2Request {
     stream.on('close', () => this.#fail(new errors.SocketError('the upstream ended the stream')))
   }
 
-  /** What a handler throws is its request's, and nobody else's. */
+  /** An exception of a handler ends its own request, and no other on the connection. */
   #guard(act: () => void): void {
     if (this.#settled) return
     this.#silence.broken()
@@ -108,7 +108,7 @@ export class Http2Request {
     if (!this.#ended) {
       this.#fail(new errors.SocketError('the upstream reset the stream within its answer'))
     } else if (this.#settle()) {
-      // What the upstream does not want any more is not sent either.
+      // The upstream wants no more of the body, so no more is sent.
       if (!this.#stream.writableEnded) {
         body?.destroy()
         this.#stream.destroy(new errors.InformationalError('answered before the end'))

@@ -36,7 +36,7 @@ export interface PoolOptions {
 }
 
 export interface Pools {
-  /** What one identity was shown on is never used for another, nor for none; so is it with authorities. */
+  /** A connection that was opened with one client identity, or one set of authorities, is never used for another or for none. */
   of(options: PoolOptions, identity?: ShownIdentity): Upstream
   /** Waits for the requests in flight. */
   close(): Promise<void>
@@ -52,7 +52,7 @@ export interface PoolsOptions {
   readonly keep?: Keep | undefined
 }
 
-/** Whoever asks by the same name gets what was made by it. */
+/** Made once for each name. */
 export type Keep = (
   name: string,
   make: () => Upstream,

@@ -35,7 +35,7 @@ function isTrailer(name: string, { fateOfResponse }: TrailerRules, listed: Liste
   )
 }
 
-// Who writes them refuses all others, when it is too late to refuse anything.
+// Node refuses other characters when it writes trailers, which is too late to answer with an error.
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 

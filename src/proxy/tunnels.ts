@@ -84,7 +84,7 @@ class Tunnel {
     ] as const) {
       side.on('error', () => other.destroy())
       side.once('end', () => this.#endSoon())
-      // What closed before anybody listened tells nobody.
+      // A socket that closed before the listener was added emits nothing more.
       if (side.closed) setImmediate(() => this.#closed(other))
       else side.once('close', () => this.#closed(other))
     }

@@ -41,7 +41,7 @@ export class Upload extends Readable {
     const { body } = this.#options.limits
     this.#awaitsCaller = false
     this.#bytes += chunk.length
-    // Where its length was told, the head was refused. What goes beyond it never leaves: the upstream gets no whole body.
+    // An announced length was judged with the head. The excess is never sent, so the upstream gets no complete body.
     if (body !== undefined && this.#bytes > body) this.#refuse(tooLarge(body))
     else if (!this.push(chunk)) this.#request.pause()
   }

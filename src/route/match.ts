@@ -121,7 +121,7 @@ function resemblance(segment: string): string {
   return trimmed(cut < 0 ? lower : lower.slice(0, cut))
 }
 
-/** Without dots and encoded spaces at its end; a pattern would look for that end from each of them. */
+/** Trims dots and encoded spaces at the end. A loop, because a regular expression would be quadratic. */
 function trimmed(name: string): string {
   let end = name.length
   for (;;) {
@@ -138,7 +138,7 @@ function trimmed(name: string): string {
   }
 }
 
-/** What CONNECT and TRACE ask for is the gateway's own business: a tunnel, and the headers that it was sent. */
+/** Never proxied: CONNECT asks for a tunnel, and TRACE for the headers that the gateway was sent. */
 const NEVER_UNLISTED = new Set(['CONNECT', 'TRACE'])
 const COMMON = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 

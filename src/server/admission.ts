@@ -15,7 +15,7 @@ export interface AdmissionOptions {
 /** The requests that are under way. Those that another configuration let in count as well. */
 export interface Counts {
   inFlight: number
-  /** Of those routes that bound them, by name. */
+  /** Requests in flight of the routes that limit them, by the route's name. */
   readonly byRoute: Map<string, number>
 }
 

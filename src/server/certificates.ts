@@ -165,7 +165,7 @@ class Shown {
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
-/** Of the first in the chain to expire, in epoch milliseconds. */
+/** When the first certificate of the chain expires, in epoch milliseconds. */
 function expiryOf({ cert }: ShownContext): number {
   const chain = Array.from(cert.matchAll(CERTIFICATE), ([pem]) => new X509Certificate(pem))
   return Math.min(...chain.map(({ validTo }) => Date.parse(validTo)))

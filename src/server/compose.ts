@@ -192,7 +192,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     { match, authenticate, exchange },
     { admission, record },
   )
-  // So that the first request does not wait for what could be known before. Nothing depends on its success.
+  // Key sets are fetched ahead of the first request. Where that fails, the first request tries again.
   for (const [identifier, keys] of authentication.keySets()) {
     keys.current().catch((error: unknown) => {
       log.logger.warn({ issuer: identifier, error }, 'the keys cannot be had yet')
@@ -236,7 +236,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     explain: createExplain({
       routes: config.routes,
       match,
-      // Who asks what would become of a request has not made it.
+      // Unlimited: explaining a request is not making it.
       authenticate: authentication.authenticate,
       tokenEndpointOf: (issuer, identifier, endpoint) =>
         authentication.metadataOf(issuer)(identifier, endpoint),
@@ -253,7 +253,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   }
 }
 
-/** Of all routes: who sends a secret to the wrong one has not meant it for the upstream there. */
+/** The headers of all routes that bring refresh tokens: one that is sent to the wrong route must not reach its upstream. */
 function ownedHeaders({ routes }: Config): ReadonlySet<string> | undefined {
   const names = routes.flatMap(({ exchange }) =>
     exchange.grant === 'refresh-token' ? [exchange.refreshTokenHeader] : [],
@@ -270,7 +270,7 @@ function forwardAuthOf(
   const { original, trustedProxies } = endpoints.forwardAuth
   const peerOf = createPeerOf(trustedProxies)
   const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
-  // Proxies that ask hand the caller's headers on: who is to be believed about certificates is said for that.
+  // The proxies that ask pass the caller's headers on: `server.trustedProxies` says whose word about certificates counts.
   const tellerOf = createPeerOf(server.trustedProxies)
   return createForwardAuth(stages, {
     // What the original request named is read by the door itself.
@@ -278,7 +278,7 @@ function forwardAuthOf(
     original,
     isTrusted,
     certificateOf: createCertificateOf((socket) => tellerOf(socket).trusted),
-    // They stand on the way, too.
+    // The asking proxies are hops on the caller's way as well.
     addressOf: createAddressOf([...trustedProxies, ...server.trustedProxies]),
     ...shared,
   })
@@ -298,7 +298,7 @@ function tokenEndpointOf(
     endpoint,
     publicOrigins: server.publicOrigins,
     replays: replaysOf(endpoint),
-    // One listener, which callers reach by whatever name: no origin is another one there.
+    // The endpoint has one listener, whatever name it is reached by: a proof may name any of the origins.
     originsOf: () => server.publicOrigins,
     certificateOf,
     addressOf: createAddressOf([]),

@@ -116,7 +116,7 @@ export function createDoors(config: Config, { log, load, primary }: DoorsOptions
   const doors = [traffic, asking, issuing].filter((door) => door !== undefined)
 
   async function open(): Promise<Origins> {
-    // What replicas share spares the first requests their exchanges, too.
+    // Redis is waited for, though not for long: the other replicas' tokens spare the first requests an exchange.
     await live.composed.started
     await listen(traffic, config.server.listen)
     if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
@@ -161,7 +161,7 @@ export function createDoors(config: Config, { log, load, primary }: DoorsOptions
     ],
     purge(what) {
       live.composed.purge(what)
-      // Whom it was about is nobody's business here.
+      // Not logged: the subject, session or client that was purged.
       log.logger.info({ by: Object.keys(what) }, 'purged')
     },
     explain: (question) => live.composed.explain(question),
@@ -177,7 +177,7 @@ export function createDoors(config: Config, { log, load, primary }: DoorsOptions
 
 function doorOf(gateway: Gateway, options: Omit<ServerOptions, 'unrouted'> = {}): Door {
   const app = createApp()
-  // It answers its own failures. Express would hang another promise on each one that it is given.
+  // Not returned to Express, which would attach another promise: the gateway answers its own failures.
   app.use((request, response) => void gateway(request, response))
   return createServer(app, { ...options, unrouted: gateway })
 }

@@ -33,7 +33,7 @@ export async function drain(doors: readonly Door[], options: DrainOptions): Prom
   for (const door of doors) door.endConnections()
   await sleep(delayMs, undefined, { signal }).catch(() => undefined)
   if (signal.aborted) return false
-  // Who waits in the listener's queue when it closes is cut off by the system: right after a poll there are the fewest.
+  // The system cuts off connections that wait in the listener's queue when it closes; right after a poll there are fewest.
   await polled()
   const ended = doors.map(finished)
   logger.info('accepting no more connections')

@@ -128,7 +128,7 @@ function faultOf(request: http.IncomingMessage): GatewayError | undefined {
     return new GatewayError('headers_too_large', 'the header section is too large')
   }
   if (!METHODS.has(method)) return new GatewayError('invalid_request', 'the method is not known')
-  // Of other schemes nghttp2 does not look at the path.
+  // nghttp2 checks `:path` for `http` and `https` alone.
   const { scheme } = request as { readonly scheme?: string }
   return scheme === 'https' || scheme === 'http'
     ? undefined

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { canonicalJson } from '../exchange/key.ts'
 
-/** What outlives a configuration: what is kept, counted and connected stays where the next one wants the same. */
+/** What outlives a reload: caches, counts and connections stay where the next configuration wants the same. */
 export interface Lasting {
   lease(): Lease
 }
@@ -15,7 +15,7 @@ export interface Lease {
    * @param end told when nobody uses it any more
    */
   use<Part>(kind: string, of: unknown, make: () => Part, end?: (part: Part) => unknown): Part
-  /** What ends with this lease, whoever else there is. */
+  /** Something that belongs to this lease alone, and ends with it. */
   own(end: () => unknown): void
   /** Ends what nobody else uses, the last first: what was made of others goes before them. Once. */
   release(): Promise<void>

@@ -66,7 +66,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   )
   const replaced = lease.use('replaced tokens', null, () => createMemoryStore<Replaced>(REPLACED))
   const purges = lease.use('purges', null, () => createPurges())
-  // What was refused to another configuration is asked for anew: whoever mends it wants to see that.
+  // Not leased: after a reload refusals are asked for anew, so that whoever mended the configuration sees the effect.
   const refusals = createMemoryStore<GatewayError>(REFUSALS)
   const breakers = createBreakers()
   const buckets = bucketsOf(config, { metrics, lease, primary, shared: level })
@@ -82,7 +82,8 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
     lease.own(metrics.sampled('behalf_issuer_breakers_open', help, open, labels, 'max'))
   }
 
-  // Only what is really sent is paced and judged. A breaker stands before the wait for a turn, and hears of what came after.
+  // Only exchanges that are really sent are paced and judged. The breaker refuses before the wait for a turn (`guarded`),
+  // and learns from the outcomes behind it (`judged`).
   const paced = budgeted(breakers.judged(measured(exchange, metrics)), bucketOf)
   const among = lease.use(
     'among replicas',
@@ -90,18 +91,18 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
     () => amongReplicas(level, { memory: issued, purges, metrics }),
     (one) => one.close(),
   )
-  // One of them for each key, and each request that it sends paced by itself: a refresh, and what stands in for one.
+  // One refresh for each key. Each request of it is paced by itself: the refresh, and the exchange that may replace it.
   const { everywhere } = among
   const refreshed = refreshes(paced, config, {
     ...{ purges, lease, metrics },
     shared: level && everywhere && { ...level, everywhere },
   })
-  // Inside the join, so that what was paid for is kept although its callers left.
+  // Inside the join, so that a token that was paid for is kept even when its callers have left.
   const remembered = kept(refusing(refreshed.inner, refusals), among.memory, purges)
   const guarded = breakers.guarded(remembered)
-  // Between the two: a replica looks up a key once, and one of all of them exchanges.
+  // Between the two: each replica looks a key up once, and one replica of all exchanges.
   const one = joined(among.shared(guarded), purges)
-  // Outside it, what is answered at once and for this very token.
+  // Outside the join: refusals are remembered by token, and callers of one key may hold different tokens.
   const answered = unrefused(one, refusals)
   const again = replacing(answered, {
     store: among.memory,

@@ -78,7 +78,7 @@ export function createServer(app: Express, given: ServerOptions = {}): Door {
       if (place === 'last') refusePipelined(response, shed)
       return
     }
-    // What arrives in one piece with an offer of another protocol Node does not read: nothing may follow such a request.
+    // Node does not read what arrives in one piece with an offer of another protocol: nothing may follow such a request.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     return app(request as Request, response as Response, () => unrouted(request, response))
   }
@@ -143,7 +143,7 @@ function silentConnections(server: http.Server): () => void {
     socket.once('close', () => open.delete(socket))
   }
   server.on('connection', watch)
-  // Who has shaken hands has sent bytes, and has asked for nothing yet.
+  // A TLS handshake counts as bytes read, but is no request yet.
   server.on('secureConnection', watch)
   return () => {
     for (const socket of open) if (socket.bytesRead === 0) socket.destroy()
@@ -221,7 +221,7 @@ function closeUpgraded(server: http.Server): void {
 /** Who ends its side within a request has left: an answer would only be refused (RFC 9112, section 8, asks for none). */
 const GONE: ReadonlySet<string | undefined> = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE'])
 
-/** What is not HTTP never reaches the path; it is answered in the same form all the same. */
+/** Bytes that are not HTTP never reach the path, but are answered in the same form. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (GONE.has(error.code) || !socket.writable || answering(socket)) {
     socket.destroy()

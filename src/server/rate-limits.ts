@@ -15,7 +15,7 @@ export interface RateLimitsOptions {
   readonly shed: Shed
 }
 
-/** Of callers that are told apart at once, in about 20 MB. */
+/** How many callers are told apart at once; they take about 20 MB. */
 const MAX_KEYS = 100_000
 
 export function createCallerRates(): Rates {

@@ -60,7 +60,7 @@ export function createRecord(
     if (outcome === undefined) return
     cacheCell(outcome).value++
     const spared = SPARED.has(outcome)
-    // Without the token that it waited for, it was spared nothing.
+    // A request that got no token was not spared an exchange.
     if (spared && proxyAt !== undefined && subject !== undefined) savings.save(subject.api.issuer)
   }
 
@@ -101,7 +101,7 @@ const OF_CALLERS: ReadonlySet<ErrorCode> = new Set([
   'invalid_dpop_proof',
 ])
 
-/** What somebody has to mend is an error; what passes, or is the caller's own, is not. */
+/** The level `error` is for what an operator has to mend; outages that pass and callers' mistakes are less. */
 function levelOf(code: ErrorCode): 'error' | 'warn' | 'info' {
   if (code === 'internal_error' || code === 'exchange_misconfigured') return 'error'
   return OF_CALLERS.has(code) ? 'info' : 'warn'

@@ -66,7 +66,7 @@ export function createReload({ load, live, log, metrics }: ReloadOptions): Reloa
   let running: Promise<unknown> = Promise.resolve()
   let next: Promise<Outcome> | undefined
   return {
-    // What begins after they asked will do for all of them.
+    // One reload that begins after they asked serves all of them.
     reload: () =>
       (next ??= running.then(() => {
         next = undefined

@@ -96,7 +96,7 @@ interface Listening {
   readonly tls?: TlsConfig | undefined
 }
 
-/** What certificates and versions are, a listener can be told at any time; what else it is made with, it cannot. */
+/** A listener takes new certificates and TLS versions at any time; everything else needs a restart. */
 function shapeOf(tls: TlsConfig | undefined): unknown {
   if (tls === undefined) return undefined
   const { clientCertificates, clientAuthorities, http2 } = tls

@@ -32,7 +32,7 @@ export interface ClientOptions {
 
 export type Client = ReturnType<typeof createClient>
 
-/** So long may it take until a server answers, in milliseconds. */
+/** How long a server may take to accept a connection and answer on it, in milliseconds. */
 const CONNECT_MS = 2_000
 /** What waits for an answer beyond that is not asked at all. */
 const QUEUE = 20_000

@@ -25,7 +25,7 @@ export function createMemoryStore<Value extends object>({
   maxEntries,
   maxBytes,
 }: Bounds): Store<Value> {
-  // To lru-cache a bound of 0 is none.
+  // lru-cache takes a bound of 0 for no bound.
   for (const bound of [maxEntries, maxBytes]) {
     if (!(Number.isSafeInteger(bound) && bound > 0)) {
       throw new RangeError(`a bound must be a positive integer, not ${bound}`)
@@ -41,7 +41,7 @@ export function createMemoryStore<Value extends object>({
   return {
     get: (key) => cache.get(key),
     set(key, value, ttlMs, bytes) {
-      // To lru-cache a time to live of 0 means "for ever".
+      // lru-cache takes a time to live of 0 for "for ever".
       if (!(ttlMs > 0)) throw new RangeError(`a time to live must be positive, not ${ttlMs}`)
       cache.set(key, value, {
         ttl: Math.max(1, Math.floor(ttlMs)),

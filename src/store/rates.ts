@@ -29,7 +29,7 @@ export function createRates(maxKeys: number): Rates {
       const paid = Math.min(paidAt.get(key) ?? 0, now + longest)
       const next = Math.max(paid, now) + interval
       const wait = next - now - longest
-      // What a sum of fractions of milliseconds is off by.
+      // Tolerance for the rounding of fractional milliseconds.
       if (wait > 1e-6) return wait
       paidAt.set(key, next)
       return 0

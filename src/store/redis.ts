@@ -43,10 +43,10 @@ export interface Redis {
 }
 
 const TIMEOUT_MS = 20
-/** So long does a start wait. */
+/** How long a start waits for Redis, in milliseconds. */
 const START_MS = 2_000
 
-/** So many answers that were late, one after the other, and it is left alone for a while. */
+/** After so many late answers in a row Redis is left alone for a while. */
 const LATE = 3
 const SHORTEST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
@@ -126,7 +126,7 @@ const LATE_ANSWER = Symbol('late')
 const FAILED = Symbol('failed')
 /** So often, at least, does the process look at its sockets before it gives up. */
 const TURNS = 4
-/** Of each turn a little goes by before and after it. */
+/** Allowance for what passes before and after each turn of the loop. */
 const SILENT_SHARE = 0.9
 /** A process that is never idle waits so many times the bound, and no longer. */
 const PATIENCE = 25
@@ -151,7 +151,7 @@ async function within<Value>(
       const [now, before] = [performance.now(), idle]
       idle = idleMs()
       turns++
-      // Who is woken late shares the processor, and so may Redis: that is no silence.
+      // A process that is woken late shares its processor, perhaps with Redis: that does not count as silence.
       if (now - lookedAt < 2 * step) silentMs += Math.min(idle - before, step)
       if (said() !== heard) [heard, silentMs] = [said(), 0]
       lookedAt = now

@@ -23,7 +23,7 @@ export class ReplaysUnknown extends GatewayError {
   }
 }
 
-/** There is no room for it: what still counts is not forgotten for it. */
+/** The store is full: proofs that still count are not forgotten to make room. */
 export class ReplaysFull extends GatewayError {
   constructor() {
     const detail = 'too many proofs of this key were used to know them all'

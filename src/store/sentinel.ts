@@ -10,7 +10,7 @@ export interface Sentinels {
   readonly password: string | undefined
 }
 
-/** So long is waited for a Sentinel, in milliseconds: others have answered by then. */
+/** How long one Sentinel is waited for, in milliseconds: the others have answered by then. */
 const ANSWERED_MS = 500
 /** So often are they asked whether it is still the master: one that is cut off from them does not say so itself. */
 const ASK_EVERY_MS = 5_000

@@ -35,7 +35,7 @@ export interface SharedTakingStore {
   readonly isConnected: boolean
 }
 
-/** What is put back has been there already: it is wanted soon, or by nobody. */
+/** A value that is put back is kept for a short time only: it is wanted soon or never. */
 const PUT_BACK_FOR_MS = 3_600_000
 /** By so much may the clocks of the nodes of a Cluster differ. */
 const CLOCKS_APART_MS = 2_000

@@ -107,7 +107,7 @@ end
 return { claim, time[1] * 1000 + math.floor(time[2] / 1000), values, marks }
 `)
 
-// What is too large is not carried here either. One step, or it could become so in between.
+// An oversized value does not leave Redis either. Checked and read in one step, or it could grow in between.
 const SEEK = script(`
 if redis.call('STRLEN', KEYS[1]) > tonumber(ARGV[1]) then return '' end
 return redis.call('GET', KEYS[1])
