@@ -254,6 +254,25 @@ test('a worker that is killed gives up the places of those who wait there', boun
   assert.ok(fifth < 60, `told ${fifth} s`)
 })
 
+test(
+  'who waits for a turn while the workers drain keeps its place, and is served',
+  bounded,
+  async (t) => {
+    const { served, users } = await world(t, {
+      ...{ budget: { rate: 0.3 }, exchange: { timeout: '30s' } },
+    })
+    const [one] = await toEachWorker(t, served)
+    const [first = '', second = ''] = await users(2)
+    assert.equal((await one.ask(first)).status, 200)
+    const waiting = one.ask(second)
+    await Promise.race([becomes(served, IN_FLIGHT, 1), waiting])
+    served.signal('SIGTERM')
+    await served.until(({ msg }) => msg === 'draining')
+    assert.equal((await waiting).status, 200)
+    assert.equal(await served.ended, 0)
+  },
+)
+
 const taking = (more: object = {}): Given => ({
   api: { proofOfPossession: { mechanism: 'dpop', ...more } },
   server: { publicOrigin: ORIGIN },
