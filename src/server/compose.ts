@@ -228,8 +228,8 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     ailments: () => [
       ...authentication
         .keySets()
-        .filter(([, keys]) => keys.epoch() === '')
-        .map(([identifier]) => `the keys of ${identifier} are not known`),
+        .filter(([, keys]) => keys.failing())
+        .map(([identifier]) => `${identifier} did not give its keys when it was last asked`),
       ...(redis?.isThere === false ? ['redis does not answer: replicas share nothing'] : []),
     ],
     purge: layers.purge,

@@ -109,18 +109,27 @@ test('an issuer that does not give its keys is seen, and so is its return', boun
     await response.arrayBuffer()
   }
   const up = 'behalf_issuer_keys_up{issuer="tenant"}'
+  const ailing = async (): Promise<boolean> => {
+    const report = await (await fetch(`${gateway.adminOrigin}/readyz?verbose`)).text()
+    return report.includes(`[!] ${issuer.url} did not give its keys`)
+  }
   await ask()
   assert.equal(valueOf(gateway, up), 1)
+  assert.equal(await ailing(), false)
   isGone = true
   // Those that it gave are fresh for ten minutes, and used for an hour more.
   t.mock.timers.tick(10 * 60_000)
   await ask()
   await becomes(gateway, up, 0)
+  assert.equal(await ailing(), true)
   isGone = false
   // A token that was verified is remembered for a minute, and asks for no key.
   t.mock.timers.tick(61_000)
   await ask()
   await becomes(gateway, up, 1)
+  // With nobody to verify, nobody asks for keys: those that were known are too old by then, and that is no ailment.
+  t.mock.timers.tick(3 * 3_600_000)
+  assert.equal(await ailing(), false)
 })
 
 test('an issuer whose tokens are signed with a secret has no keys to give', bounded, async (t) => {
