@@ -1,4 +1,10 @@
-import { createSecretKey, generateKeyPair, type KeyObject } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  generateKeyPair,
+  type KeyObject,
+} from 'node:crypto'
 import { promisify } from 'node:util'
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose'
 import type { ResourceServer } from './resource-server.ts'
@@ -30,8 +36,13 @@ interface Pair {
   readonly keyId: string
 }
 
-export async function createKeys(): Promise<Keys> {
-  let pairs: readonly Pair[] = [await createPair()]
+/**
+ * @param signingKey the first key, an RSA private key in PEM. Default: a new one
+ * @throws {TypeError} it is another kind of key, or shorter than 2048 bits
+ */
+export async function createKeys(signingKey?: string): Promise<Keys> {
+  const first = signingKey === undefined ? await newPrivateKey() : readPrivateKey(signingKey)
+  let pairs: readonly Pair[] = [await createPair(first)]
   const algorithms = new Set<string>(['RS256'])
   return {
     published: () => ({
@@ -50,7 +61,7 @@ export async function createKeys(): Promise<Keys> {
       return pairs.find((pair) => nameOf(pair, server.signing_alg) === keyId)?.publicKey
     },
     async rotate() {
-      pairs = [await createPair(), ...pairs]
+      pairs = [await createPair(await newPrivateKey()), ...pairs]
     },
     dropPrevious() {
       pairs = pairs.slice(0, 1)
@@ -69,8 +80,25 @@ function secretOf({ identifier, signing_secret: secret }: ResourceServer): KeyOb
   return createSecretKey(Buffer.from(secret, 'utf8'))
 }
 
-async function createPair(): Promise<Pair> {
-  const { privateKey, publicKey } = await promisify(generateKeyPair)('rsa', { modulusLength: 2048 })
+/** RFC 7518, section 3.3: RSA keys have 2048 bits or more. */
+const LEAST_BITS = 2_048
+
+async function newPrivateKey(): Promise<KeyObject> {
+  const options = { modulusLength: LEAST_BITS }
+  return (await promisify(generateKeyPair)('rsa', options)).privateKey
+}
+
+function readPrivateKey(pem: string): KeyObject {
+  const key = createPrivateKey(pem)
+  const { modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
+  if (key.asymmetricKeyType !== 'rsa' || modulusLength < LEAST_BITS) {
+    throw new TypeError(`the signing key must be an RSA key of at least ${LEAST_BITS} bits`)
+  }
+  return key
+}
+
+async function createPair(privateKey: KeyObject): Promise<Pair> {
+  const publicKey = createPublicKey(privateKey)
   const bare = await exportJWK(publicKey)
   const keyId = await calculateJwkThumbprint(bare)
   return {

@@ -9,6 +9,7 @@ import { startUpstream } from '../system.ts'
 import { folder } from '../folder.ts'
 import { behalf, type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 interface Setting {
   readonly tenant: Tenant
@@ -22,7 +23,7 @@ const WITH_TOKEN = ['--subject-token', 'storefront=token']
 /** A tenant that was empty, set up by the real command, with a user's token in the file `token`. */
 async function start(t: TestContext): Promise<Setting> {
   const upstream = await startUpstream(t)
-  const tenant = await createTenant({ empty: true })
+  const tenant = await createTenant({ signingKey, empty: true })
   t.after(() => tenant.close())
   const changes = { 'routes[0].proxy.upstream': upstream.origin, 'routes[0].name': 'orders' }
   const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url, changes)) })

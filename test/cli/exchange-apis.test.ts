@@ -5,6 +5,7 @@ import { unsignedJwt } from '../support.ts'
 import { folder } from '../folder.ts'
 import { type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 const CLIENT_SECRETS = ['storefront', 'backoffice'].map(
   (name) => `demo-only-${name}-client-secret-0001`,
@@ -18,7 +19,7 @@ interface Setting {
 
 /** One route for two APIs of a tenant, of which the second has a signing secret. */
 async function setting(t: TestContext, authorize = '{}'): Promise<Setting> {
-  const tenant = await createTenant()
+  const tenant = await createTenant({ signingKey })
   t.after(() => tenant.close())
   const cwd = await folder(t, {
     'behalf.yaml': `issuers:

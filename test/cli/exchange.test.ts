@@ -8,6 +8,7 @@ import { listen, unsignedJwt } from '../support.ts'
 import { folder } from '../folder.ts'
 import { behalf, MAIN, type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 const CLIENT_SECRET = 'demo-only-storefront-client-secret-0001'
 const STOREFRONT = 'https://storefront.example'
@@ -29,7 +30,7 @@ interface Given {
 }
 
 async function setting(t: TestContext, given: Given = {}): Promise<Setting> {
-  const tenant = await createTenant()
+  const tenant = await createTenant({ signingKey })
   t.after(() => tenant.close())
   const { exchange = `{ audience: "${ORDERS}", scopes: ["orders:read"] }`, tokenEndpoint } = given
   const endpoint = tokenEndpoint === undefined ? '' : `, tokenEndpoint: "${tokenEndpoint}"`

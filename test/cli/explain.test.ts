@@ -5,6 +5,7 @@ import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { folder } from '../folder.ts'
 import { behalf, type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 const CLIENT_SECRET = 'demo-only-storefront-client-secret-0001'
 const STOREFRONT = 'https://storefront.example'
@@ -15,7 +16,7 @@ interface Setting {
 }
 
 async function setting(t: TestContext): Promise<Setting> {
-  const tenant = await createTenant()
+  const tenant = await createTenant({ signingKey })
   t.after(() => tenant.close())
   const cwd = await folder(t, {
     'behalf.yaml': `issuers:

@@ -11,6 +11,7 @@ import { bearer, startGateway, startUpstream } from '../system.ts'
 import { folder } from '../folder.ts'
 import { type Ended } from './behalf.ts'
 import { behalfAgain } from './resident.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 interface Setting {
   readonly tenant: Tenant
@@ -25,7 +26,7 @@ async function start(
   t: TestContext,
   changes: Readonly<Record<string, unknown>> = {},
 ): Promise<Setting> {
-  const tenant = await createTenant({ empty: true })
+  const tenant = await createTenant({ signingKey, empty: true })
   t.after(() => tenant.close())
   const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url, changes)) })
   const { clientId, clientSecret } = tenant.management
@@ -263,7 +264,11 @@ test('the scopes that deleting takes are listed, and asked for, with --replace a
 })
 
 test('a limit of the tenant is waited for', async (t) => {
-  const tenant = await createTenant({ empty: true, managementLimit: { rate: 4, burst: 4 } })
+  const tenant = await createTenant({
+    signingKey,
+    empty: true,
+    managementLimit: { rate: 4, burst: 4 },
+  })
   t.after(() => tenant.close())
   const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url)) })
   const { clientId, clientSecret } = tenant.management
@@ -345,7 +350,7 @@ for (const [field, message] of [
 }
 
 test('a legacy tenant is told what the guides of 2019 say, field by field', async (t) => {
-  const tenant = await createTenant({ empty: true, generation: 'legacy' })
+  const tenant = await createTenant({ signingKey, empty: true, generation: 'legacy' })
   t.after(() => tenant.close())
   const changes = { 'issuers.tenant.profile': 'auth0-legacy' }
   const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url, changes)) })

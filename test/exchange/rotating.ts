@@ -9,6 +9,7 @@ import {
   type Received,
   type Upstream,
 } from '../system.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 import type { ServerResponse } from 'node:http'
 
 export const HEADER = 'x-refresh-token'
@@ -48,7 +49,7 @@ export interface RotatingTenant {
 }
 
 export async function rotatingTenant(t: TestContext): Promise<RotatingTenant> {
-  const tenant = await createTenant()
+  const tenant = await createTenant({ signingKey })
   t.after(() => tenant.close())
   seedWebClient(tenant)
   tenant.addUser('carol')

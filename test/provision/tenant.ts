@@ -13,6 +13,7 @@ import { createTenant, type Tenant, type TenantOptions } from '../../src/tenant/
 import { changed } from '../config/given.ts'
 import type { Scope } from '../system.ts'
 import { assertAsked, assertContract } from '../tenant/management.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 export const SOURCE = 'https://storefront.example'
 export const TARGET = 'https://orders.internal'
@@ -70,7 +71,7 @@ export async function start(
   wants: Wants = {},
   options: TenantOptions = {},
 ): Promise<Setting> {
-  const tenant = await createTenant({ empty: true, ...options })
+  const tenant = await createTenant({ empty: true, signingKey, ...options })
   const faults: unknown[] = []
   const own = createOutbound()
   const wanted = await wantedOf(tenant.url, wants)

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet, type JWTPayload } from 'jose'
 import { createTenant, type Tenant, type TenantOptions } from '../../src/tenant/index.ts'
+import { signingKey } from './signing-key.ts'
 
 export const STOREFRONT = 'https://storefront.example'
 export const BACKOFFICE = 'https://backoffice.example'
@@ -22,7 +23,7 @@ export const BACKOFFICE_SIGNING_SECRET = 'demo-only-backoffice-signing-secret-00
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 
 export async function startTenant(t: TestContext, options?: TenantOptions): Promise<Tenant> {
-  const tenant = await createTenant(options)
+  const tenant = await createTenant({ signingKey, ...options })
   t.after(() => tenant.close())
   return tenant
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
 import { createTenant } from '../../src/tenant/index.ts'
 import {
@@ -11,6 +12,7 @@ import {
   tokenOf,
   verified,
 } from './ask.ts'
+import { signingKey } from './signing-key.ts'
 
 test('a new key signs from now on, and the previous one stays until it is dropped', async (t) => {
   const tenant = await startTenant(t)
@@ -31,6 +33,37 @@ test('a new key signs from now on, and the previous one stays until it is droppe
   assertRefused(await ask(tenant, exchangeForm(before)), 401, 'invalid_grant')
   tokenOf(await ask(tenant, exchangeForm(after)))
 })
+
+test('a tenant signs with the key that it is given, until that is rotated', async (t) => {
+  const [one, other] = [await startTenant(t, { signingKey }), await startTenant(t, { signingKey })]
+  const { keys } = await publishedKeys(one)
+  const { n } = createPublicKey(signingKey).export({ format: 'jwk' })
+  assert.deepEqual(
+    keys.map((key) => key.n),
+    [n],
+  )
+  assert.deepEqual(keys, (await publishedKeys(other)).keys)
+  await verified(one, await one.token({ user: 'alice', audience: STOREFRONT }))
+  await one.rotateKeys()
+  assert.notEqual((await publishedKeys(one)).keys[0]?.n, n)
+})
+
+test('without a key each tenant makes one of its own', async (t) => {
+  const tenants = [await createTenant(), await createTenant()]
+  for (const tenant of tenants) t.after(() => tenant.close())
+  const [one, other] = await Promise.all(tenants.map(publishedKeys))
+  assert.notEqual(one!.keys[0]?.n, other!.keys[0]?.n)
+})
+
+for (const [what, pem] of [
+  ['of another kind', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
+  ['too short', generateKeyPairSync('rsa', { modulusLength: 1_024 }).privateKey],
+] as const) {
+  test(`a signing key that is ${what} is refused`, async () => {
+    const signingKey = pem.export({ type: 'pkcs8', format: 'pem' }).toString()
+    await assert.rejects(createTenant({ signingKey }), TypeError)
+  })
+}
 
 test('the key set holds no private part', async (t) => {
   const tenant = await startTenant(t)
