@@ -60,6 +60,9 @@ export function createHostBucket(options: HostBucketOptions): SharedBucket {
   })
 }
 
+/** So long after its deadline is an answer waited for that may be on its way, in milliseconds. */
+const LATE_MS = 100
+
 /** Those that were asked for by this process, so far. */
 let places = 0
 
@@ -86,15 +89,27 @@ class RemoteBucket implements Asked {
     this.wasAlone = false
     const place: Place = { number, deadline, key, background, wasAlone }
     return new Promise((resolve, reject) => {
-      const gone = (): void => {
+      let isGone = false
+      const leave = (reason: Error): void => {
+        isGone = true
+        settle()
         this.#elsewhere.leave(number)
-        reject(signal.reason as Error)
+        reject(reason)
       }
+      const gone = (): void => leave(signal.reason as Error)
       signal.addEventListener('abort', gone, { once: true })
+      const late = setTimeout(
+        () => leave(budgetSpent(1)),
+        Math.max(0, deadline - Date.now()) + LATE_MS,
+      )
+      const settle = (): void => {
+        clearTimeout(late)
+        signal.removeEventListener('abort', gone)
+      }
       void this.#elsewhere.take(place).then((taken) => {
         if (taken === undefined && wasAlone) this.wasAlone = true
-        if (signal.aborted) return
-        signal.removeEventListener('abort', gone)
+        if (isGone) return
+        settle()
         // When it hears again, nobody is here for that turn.
         if (taken === undefined) this.#elsewhere.leave(number)
         this.#answered(taken !== undefined)

@@ -86,8 +86,9 @@ export function createHost(options: HostOptions): Host {
       await bucket.take({ signal, deadline, key, background })
       return 'turn'
     } catch (error) {
+      if (signal.aborted) return 'left'
       if (error instanceof GatewayError && error.retryAfter !== undefined) return error.retryAfter
-      return 'left'
+      throw error
     }
   }
 

@@ -401,6 +401,17 @@ test('who comes while the primary is silent keeps to its deadline', async (conte
   assert.ok(toldOf(second)! >= 20, 'and is not waited for again')
 })
 
+test('who has no answer by its deadline is refused then, before the primary is known to be silent', async (context) => {
+  const { workers, pass, silence } = world(context)
+  silence()
+  const [hasty, patient] = [take(workers[0], { patience: 300 }), take(workers[0])]
+  await pass(300)
+  assert.equal(hasty.failure, undefined)
+  await pass(100)
+  assert.equal(toldOf(hasty), 1)
+  assert.deepEqual([workers[0]!.noticed, patient.failure], [[], undefined])
+})
+
 test('a long wait for a turn is no silence', async (context) => {
   const { workers, pass } = world(context, { rate: 0.1 })
   const takers = workers.map((worker) => take(worker))

@@ -11,7 +11,7 @@ import { type Line, type Served, startServe } from '../served.ts'
 import { oneRoute, startUpstream, type Setting, type Upstream } from '../system.ts'
 import { createTenant } from '../../src/tenant/index.ts'
 
-const bounded = { timeout: 60_000 }
+const bounded = { timeout: 120_000 }
 const LISTENING = { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '30s' } }
 /** So few that the machine may be as slow as it likes: none comes while a test runs. */
 const SCARCE = { rate: 0.001, burst: 4 }
