@@ -62,7 +62,7 @@ interface Judge {
 }
 
 /** With these no token endpoint is asked. */
-export function isExchanged(grant: Grant): boolean {
+function isExchanged(grant: Grant): boolean {
   return grant !== 'passthrough' && grant !== 'none'
 }
 

@@ -46,7 +46,7 @@ export const OWNED: readonly string[] = [
   'x-method-override',
 ]
 
-export const OWNED_PREFIXES: readonly string[] = ['x-forwarded-', 'x-behalf-', 'client-cert-']
+const OWNED_PREFIXES: readonly string[] = ['x-forwarded-', 'x-behalf-', 'client-cert-']
 
 /**
  * CGI and its heirs turn whatever is not a letter or a digit into one character, so that `X_Real_IP` or

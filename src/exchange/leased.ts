@@ -22,7 +22,7 @@ export interface LeasedOptions {
 }
 
 /** A turn that is not used so long after its begin, in milliseconds, is lost: what is made up for is bounded. */
-export const LATE_MS = 250
+const LATE_MS = 250
 /** What was told of the others is good for so long. */
 const FRESH_MS = 500
 /** Without a budget one answer is good for all who come within that time. */

@@ -2,8 +2,8 @@ import type { ProfileName } from '../config/config.ts'
 import type { ErrorCode } from '../errors.ts'
 
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
-export const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
-export const REFRESH_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:refresh_token'
+const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
+const REFRESH_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:refresh_token'
 
 /**
  * What one kind of issuer expects and means, as data. Which grants and targets it takes is the configuration's to judge

@@ -15,7 +15,7 @@ export interface Explanation {
   readonly steps: readonly Step[]
 }
 
-export const STEPS = ['route', 'authenticate', 'authorize', 'exchange', 'proxy'] as const
+const STEPS = ['route', 'authenticate', 'authorize', 'exchange', 'proxy'] as const
 
 export interface Step {
   readonly step: (typeof STEPS)[number]

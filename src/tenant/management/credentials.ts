@@ -22,7 +22,7 @@ export interface NewCredential {
 const MOST = 4
 
 /** @throws {Failure} 400, too where the client has a key of this name, or four credentials */
-export function addCredential(client: Client, given: NewCredential, now: number): Credential {
+function addCredential(client: Client, given: NewCredential, now: number): Credential {
   const credential = createCredential(given, now)
   if (client.credentials.length >= MOST) {
     invalidBody(`A client can have a maximum of ${MOST} credentials.`)

@@ -14,7 +14,7 @@ const scopesOf = (noun: string): readonly string[] =>
   ['read', 'create', 'update', 'delete'].map((verb) => `${verb}:${noun}`)
 
 /** What a token for the Management API can be for. */
-export const MANAGEMENT_SCOPES: readonly string[] = [
+const MANAGEMENT_SCOPES: readonly string[] = [
   ...scopesOf('resource_servers'),
   ...scopesOf('clients'),
   ...scopesOf('client_keys'),
