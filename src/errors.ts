@@ -34,17 +34,17 @@ export type ErrorCode = keyof typeof FAILURES
 export const ERROR_CODES = Object.keys(FAILURES) as readonly ErrorCode[]
 
 export interface GatewayErrorOptions {
-  /** What went wrong underneath. For the log, never for the caller. */
+  /** The error that led to this one. It is logged, and never shown to the caller. */
   readonly cause?: unknown
-  /** When to come back, in whole seconds. */
+  /** After how many whole seconds the caller may try again (`Retry-After`). */
   readonly retryAfter?: number
-  /** Somebody told us to slow down. Default false. */
+  /** Whether the issuer asked the gateway to slow down (429). Default false. */
   readonly throttled?: boolean
   /** The scopes that were needed (RFC 6750, section 3). */
   readonly scopes?: readonly string[]
   /** The methods that the target takes (RFC 9110, section 10.2.1). */
   readonly allow?: readonly string[]
-  /** What the next authentication of the user must be like. */
+  /** What the user's next authentication must fulfil. */
   readonly stepUp?: StepUp
   /** The nonce that the next proof must name (RFC 9449, section 9). */
   readonly dpopNonce?: string
@@ -52,19 +52,19 @@ export interface GatewayErrorOptions {
 
 /** RFC 9470, section 3. */
 export interface StepUp {
-  /** One of them is enough, the first preferred. */
+  /** Acceptable values of `acr`, the preferred first. One of them is enough. */
   readonly acrValues?: readonly string[]
-  /** The longest that it may be ago, in seconds. */
+  /** How long ago the user may have authenticated, in seconds. */
   readonly maxAge?: number
-  /** The claims that Microsoft Entra ID asks for: JSON, as its issuer sent it. */
+  /** The claims that Microsoft Entra ID asks for: JSON, as it sent them. */
   readonly claims?: string
-  /** Where Microsoft Entra ID lets the user do so: its authorization endpoint. */
+  /** The authorization endpoint where Microsoft Entra ID lets the user authenticate again. */
   readonly authorizationUri?: string
 }
 
 /**
- * An end that is expected. It has no stack: its code says where it comes from, and callers could have us walk ours up by the
- * thousand.
+ * An error that belongs to normal operation. It captures no stack trace: its code already says where it comes from, and
+ * callers could cause thousands of costly traces.
  */
 export class ExpectedEnd extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -75,7 +75,7 @@ export class ExpectedEnd extends Error {
   }
 }
 
-/** Runs what makes errors of its own for an end that is expected, without their stacks. */
+/** Runs a function whose own errors belong to normal operation: they capture no stack traces either. */
 export function withoutStacks(run: () => void): void {
   const { stackTraceLimit } = Error
   limitStacks(0)
@@ -86,12 +86,12 @@ export function withoutStacks(run: () => void): void {
   }
 }
 
-/** Where `Error` is frozen (`--frozen-intrinsics`), stacks stay: an assignment would throw there. */
+/** An assignment would throw where `Error` is frozen (`--frozen-intrinsics`): there, stack traces stay. */
 function limitStacks(frames: number): void {
   Reflect.set(Error, 'stackTraceLimit', frames)
 }
 
-/** An expected failure. Its message is for the caller and holds nothing secret; its cause is for the log. */
+/** An expected failure. Its message is shown to the caller and holds nothing secret; its cause is for the log. */
 export class GatewayError extends ExpectedEnd {
   override readonly name = 'GatewayError'
   readonly code: ErrorCode
@@ -116,7 +116,7 @@ export class GatewayError extends ExpectedEnd {
   }
 }
 
-/** Anything that is not an expected failure is a defect of ours: the caller learns no more than that. */
+/** Any error that is not an expected failure is a defect of the gateway: the caller is told `internal_error` and no more. */
 export function asGatewayError(error: unknown): GatewayError {
   return error instanceof GatewayError
     ? error
@@ -125,13 +125,13 @@ export function asGatewayError(error: unknown): GatewayError {
 
 /** What the challenges say about the API that refused a request. */
 export interface Protection {
-  /** The schemes that it takes. At least one. */
+  /** The schemes that the API takes. At least one. */
   readonly schemes: readonly ('Bearer' | 'DPoP')[]
-  /** The scheme that was tried: an error belongs into its challenge (RFC 9449, section 7.2). */
+  /** The scheme that the caller used: the error is named in the challenge for it (RFC 9449, section 7.2). */
   readonly tried: 'Bearer' | 'DPoP'
-  /** The algorithms of the proofs that it takes (RFC 9449, section 7.1). */
+  /** The signature algorithms that the API takes in proofs (RFC 9449, section 7.1). */
   readonly proofAlgorithms?: readonly string[] | undefined
-  /** Where its metadata is (RFC 9728, section 5.1). */
+  /** The URL of the API's metadata (RFC 9728, section 5.1). */
   readonly metadataUri?: string | undefined
 }
 
@@ -144,9 +144,9 @@ export interface ErrorAnswer {
 }
 
 /**
- * The one rendering of a failure: `application/problem+json` (RFC 9457) and its headers. Pure.
+ * Renders a failure as `application/problem+json` (RFC 9457), with its headers. Nothing else does. Pure.
  *
- * @param protections of each API that the token could have been for. Default: one that takes Bearer tokens
+ * @param protections one for each API that the token could have been for. Default: an API that takes Bearer tokens
  */
 export function errorAnswer(
   error: GatewayError,
@@ -171,11 +171,11 @@ export function errorAnswer(
     code: error.code,
     request_id: requestId,
   })
-  // For whoever reads it in a terminal.
+  // The newline is for people who read the answer in a terminal.
   return { status: error.status, headers, body: `${body}\n` }
 }
 
-/** RFC 6750, section 3.1; RFC 9449, sections 7.1 and 9; RFC 9470, section 3. */
+/** The codes that RFC 6750 (section 3.1), RFC 9449 (sections 7.1 and 9) and RFC 9470 (section 3) define. */
 const NAMED_IN_CHALLENGE: ReadonlySet<ErrorCode> = new Set([
   'invalid_token',
   'insufficient_scope',
@@ -187,13 +187,13 @@ const NAMED_IN_CHALLENGE: ReadonlySet<ErrorCode> = new Set([
 /** Omitted for callers that send no proof, to whom they mean nothing. */
 const OF_PROOFS: ReadonlySet<ErrorCode> = new Set(['invalid_dpop_proof', 'use_dpop_nonce'])
 
-/** A challenge for each scheme of each API, no two of them alike. */
+/** One challenge for each scheme of each API. Equal ones are sent once. */
 function challengesOf(error: GatewayError, protections: readonly Protection[]): string {
   const isOfProofs = OF_PROOFS.has(error.code)
   const challenges = new Set<string>()
   for (const protection of protections) {
     const schemes = isOfProofs ? (['DPoP'] as const) : protection.schemes
-    // Where the API does not take the scheme that was tried, the error goes into the challenge of the one it takes.
+    // Where the API does not take the scheme that the caller used, its first scheme's challenge names the error.
     const blamed = schemes.find((scheme) => scheme === protection.tried) ?? schemes[0]
     for (const scheme of schemes) {
       challenges.add(challenge(scheme, scheme === blamed ? error : undefined, protection))
@@ -217,12 +217,12 @@ function challenge(
 }
 
 /**
- * RFC 6750, section 3.1: a request without a token is told of no error. The other refusals name one only where that
- * section or RFC 9470 defines it, so that no client mistakes a policy of ours for a lack of scope.
+ * RFC 6750, section 3.1: the challenge to a request without a token names no error. Other refusals name one only where an
+ * RFC defines it (`NAMED_IN_CHALLENGE`), or else a client could mistake a policy of the route for a lack of scope.
  */
 function errorParameters({ code, message, scopes, stepUp }: GatewayError): [string, string][] {
   if (!NAMED_IN_CHALLENGE.has(code)) return []
-  // Microsoft's own dialect: whoever understands its `claims` looks for them beside this error only.
+  // Microsoft's own dialect: clients that understand its `claims` look for them beside this error only.
   const name = stepUp?.claims === undefined ? code : 'insufficient_claims'
   const parameters: [string, string][] = [
     ['error', name],
@@ -238,7 +238,7 @@ function errorParameters({ code, message, scopes, stepUp }: GatewayError): [stri
   return parameters
 }
 
-/** RFC 6750, section 3: the characters that these parameters may hold. */
+/** Replaces the characters that RFC 6750, section 3, does not allow in these parameters. */
 function quotable(text: string): string {
   return text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
 }

@@ -7,7 +7,7 @@ export const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as c
 export type Level = (typeof LEVELS)[number]
 
 export interface Log {
-  /** Events: JSON lines. */
+  /** Writes events, as lines of JSON. */
   readonly logger: Logger
   /**
    * Writes one finished line. The access line is assembled as a string and written here: a pino object per request
@@ -50,14 +50,14 @@ interface Output {
 }
 
 const BATCH_BYTES = 65_536
-/** Beyond it lines are dropped: a reader that has stopped must not stop the gateway. */
+/** Lines beyond this backlog are dropped, or else a reader that has stopped would stop the gateway. */
 const LARGEST_BACKLOG_BYTES = 64 * 1_048_576
-/** UTF-16 to UTF-8. */
+/** The most bytes of UTF-8 that one UTF-16 code unit becomes. */
 const MOST_BYTES_A_CHARACTER = 3
 
 /**
- * Standard output in batches. A line is copied into a buffer as it comes: a string that is joined from hundreds of lines
- * costs ten times as much when it is written at last.
+ * Standard output in batches. Each line is copied into a buffer at once, because a string that is joined from hundreds of
+ * lines costs ten times as much when it is finally written.
  */
 function standardOutput(): Output {
   const destination = pino.destination({
@@ -66,7 +66,7 @@ function standardOutput(): Output {
     maxWrite: 16 * BATCH_BYTES,
     maxLength: LARGEST_BACKLOG_BYTES,
   })
-  // Its types know strings only; with `contentMode: buffer` it takes nothing else than bytes.
+  // With `contentMode: buffer` the destination takes only bytes, although its type names only strings.
   const send = destination.write.bind(destination) as unknown as (bytes: Buffer) => void
   let batch = Buffer.allocUnsafe(BATCH_BYTES)
   let filled = 0
@@ -92,7 +92,7 @@ function standardOutput(): Output {
     try {
       destination.flushSync()
     } catch {
-      // The destination is not open yet; what was written so far leaves when it is.
+      // The destination is not open yet: it writes its backlog once it is.
       destination.flush()
     }
   }
@@ -110,8 +110,8 @@ interface ErrorDescription {
 }
 
 /**
- * What a log may hold of an error: names, codes and masked texts, through the chain of causes. Never an error's other
- * properties: libraries hang whole responses, claims and requests on them.
+ * The parts of an error that may be logged: names, codes and masked texts, through the chain of causes. Does NOT include any
+ * other property, because libraries attach whole responses, claims and requests to their errors.
  */
 export function describeError(error: unknown, depth = 0): ErrorDescription {
   if (!(error instanceof Error)) return { name: typeof error, message: primitiveText(error) }
@@ -130,28 +130,28 @@ export function describeError(error: unknown, depth = 0): ErrorDescription {
   }
 }
 
-/** Long paths are shaped like tokens, and where the gateway is installed is nobody's business. */
+/** Removes folders: long paths would be masked as tokens, and the log need not tell where the gateway is installed. */
 function withoutFolders(stack: string): string {
   return stack.replace(/(?:file:\/\/)?\/[^\s()]*\//g, '')
 }
 
-/** An object that was thrown is its properties, and those are not told. */
+/** The text of a primitive that was thrown. An object's properties are not logged, whether or not it is an error. */
 function primitiveText(thrown: unknown): string {
   const whole = typeof thrown === 'object' ? thrown !== null : typeof thrown === 'function'
   return whole ? 'something that is no error was thrown' : masked(String(thrown))
 }
 
-// With `%`, because forms and URLs spell some of these characters so.
+// With `%`, because forms and URLs percent-encode some of these characters.
 const TOKEN_SHAPED = /[\w~+/=%-]{8,}(?:\.[\w~+/=%-]*){2,}|[\w~+/=%-]{40,}/g
 const TOKEN_CHARACTER = /[\w~+/=%.-]/
 
-/** Text from elsewhere, cut, without control characters and without anything that is shaped like a token. */
+/** Text from elsewhere, fit for the log: cut, without control characters, and with everything shaped like a token masked. */
 export function masked(text: string, length = 512): string {
   const clear = wholeWords(text, length * 4).replace(TOKEN_SHAPED, '[masked]')
   return clear.replace(/[\x00-\x09\x0b-\x1f\x7f]/g, ' ').slice(0, length)
 }
 
-/** Cut where no token is cut in two: what is left of one may be too short to be told from a word. */
+/** Cuts outside of tokens: the first part of a token may be too short to be recognised and masked. */
 function wholeWords(text: string, length: number): string {
   if (text.length <= length) return text
   let end = length
@@ -161,17 +161,17 @@ function wholeWords(text: string, length: number): string {
 
 let fingerprintKey: Uint8Array = randomBytes(32)
 
-/** What the digits of this process are made with, for another whose lines go to the same log. */
+/** The key of this process's fingerprints, for another process that writes to the same log. */
 export function fingerprintsKey(): Uint8Array {
   return fingerprintKey
 }
 
-/** Before the first of them is made. */
+/** Takes another process's key. Must be called before the first fingerprint is made. */
 export function shareFingerprints(key: Uint8Array): void {
   fingerprintKey = key
 }
 
-/** Eight hexadecimal digits that tell tokens apart in this process's log, and are of no use anywhere else. */
+/** Eight hexadecimal digits that tell tokens apart in the log of this process. Without its key they are of no use. */
 export function fingerprint(token: string): string {
   return createHmac('sha256', fingerprintKey).update(token).digest('hex').slice(0, 8)
 }

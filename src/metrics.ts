@@ -1,7 +1,7 @@
 /**
- * Prometheus metrics, text format 0.0.4. A cell is a plain number that its owner keeps and adds to, so counting costs
- * an addition on the path; the text is made when somebody scrapes. Labels are taken from the configuration and from
- * fixed sets, never from tokens or requests: their number is bounded.
+ * Prometheus metrics, text format 0.0.4. A cell is a plain number that its owner keeps and adds to, so that counting costs
+ * a request one addition; the text is made at each scrape. Labels come from the configuration and from fixed sets, never
+ * from tokens or requests, so that the number of series is bounded.
  */
 export interface Cell {
   value: number
@@ -16,16 +16,16 @@ export interface Metrics {
   counter(name: string, help: string, labels?: Labels): Cell
   gauge(name: string, help: string, labels?: Labels): Cell
   /**
-   * A gauge that is asked when somebody scrapes. The last one of its name and labels counts.
+   * A gauge whose `sample` is called at each scrape. A later one with the same name and labels replaces it.
    *
-   * @returns what takes it away again, unless another has come in its place
+   * @returns a function that removes the gauge, unless a later one has replaced it
    */
   sampled(
     name: string,
     help: string,
     sample: () => number,
     labels?: Labels,
-    /** What it is for several processes together. Default: the sum of theirs. */
+    /** How the values of several processes become one. Default: their sum. */
     together?: Together,
   ): () => void
   histogram(name: string, help: string, labels?: Labels): Histogram
@@ -47,11 +47,11 @@ export interface FamilySnapshot {
 
 export interface Series {
   readonly labels: Labels
-  /** Of a histogram: the sum of what was observed. */
+  /** For a histogram, the sum of the observed values. */
   readonly value: number
-  /** Of a histogram: how many were observed for each bucket, and beyond the last. */
+  /** For a histogram, how many values fell into each bucket, and last how many exceeded all of them. */
   readonly counts?: readonly number[]
-  /** Of a gauge. Default: the sum. */
+  /** For a gauge, how the values of several processes become one. Default: their sum. */
   readonly together?: Together
 }
 
@@ -61,12 +61,12 @@ type Kind = 'counter' | 'gauge' | 'histogram'
 interface Family {
   readonly kind: Kind
   readonly help: string
-  /** By their labels, so that no series is written twice. */
+  /** Keyed by the labels (`seriesOf`), so that no series is written twice. */
   readonly series: Map<string, () => Series>
   readonly cells: Map<string, Cell & Histogram>
 }
 
-/** From a cached request to a patient exchange, in seconds. */
+/** Upper bounds, in seconds: from a cached request to a slow exchange. */
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 export function createMetrics(): Metrics {
@@ -118,7 +118,7 @@ export function createMetrics(): Metrics {
   }
 }
 
-/** The text for Prometheus. */
+/** Renders the text that Prometheus scrapes. */
 export function render(snapshot: Snapshot): string {
   let text = ''
   for (const { name, kind, help, series } of snapshot) {
@@ -170,7 +170,7 @@ class Buckets implements Cell, Histogram {
   }
 }
 
-/** One series is one set of labels, in whatever order they are given. */
+/** A key for a set of labels, the same in whatever order they are given. */
 export function seriesOf(labels: Labels): string {
   return JSON.stringify(Object.entries(labels).sort(([one], [other]) => (one < other ? -1 : 1)))
 }

@@ -3,11 +3,11 @@ import { Agent, request } from 'undici'
 export interface OutboundOptions {
   /** The largest answer that is read, in bytes. Default 1 MiB. */
   readonly maxBytes?: number
-  /** How long one request may take in all, in milliseconds, unless it brings its own signal. Default 5 000. */
+  /** How long one request without a signal of its own may take in all, in milliseconds. Default 5 000. */
   readonly timeoutMs?: number
-  /** Shown to whoever asks for a certificate. Default: none is. */
+  /** The certificate that is shown to servers that ask for one. Default: none. */
   readonly identity?: Identity
-  /** Certificates (PEM) that are trusted instead of those that Node brings. */
+  /** Authorities (PEM) that are trusted instead of Node's own. Default: Node's. */
   readonly authorities?: string
 }
 
@@ -21,13 +21,14 @@ export interface OutboundRequest {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   readonly headers?: Iterable<readonly [string, string]> | Readonly<Record<string, string>>
   readonly body?: string
-  /** Stands in place of `timeoutMs`, and must come to an end: nothing else bounds the request's time. */
+  /** Replaces `timeoutMs`, and must abort eventually: nothing else bounds the request's time. */
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * How the gateway speaks to issuers: over kept connections, with bounds on time and size. Follows no redirect, since
- * whoever is redirected to was not configured; decodes no content coding, so that size is what was sent.
+ * How the gateway calls issuers: over connections that are kept alive, with limits on time and size. Does NOT follow
+ * redirects, because nobody configured the host that they lead to. Does NOT decode content codings, so that the limit on the
+ * size counts the bytes that are read into memory.
  */
 export interface Outbound {
   fetch(url: string, init?: OutboundRequest): Promise<Response>
@@ -38,7 +39,7 @@ export function createOutbound(options: OutboundOptions = {}): Outbound {
   const { maxBytes = 1024 * 1024, timeoutMs = 5_000, identity, authorities } = options
   const agent = new Agent({
     maxResponseSize: maxBytes,
-    // The signal of each request bounds it as a whole. These would cut short what a signal allows.
+    // Each request is bounded by its signal alone: these timeouts could end it before the signal does.
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,

@@ -1,12 +1,12 @@
 import { GatewayError } from '../errors.ts'
 
-/** What an issuer is asked about tokens that nobody knows yet. */
+/** Limits how often an issuer is asked about tokens. */
 export interface Allowance {
   /**
-   * @param ask is called once, or not at all
-   * @param isGood whether the answer is about a token that there is: those are asked about as often as they come
-   * @throws {GatewayError} `overloaded` where too much was asked for nothing; `exchange_unavailable` while the issuer wants
-   *   to be left alone; what `ask` throws
+   * @param ask asks the issuer. Called once, or not at all
+   * @param isGood whether the issuer knows the token: questions about such tokens are not limited
+   * @throws {GatewayError} `overloaded` where too many questions are under way, or too many were about unknown tokens;
+   *   `exchange_unavailable` while the issuer asks for a pause; what `ask` throws
    */
   spend<Answer>(ask: () => Promise<Answer>, isGood: (answer: Answer) => boolean): Promise<Answer>
 }
@@ -14,16 +14,16 @@ export interface Allowance {
 export interface AllowanceOptions {
   /** How many questions may be underway at once. Default 64. */
   readonly mostUnderway?: number
-  /** How many questions per second may come to nothing, in the long run. Default 20. */
+  /** How many questions per second may be about unknown tokens, in the long run. Default 20. */
   readonly perSecond?: number
-  /** How many may do so at once. Default 100. */
+  /** How many such questions may come at once. Default 100. */
   readonly burst?: number
 }
 
 /**
- * Keeps a flood of made-up tokens from the issuer. Each question is paid for when it leaves, and paid back when the token
- * turns out to be a good one, so that no number of users is too many; what cannot be paid is refused at once. A question
- * that is not answered is not paid back: an issuer that is down is asked no more often than that.
+ * Keeps a flood of made-up tokens from the issuer, by a token bucket. Each question takes one unit when it is asked, and
+ * returns it when the token turns out to be good, so that any number of users is served. A question that finds the bucket
+ * empty is refused at once. An unanswered question returns nothing, so that an issuer that is down is asked no more often.
  */
 export function createAllowance(options: AllowanceOptions = {}): Allowance {
   const { mostUnderway = 64, perSecond = 20, burst = 100 } = options
@@ -33,7 +33,7 @@ export function createAllowance(options: AllowanceOptions = {}): Allowance {
   let pausedUntil = 0
 
   function refill(now: number): void {
-    // A clock that was set back gives nothing, and takes nothing.
+    // A clock that was set back adds nothing, and removes nothing.
     const gained = (Math.max(0, now - filledAt) / 1_000) * perSecond
     left = Math.min(burst, left + gained)
     filledAt = now

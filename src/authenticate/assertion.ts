@@ -6,7 +6,7 @@ import { assertCanonical, unverifiedClaims, unverifiedHeader } from './jwt.ts'
 
 type Members = Readonly<Record<string, unknown>>
 
-/** A JWT by which a client says who it is (RFC 7523, section 2.2), before anybody has checked that. */
+/** A JWT by which a client authenticates (RFC 7523, section 2.2). Not verified yet. */
 export interface Assertion {
   /** In canonical compact form. */
   readonly token: string
@@ -14,17 +14,18 @@ export interface Assertion {
   readonly claims: Members
 }
 
-/** What of an assertion is good once: that is for a replay store to say (see `store/replay.ts`). */
+/** One use of an assertion, for a replay store, which says whether it is the first (see `store/replay.ts`). */
 export interface AssertionUse {
   readonly name: string
-  /** When nobody would take it any more, in epoch milliseconds. */
+  /** When the assertion is no longer accepted, in epoch milliseconds. */
   readonly until: number
+  /** The client. The store limits how much each holder may use. */
   readonly holder: string
 }
 
 /**
- * Whether a client signed an assertion, and for this token endpoint (RFC 7523, section 3; OpenID Connect Core, section 9).
- * Does NOT know whether it was used before: whoever lets the client in asks that by what this answers.
+ * Checks that a client signed an assertion for this token endpoint (RFC 7523, section 3; OpenID Connect Core, section 9).
+ * Does NOT check whether the assertion was used before: whoever admits the client asks a replay store, by the returned use.
  *
  * @throws {GatewayError} `invalid_request`; the message is for the log, and holds nothing of the assertion
  */
@@ -39,10 +40,10 @@ export interface CheckAssertionOptions {
   readonly clockToleranceMs: number
 }
 
-/** Room for an RSA key of 4096 bits with its signature, and long names. */
+/** In characters. An RSA signature of 4096 bits takes 683 of them; the rest is for long names. */
 const LONGEST = 8_192
 const LONGEST_JTI = 256
-/** So long is a `jti` remembered at most, and so long could somebody use what a client signed and did not send. */
+/** The longest that a `jti` has to be remembered, and that a stolen assertion could be used. */
 const LONGEST_LIFE_MS = 600_000
 
 /** @throws {GatewayError} `invalid_request` */
@@ -56,7 +57,7 @@ export function unverifiedAssertion(token: string): Assertion {
   }
 }
 
-/** The keys are read here, once. */
+/** Reads the keys once, when it is called. */
 export function createCheckAssertion(options: CheckAssertionOptions): CheckAssertion {
   const { clientId, audiences } = options
   const keys = options.keys.map(({ publicKey, ...named }) => ({
@@ -83,13 +84,13 @@ export function createCheckAssertion(options: CheckAssertionOptions): CheckAsser
     if (!fitting.some(({ key, algorithm }) => isSigned(token, algorithm, key))) {
       rejectAssertion('the signature is of no key of the client')
     }
-    // A proof has a thumbprint where this has a word, and the names of one client are no other's.
+    // The names of proofs begin with a thumbprint instead of this word. The client's id keeps `jti`s of clients apart.
     const name = hash('sha256', JSON.stringify(['assertion', clientId, jti]), 'base64url')
     return { name, until, holder: `client ${clientId}` }
   }
 }
 
-/** Before anything is spent on it. RFC 8725, section 3.11: what says that it is something else is no assertion. */
+/** Costs no key operation, so it comes first. RFC 8725, section 3.11: a `typ` of another kind of token is refused. */
 function assertHeader({ alg, kid, typ, ...others }: Members): {
   readonly alg: unknown
   readonly kid: string | undefined
@@ -105,18 +106,16 @@ function assertHeader({ alg, kid, typ, ...others }: Members): {
   return { alg, kid }
 }
 
-/** What most libraries call it, where they call it anything, and what it has been registered as. */
+/** `JWT`, which most libraries write if they write a `typ`, and the type that is registered for assertions. */
 const ASSERTION_TYPES = /^(?:application\/)?(?:client-authentication\+)?jwt$/i
 
-/**
- * The one whom it is for, and nobody else beside: who is named there, too, and to whom it was sent, could use it here.
- */
+/** Whether this token endpoint is the only audience. Any other that the assertion was sent to could use it here. */
 function isOneOf(aud: unknown, audiences: readonly string[]): boolean {
   const one: unknown = Array.isArray(aud) && aud.length === 1 ? aud[0] : aud
   return typeof one === 'string' && audiences.includes(one)
 }
 
-/** RFC 7523, section 3, checks 4 to 6. When the assertion would no longer be taken, in epoch milliseconds. */
+/** RFC 7523, section 3, checks 4 to 6. Returns when the assertion is no longer accepted, in epoch milliseconds. */
 function createJudgeTime(tolerance: number): (claims: Members) => number {
   return ({ exp, nbf, iat }) => {
     const now = Date.now()
@@ -138,7 +137,7 @@ function createJudgeTime(tolerance: number): (claims: Members) => number {
   }
 }
 
-/** RFC 7519, section 2: a NumericDate. JSON can write numbers that are read as infinite: such a one would never end. */
+/** RFC 7519, section 2: a NumericDate. JSON can hold numbers that are read as infinite: an infinite `exp` never comes. */
 function isDate(value: unknown): value is number {
   return Number.isFinite(value)
 }

@@ -10,11 +10,11 @@ import { assertScheme, confirmationOf, createPossession, type Confirmation } fro
 import { nameOfAll, select } from './select.ts'
 import type { Verified, Verifier } from './verify.ts'
 
-/** A verified access token: its signature and its static claims are known to be good. Shared by requests. */
+/** An access token whose signature and static claims have been verified. Several requests may share one value. */
 export interface SubjectToken extends Parties {
-  /** As its issuer knows it, in the only spelling that gets this far; without the encryption, where it came encrypted. */
+  /** The token as its issuer knows it: decrypted, where it came encrypted. In canonical spelling: no other gets this far. */
   readonly value: string
-  /** Where it came encrypted: what was presented. Anybody can encrypt `value` anew, so that nothing is kept by it. */
+  /** The token as presented, where it came encrypted. Issued tokens are not kept by it: anybody can encrypt `value` anew. */
   readonly encrypted?: { readonly value: string; readonly digest: string } | undefined
   readonly api: Api
   /** Its `iss`, one of the identifiers of the API's issuer. */
@@ -25,11 +25,11 @@ export interface SubjectToken extends Parties {
   readonly permissions: ReadonlySet<string>
   /** Epoch milliseconds. */
   readonly expiresAt: number
-  /** Epoch milliseconds; 0 where the token names none. */
+  /** Epoch milliseconds; 0 for a token without `nbf`. */
   readonly notBefore: number
-  /** What the caller had to show beside the token; undefined where that is nothing. */
+  /** What the token is bound to, which the caller had to prove; undefined where it is not bound. */
   readonly confirmation: Confirmation | undefined
-  /** SHA-256 of `value`, base64url. Keys of caches are made from it. */
+  /** SHA-256 of `value`, base64url. Cache keys are derived from it. */
   readonly digest: string
   /** Eight hexadecimal digits for logs; of no use outside this process. */
   readonly fingerprint: string
@@ -49,24 +49,25 @@ export interface AuthenticateOptions {
   readonly verifiers: ReadonlyMap<Api, Verifier>
   /** Where verified tokens are remembered, for at most a minute. */
   readonly verified: Store<Remembered>
-  /** One for each API that takes proofs. Default: none does. */
+  /** One for each API that takes proofs. Default: no API does. */
   readonly checks?: ReadonlyMap<Api, CheckProof>
 }
 
 export interface Remembered {
   readonly subject: SubjectToken
-  /** Of the keys that verified it. */
+  /** The epoch of the keys that verified the token. */
   readonly epoch: string
 }
 
-/** The longest that a signature is not checked again. */
+/** How long a verified signature is trusted at most. */
 const REMEMBERED_FOR_MS = 60_000
 
 /**
- * Verifies what was presented. Only the decryption, the signature and the static claims are remembered, by the SHA-256 of the token's
- * canonical bytes and the route's APIs, with the epoch of the keys: times and possession are judged on every request, and
- * a key that leaves the set takes what it verified with it. Does NOT look at scopes (see `authorize`); a
- * revocation is seen only where issuers are asked (see `introspect.ts`), when the minute is over.
+ * Verifies presented tokens. The result of decryption, signature and static claims is remembered for up to a minute, by the
+ * SHA-256 of the token's canonical bytes and the route's APIs. Times and possession are checked on every request. The epoch
+ * of the keys is remembered as well: once a key leaves the set, tokens that it verified are verified again. Does NOT look
+ * at scopes (see `authorize`). Does NOT notice revocations, except where issuers are asked (see `introspect.ts`), and then
+ * when the minute is over.
  */
 export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   const { verifiers, verified, checks = new Map<Api, CheckProof>() } = options
@@ -77,7 +78,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
     assertScheme(scheme, apis)
     assertLength(token)
     const digest = hash('sha256', token, 'base64url')
-    // By all APIs that it could have been for: which of them it is for is not looked up again.
+    // Keyed by all APIs of the route, so that the one that the token is for need not be found again.
     const name = digest + nameOfAll(apis)
     const known = verified.get(name)
     return known !== undefined && known.epoch === epochOf(known.subject)
@@ -101,11 +102,11 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
     { digest, name }: { readonly digest: string; readonly name: string },
   ): Promise<SubjectToken> {
     const { token } = presented
-    // Before anything is kept by its name: what is remembered was canonical, so that no other spelling is ever found.
+    // Refuses other spellings than the canonical one before the token is remembered: none of them is ever found there.
     const api = select(token, apis)
     const result = await verifierOf(api).verify(token)
     const subject = timely(subjectOf(result, { api, token, digest }))
-    // It was timely a moment ago, which may have been its last.
+    // At least 1, because the token may have expired since `timely` checked it.
     const left = Math.max(1, subject.expiresAt + api.clockToleranceMs - Date.now())
     // Claims as objects weigh about three times their text.
     verified.set(
@@ -120,9 +121,9 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
 
 interface Bearing {
   readonly api: Api
-  /** As it was presented. */
+  /** The token as it was presented. */
   readonly token: string
-  /** Of that. */
+  /** SHA-256 of `token`, base64url. */
   readonly digest: string
 }
 

@@ -1,32 +1,32 @@
 import { GatewayError } from '../errors.ts'
 
-/** What a caller presented, from the original request. Each door builds one. */
+/** What a caller presented with the original request. Each door builds one. */
 export interface Presented extends Credentials {
   readonly method: string
   /**
-   * The origins that the caller can have reached the gateway by, from the configuration; empty where none is configured, and
-   * without a proof, which alone names one.
+   * The configured origins that the caller can have reached the gateway by. Empty where none is configured, and where the
+   * scheme is Bearer: only a proof names an origin.
    */
   readonly origins: readonly string[]
   /** The path of the request target as the caller sees it, canonical. */
   readonly target: string
   /**
-   * The SHA-256 of the certificate that the caller showed, in base64url (RFC 8705, section 3.1); undefined where none was.
-   * Called only for a token that is bound to one.
+   * The SHA-256 of the certificate that the caller showed, in base64url (RFC 8705, section 3.1); undefined where it showed
+   * none. Called only for a token that is bound to a certificate.
    *
-   * @throws {GatewayError} `invalid_request` where a trusted proxy tells more than one
+   * @throws {GatewayError} `invalid_request` where a trusted proxy forwards anything but one certificate
    */
   readonly certificate: () => string | undefined
   /**
-   * What stands for the request itself: where several steps of one request are taken in turn, each sees the same proof, and
-   * only the first has to see it for the first time. Default: each time is another request.
+   * An object that identifies the request. Where one request is authenticated in several steps, all of them see the same
+   * proof, and it is a replay only in another request. Default: each call is a request of its own.
    */
   readonly request?: object | undefined
-  /** Where the request comes from. Called only where somebody counts by it. */
+  /** The caller's address. Called only where requests are limited by address. */
   readonly address?: (() => string) | undefined
 }
 
-/** What a request names as its right to be answered. */
+/** The credentials that a request presents. */
 export interface Credentials {
   readonly scheme: 'Bearer' | 'DPoP'
   readonly token: string
@@ -35,9 +35,9 @@ export interface Credentials {
 }
 
 /**
- * The one access token of a request and its proof, read from the raw header lines (RFC 6750, section 2.1; RFC 9449,
- * sections 4.1 and 7.1). Node's parsed headers keep the first of two Authorization lines and say nothing about the
- * second. Does NOT look at token and proof themselves, nor for a second token in a form: bodies are streamed, not read.
+ * Reads the one access token of a request and its proof (RFC 6750, section 2.1; RFC 9449, sections 4.1 and 7.1). It reads
+ * the raw header lines, because Node's parsed headers silently drop a second Authorization line. Does NOT look at token and
+ * proof themselves, nor for a second token in a form: bodies are streamed, not read.
  *
  * @throws {GatewayError} `missing_token`, or `invalid_request` for a second token or proof, or a malformed header
  */
@@ -53,7 +53,7 @@ export function credentials(rawHeaders: readonly string[], query: string): Crede
       proof = once('DPoP', proof, rawHeaders[index + 1]!)
     }
   }
-  // RFC 6750, section 2: not more than one method; section 5.3: none in a URL, where logs and histories keep it.
+  // RFC 6750, section 2, allows one way to send the token; section 5.3 none in a URL, which logs and histories keep.
   if (query !== '' && holdsToken(query)) {
     throw new GatewayError('invalid_request', 'access tokens in the query are not accepted')
   }
@@ -70,7 +70,7 @@ function once(name: string, before: string | undefined, value: string): string {
 
 const MAY_HOLD_TOKEN = /access_token|%/i
 
-/** In any spelling that a server may decode to the name; `;` separates parameters for some of them. */
+/** Finds `access_token` in any spelling that a server may decode. Some servers separate parameters by `;`, too. */
 function holdsToken(query: string): boolean {
   if (!MAY_HOLD_TOKEN.test(query)) return false
   for (const name of new URLSearchParams(query.replaceAll(';', '&')).keys()) {
@@ -92,7 +92,7 @@ function credentialsOf(authorization: string, proof: string | undefined): Creden
   return { scheme, token, proof }
 }
 
-/** RFC 9110, section 11.1: without regard to case. */
+/** RFC 9110, section 11.1: schemes are case-insensitive. */
 function schemeOf(written: string): Credentials['scheme'] | undefined {
   const lower = written.toLowerCase()
   return lower === 'bearer' ? 'Bearer' : lower === 'dpop' ? 'DPoP' : undefined

@@ -3,11 +3,12 @@ import { GatewayError } from '../errors.ts'
 const LONGEST_REFRESH_TOKEN = 8_192
 
 /**
- * The refresh token that a request brings in a header of that name, from its raw header lines; undefined where there is
- * no such header. Does NOT look at the token itself, which is the issuer's.
+ * Reads the refresh token that a request brings in `header`, from its raw header lines; undefined without such a header.
+ * Does NOT interpret the token: only its issuer can.
  *
  * @param header in lower case
- * @throws {GatewayError} `invalid_request` for more than one, and for what RFC 6749 (appendix A.17) allows in none
+ * @throws {GatewayError} `invalid_request` for more than one such header, for more than 8 192 characters, and for characters
+ *   that RFC 6749 (appendix A.17) does not allow in a refresh token
  */
 export function broughtRefreshToken(
   rawHeaders: readonly string[],

@@ -1,7 +1,7 @@
 import type { Api } from '../config/config.ts'
 import { rejectToken } from './jwt.ts'
 
-/** What the claims of a token say that does not change from one request to the next. */
+/** The claims of a token that can be judged once for all requests. */
 export interface StaticClaims {
   readonly claims: Readonly<Record<string, unknown>> & {
     readonly sub: string
@@ -13,9 +13,8 @@ export interface StaticClaims {
 }
 
 /**
- * RFC 7519, section 4.1, and RFC 9068, section 4: for whom, of whom and until when a token is, each of the type that it
- * must have. Does NOT look at `iss`, which told whose keys to use, nor at
- * the time and `cnf`, which are judged on every request.
+ * Checks audience, subject, and the types of the other claims (RFC 7519, section 4.1; RFC 9068, section 4). Does NOT look at
+ * `iss`, by which the keys were chosen, nor judge `exp`, `nbf` and `cnf`, which are judged on every request.
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -42,7 +41,7 @@ function isFor(aud: unknown, audience: string): boolean {
   return all.includes(audience) && all.every((one) => typeof one === 'string')
 }
 
-/** RFC 7519, section 2: a NumericDate. JSON can write numbers that are read as infinite: such a token would never end. */
+/** RFC 7519, section 2: a NumericDate. JSON can hold numbers that are read as infinite: an infinite `exp` never comes. */
 function isDate(value: unknown): value is number {
   return Number.isFinite(value)
 }
@@ -51,7 +50,7 @@ function scpOf(scp: unknown): readonly string[] {
   return Array.isArray(scp) ? strings(scp, 'scp') : spaceSeparated(scp, 'scp')
 }
 
-/** RFC 6749, section 3.3: printable, separated by single spaces, and by nothing else. */
+/** RFC 6749, section 3.3: printable ASCII, separated by single spaces and nothing else. */
 function spaceSeparated(value: unknown, name: string): readonly string[] {
   if (value === undefined || value === '') return []
   if (

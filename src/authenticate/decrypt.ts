@@ -2,21 +2,21 @@ import { createPublicKey, hash, type KeyObject } from 'node:crypto'
 import { compactDecrypt } from 'jose'
 import { rejectToken, unverifiedHeader } from './jwt.ts'
 
-/** A private key that tokens are encrypted to, and the name that the issuer knows it by, where it has one. */
+/** A private key that tokens are encrypted to, and the `kid` that the issuer uses for it, if any. */
 export interface DecryptionKey {
   readonly key: KeyObject
   readonly kid: string | undefined
 }
 
-/** As they are at one time. */
+/** The keys at one time. */
 export interface DecryptionKeys {
   readonly keys: readonly DecryptionKey[]
-  /** Another for each other set of keys. */
+  /** Differs for each set of keys. */
   readonly epoch: string
 }
 
 export interface DecryptOptions {
-  /** As they are now: their files may be replaced. */
+  /** Returns the current keys: their files may be replaced. */
   readonly keys: () => DecryptionKeys | Promise<DecryptionKeys>
   /** The values of `alg` that are accepted. Default: RSA-OAEP with SHA-2. */
   readonly algorithms?: readonly string[]
@@ -25,26 +25,26 @@ export interface DecryptOptions {
 }
 
 export interface Decrypted {
-  /** What was encrypted, as text: nobody has looked at it yet. */
+  /** The plaintext. Not verified yet. */
   readonly text: string
-  /** Of the keys that it was found with. */
+  /** The epoch of the keys that it was decrypted with. */
   readonly epoch: string
 }
 
 /**
- * Opens an encrypted token in compact form (RFC 7516, section 5.2). Does NOT say who encrypted it, since everybody can, nor
- * look at what was encrypted: whoever takes it for a token must verify its signature.
+ * Decrypts a token in compact form (RFC 7516, section 5.2). Does NOT tell who encrypted it, since everybody can, and does
+ * not look at the plaintext: whoever takes it for a token must verify its signature.
  *
  * @param token in canonical compact form
  * @throws {GatewayError} `invalid_token`, the same for every way in which decryption can fail
  */
 export type Decrypt = (token: string) => Promise<Decrypted>
 
-/** RFC 8725, section 3.2: without PKCS #1 v1.5, which is an oracle; and without SHA-1. */
+/** RFC 8725, section 3.2: without PKCS #1 v1.5, whose padding errors are an oracle, and without SHA-1. */
 const ALGORITHMS = ['RSA-OAEP-256', 'RSA-OAEP-384', 'RSA-OAEP-512']
 const ENCRYPTIONS = ['A128GCM', 'A192GCM', 'A256GCM']
 
-/** What is decided by the header alone is decided before any key is used. */
+/** Refuses by the header alone, where it can, before any key is used. */
 export function createDecrypt(options: DecryptOptions): Decrypt {
   const { keys, algorithms = ALGORITHMS, encryptions = ENCRYPTIONS } = options
   const accepted = {
@@ -60,8 +60,8 @@ export function createDecrypt(options: DecryptOptions): Decrypt {
         const { plaintext } = await compactDecrypt(token, key, accepted)
         return { text: utf8.decode(plaintext), epoch }
       } catch {
-        // Which of the keys, and which of the steps: whoever learned it could try ciphertexts until one fits. Nor does the
-        // cause reach the log, where it would tell as much.
+        // All failures look alike, also in the log: whoever learned which key or which step failed could try ciphertexts
+        // until one fits.
       }
     }
     rejectToken('the access token cannot be decrypted')
@@ -76,7 +76,7 @@ function assertEncryption(
   encryptions: readonly string[],
 ): void {
   const { alg, enc, kid } = header
-  // RFC 8725, section 3.6: what was compressed tells of its content by its length, and can be of any size.
+  // RFC 8725, section 3.6: the length of a compressed plaintext reveals something of it. It could also inflate to any size.
   if ('zip' in header) rejectToken('the access token is compressed')
   // No extension is understood here (RFC 7516, section 4.1.13).
   if ('crit' in header) rejectToken('the header asks for an extension')
@@ -89,7 +89,7 @@ function assertEncryption(
   }
 }
 
-/** The key that a token names, where there is one of that name; else all whose names are not known to be others. */
+/** The keys that have the token's `kid`; where there are none, those without a `kid`. A token without a `kid` fits all. */
 function fitting(keys: readonly DecryptionKey[], kid: unknown): readonly DecryptionKey[] {
   if (kid === undefined) return keys
   const named = keys.filter((one) => one.kid === kid)

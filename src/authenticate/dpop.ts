@@ -10,7 +10,7 @@ import { assertCanonical, rejectToken, unverifiedClaims, unverifiedHeader } from
 import { createNonces } from './nonces.ts'
 import { rsaWeakness } from './rsa.ts'
 
-/** The proof of a request, and what it has to prove. */
+/** A proof, and what it has to match. */
 export interface Proven extends Pick<
   Presented,
   'proof' | 'method' | 'origins' | 'target' | 'request'
@@ -22,8 +22,8 @@ export interface Proven extends Pick<
 }
 
 /**
- * The checks of RFC 9449, section 4.3, numbered as there. Nothing of a proof is remembered but that it was used, and the
- * key, which is read once.
+ * Makes the checks of RFC 9449, section 4.3, which the comments number as there. Remembers only that a proof was used, and
+ * its key, which is parsed once.
  *
  * @throws {GatewayError} `invalid_dpop_proof`; `use_dpop_nonce`; `invalid_token` where the token is bound to another key;
  *   `replay_store_unavailable`
@@ -36,14 +36,14 @@ export interface CheckProofOptions {
   readonly replays: ReplayStore
   /** Public keys by their thumbprint. */
   readonly keys: Store<KeyObject>
-  /** What nonces are made of where `dpop` names no secret (see `createNonces`). */
+  /** The secrets of nonces where `dpop` names none. Default: one of this process alone (see `createNonces`). */
   readonly nonceSecrets?: readonly Uint8Array[] | undefined
 }
 
-/** The proofs of requests that more may be asked about. */
+/** The accepted proof of each request, since a request may be authenticated in several steps. */
 const taken = new WeakMap<object, string>()
 
-/** Room for an RSA key of 4096 bits with its signature, and a long address. */
+/** In characters: enough for an RSA key of 4096 bits with its signature, and a long URL. */
 const LONGEST = 8_192
 const LONGEST_JTI = 256
 const KEY_KEPT_FOR_MS = 3_600_000
@@ -61,13 +61,13 @@ export function createCheckProof(options: CheckProofOptions): CheckProof {
       rejectProof(`the "jti" claim must be a string of at most ${LONGEST_JTI} characters`)
     }
     assertRequest(claims, proven)
-    // 12. The digest is of the very bytes that were presented. Before anything is spent on a key of somebody else's.
+    // 12. The digest is of the bytes that were presented. Checked before any time is spent on a key that the caller chose.
     if (ath !== tokenDigest) rejectProof('the "ath" claim is not of this access token')
     if (thumbprintOf(jwk) !== key)
       rejectToken('the access token is bound to another key than was proven')
     const until = judgeTime(claims)
     assertSigned(proof, algorithm, publicKey(jwk, key, keys))
-    // Section 11.1. Last, so that nobody can use up what another signed.
+    // Section 11.1. Last, so that nobody can mark a proof as used without having a valid one.
     const name = hash('sha256', JSON.stringify([key, jti, claims['htu']]), 'base64url')
     const { request = {} } = proven
     if (taken.get(request) === name) return
@@ -78,7 +78,7 @@ export function createCheckProof(options: CheckProofOptions): CheckProof {
 
 type Members = Readonly<Record<string, unknown>>
 
-/** 2. One well-formed JWT, and no list of them. */
+/** 2. The header holds one well-formed JWT, not a list. */
 function parse(proof: string): { readonly header: Members; readonly claims: Members } {
   if (proof.length > LONGEST) rejectProof('the proof is too long')
   try {
@@ -89,20 +89,20 @@ function parse(proof: string): { readonly header: Members; readonly claims: Memb
   }
 }
 
-/** What only a private or a symmetric key has (RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1). */
+/** Members that only private and symmetric keys have (RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1). */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
-/** The members that make a public key, in the order of its thumbprint (RFC 7638, section 3.2; RFC 8037, section 2). */
+/** The members that make up a public key, in the order of its thumbprint (RFC 7638, section 3.2; RFC 8037, section 2). */
 const PUBLIC_MEMBERS: Readonly<Record<string, readonly string[]>> = {
   EC: ['crv', 'kty', 'x', 'y'],
   OKP: ['crv', 'kty', 'x'],
   RSA: ['e', 'kty', 'n'],
 }
 
-/** Nothing but what makes the key, in the order of its thumbprint. */
+/** The members that make up the key and no others, in the order of its thumbprint. */
 type PublicJwk = Readonly<Record<string, string>>
 
-/** 4, 5 and 7. The key is public, and the algorithm one of those that are configured. */
+/** 4, 5 and 7. The key is public, and the algorithm is a configured one. */
 function assertHeader(
   header: Members,
   algorithms: readonly string[],
@@ -145,7 +145,7 @@ function thumbprintOf(jwk: PublicJwk): string {
   return hash('sha256', JSON.stringify(jwk), 'base64url')
 }
 
-/** 8 and 9. */
+/** 8 and 9. The proof is for this method and address. */
 function assertRequest({ htm, htu }: Members, { method, origins, target }: Proven): void {
   if (htm !== method) rejectProof('the "htm" claim of the proof is not the method of the request')
   if (typeof htu !== 'string' || !isOf(htu, origins, target)) {
@@ -153,10 +153,10 @@ function assertRequest({ htm, htu }: Members, { method, origins, target }: Prove
   }
 }
 
-/** RFC 3986, section 2; `URL` would take others, and read some of them as these. */
+/** RFC 3986, section 2. `URL` accepts other characters, and reads some of them as these. */
 const URI = /^https?:\/\/[\w\-.~:/?#[\]@!$&'()*+,;=%]+$/i
 
-/** Query and fragment do not count; what RFC 3986, sections 6.2.2 and 6.2.3, calls equivalent is equal. */
+/** Ignores query and fragment, and applies the normalization of RFC 3986, sections 6.2.2 and 6.2.3. */
 function isOf(htu: string, origins: readonly string[], target: string): boolean {
   if (origins.some((origin) => htu.startsWith(origin) && htu.slice(origin.length) === target)) {
     return true
@@ -174,12 +174,13 @@ function normalPath(path: string): string {
   })
 }
 
-/** When a proof would no longer be taken, in epoch milliseconds. */
+/** Returns when the proof is no longer accepted, in epoch milliseconds. */
 type JudgeTime = (claims: Members) => number
 
 /**
- * 10 and 11. By `iat`; where a nonce is required by that, which our own clock made: then the caller's does not matter. What
- * is no nonce of ours, or too old, is answered with a new one (section 9).
+ * 10 and 11. A proof's age is judged by its `iat`. Where a nonce is required, it is judged by the nonce instead, which holds
+ * the gateway's own time: then the caller's clock does not matter. A nonce that is not the gateway's, or too old, is
+ * answered with a new one (section 9).
  */
 function createJudgeTime({ api, dpop, nonceSecrets }: CheckProofOptions): JudgeTime {
   const { clockToleranceMs: tolerance } = api
@@ -224,7 +225,7 @@ function publicKey(jwk: PublicJwk, thumbprint: string, keys: Store<KeyObject>): 
 
 const KEY_BYTES = 2_048
 
-/** 6. */
+/** 6. The key signed the proof. */
 function assertSigned(proof: string, algorithm: string, key: KeyObject): void {
   let signed: boolean
   try {

@@ -1,12 +1,12 @@
 import { rejectToken } from './jwt.ts'
 
-/** How a token is written: what can be done with it follows from that. */
+/** How a token is written, which decides how it can be verified. */
 export type Form = 'signed' | 'encrypted' | 'opaque'
 
 /**
- * By its looks: a JWT in compact form begins with an object's brace and holds two dots (RFC 7515, section 7.1), or four
- * where it is encrypted (RFC 7516, section 7.1). Whatever looks like one is nothing else, so that nobody gets a broken
- * one looked at in another way. All else means something to its issuer alone.
+ * Tells the form by the first characters and the dots: a JWT in compact form begins with an encoded brace, and holds two
+ * dots (RFC 7515, section 7.1), or four where it is encrypted (RFC 7516, section 7.1). A token that looks like a JWT is only
+ * treated as one, even where it is broken. Any other token is opaque: only its issuer can read it.
  */
 export function formOf(token: string): Form {
   if (!token.startsWith('ey') && !token.startsWith('ew')) return 'opaque'
@@ -15,13 +15,13 @@ export function formOf(token: string): Form {
   return dots === 2 ? 'signed' : dots === 4 ? 'encrypted' : 'opaque'
 }
 
-// As of signed tokens (see `assertCanonical`): the bits that no byte has are zero. Only the tag has a length of its own:
-// all that is accepted have 16 bytes, and 12 as initialization vector (RFC 7518, section 5.3).
+// As in signed tokens (see `assertCanonical`), bits that belong to no byte are zero. All accepted algorithms have a tag of
+// 16 bytes and an initialization vector of 12 (RFC 7518, section 5.3).
 const CANONICAL_ENCRYPTED =
   /^(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.(?:[\w-]{4})+(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.[\w-]{16}\.(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.[\w-]{21}[AQgw]$/
 
 /**
- * An encrypted token in the only spelling that it may have.
+ * Accepts an encrypted token only in the one canonical spelling.
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -31,11 +31,11 @@ export function assertCanonicalEncrypted(token: string): void {
   }
 }
 
-/** RFC 6750, section 2.1; no issuer makes opaque tokens that are as long as a JWT can be, or short enough to be guessed. */
+/** RFC 6750, section 2.1. Issuers make no opaque tokens that are as long as JWTs can be, or short enough to be guessed. */
 const OPAQUE = /^[\w\-.~+/]{16,4096}={0,2}$/
 
 /**
- * An opaque token that is worth asking its issuer about.
+ * Refuses opaque tokens that no issuer would have made, so that no issuer is asked about them.
  *
  * @throws {GatewayError} `invalid_token`
  */

@@ -10,35 +10,35 @@ import { createAllowance } from './allowance.ts'
 import type { Verified, Verifier } from './verify.ts'
 
 /**
- * Asks the issuer what a token says (RFC 7662, section 2), as the client that the API is.
+ * Asks the issuer about a token (RFC 7662, section 2), authenticated as the API's client.
  *
- * @returns the members of its answer
- * @throws {GatewayError} `exchange_unavailable` where it cannot be asked or makes no sense, `exchange_misconfigured` where
- *   it did not take the question from us: whichever it is, it says nothing of the token
+ * @returns the members of the issuer's answer
+ * @throws {GatewayError} `exchange_unavailable` where the issuer cannot be asked or its answer makes no sense;
+ *   `exchange_misconfigured` where it refused the client. Neither says anything about the token
  */
 export type Introspect = (token: string) => Promise<Answered>
 
 export interface IntrospectingOptions {
   readonly api: Api
   readonly introspect: Introspect
-  /** For all tokens that are JWTs: what an issuer signed needs no question. */
+  /** Verifies the tokens that are JWTs: about a signed token the issuer need not be asked. */
   readonly jwts: Verifier
 }
 
-/** A token that was just made may not be known everywhere yet: what is refused is asked about again after that. */
+/** After this time the issuer is asked about a refused token again: a new token may not have reached all its replicas. */
 const REFUSED_FOR_MS = 5_000
-/** Names of refused tokens, and why: nothing that anybody is served from. */
+/** Bounds on refused tokens, kept by digest, with the reason. */
 const REFUSED = { maxEntries: 10_000, maxBytes: 8 * 1024 * 1024 }
-/** Names of tokens that were good once, by which their next question is told from those about made-up ones. */
+/** Bounds on the digests of tokens that were good once: questions about these have an allowance of their own. */
 const GOOD = { maxEntries: 50_000, maxBytes: 32 * 1024 * 1024 }
-/** RFC 7662, section 2.2: `exp` is optional. Whoever leaves it out is asked again so soon. */
+/** RFC 7662, section 2.2: `exp` is optional. An issuer that omits it is asked again after this time. */
 const UNSAID_LIFE_SECONDS = 60
 
 /**
- * Verifies opaque tokens by what their issuer says of them. Requests with the same token wait for one answer; refusals are
- * remembered for five seconds by the token's SHA-256. Good answers are remembered where signatures are (see
- * `authenticate.ts`), so that a revocation is seen within a minute. Made-up tokens do not get through to the issuer at any
- * rate (see `allowance.ts`), and take nothing from those that were good before. Does NOT ask about JWTs.
+ * Verifies opaque tokens by asking their issuer. Requests with the same token wait for one answer. Refusals are remembered
+ * for five seconds, by the token's SHA-256. Good answers are remembered where verified signatures are (see
+ * `authenticate.ts`), so that a revocation is noticed within a minute. Questions about unknown tokens are limited (see
+ * `allowance.ts`), and do not count against tokens that were good before. Does NOT ask about JWTs.
  */
 export function createIntrospectingVerifier(options: IntrospectingOptions): Verifier {
   const { api, introspect, jwts } = options
@@ -107,8 +107,8 @@ function verifiedBy(
 }
 
 /**
- * A refresh token is active, too, and says whose it is; at most issuers it has no `token_type` (RFC 6749, section 7.1).
- * `token_use` and `typ` are how some of them tell tokens from each other.
+ * Refuses all but access tokens. The issuer calls a refresh token active as well, and names its user, but most issuers give
+ * it no `token_type` (RFC 6749, section 7.1). Some distinguish their tokens by `token_use` or `typ`.
  */
 function assertAccessToken({ token_type: type, token_use: use, typ, cnf }: Answered): void {
   const scheme = typeof type === 'string' ? type.toLowerCase() : undefined
@@ -119,10 +119,10 @@ function assertAccessToken({ token_type: type, token_use: use, typ, cnf }: Answe
   if (typeof typ === 'string' && !ACCESS_TOKENS.test(typ)) {
     rejectToken('the token is no access token')
   }
-  // RFC 9449, section 6.2: its key is told with it.
+  // RFC 9449, section 6.2: the answer about a DPoP token contains the thumbprint of its key.
   const isBound = typeof cnf === 'object' && cnf !== null && 'jkt' in cnf
   if (scheme === 'dpop' && !isBound) rejectToken('the token is bound to a key that nobody tells')
 }
 
-/** As Keycloak and others call them. */
+/** Values of `typ` in the answers of Keycloak and others. */
 const ACCESS_TOKENS = /^(?:bearer|dpop|(?:application\/)?(?:at\+)?jwt)$/i

@@ -4,10 +4,10 @@ import { assertCanonical, unverifiedClaims, unverifiedHeader } from './jwt.ts'
 import type { Keys } from './keys.ts'
 import { createKeySignature, type Signature } from './signature.ts'
 
-/** The members of an answer about a token (RFC 7662, section 2.2), of which only their issuer has been verified. */
+/** The members of an answer about a token (RFC 7662, section 2.2). Only the answer's origin has been verified. */
 export type Answered = Readonly<Record<string, unknown>>
 
-/** An answer as it came, with status 200. */
+/** An answer as it was received, with status 200. */
 export interface IntrospectionAnswer {
   /** In lower case, without parameters. */
   readonly mediaType: string
@@ -15,13 +15,13 @@ export interface IntrospectionAnswer {
 }
 
 export interface ReadOptions {
-  /** Of the issuer that was asked. */
+  /** The identifier of the issuer that was asked. */
   readonly identifier: string
-  /** By what the answer may name whom it is for: the client that asked, and the API that it is. */
+  /** The values that a signed answer's `aud` may hold: the client's id, and the API's audience. */
   readonly recipients: readonly string[]
-  /** Called for the first signed answer: not every issuer has any. */
+  /** Called for the first signed answer, since not every issuer signs. */
   readonly keys: () => Keys
-  /** Of signed answers. */
+  /** The algorithms that are accepted for signed answers. */
   readonly algorithms: readonly string[]
   readonly clockToleranceMs: number
 }
@@ -30,10 +30,11 @@ export interface ReadOptions {
 export const SIGNED_ANSWER = 'application/token-introspection+jwt'
 
 /**
- * Reads answers that are JSON, or signed (RFC 9701), whichever the issuer chose: both come over TLS from where it was
- * asked. Does NOT read encrypted ones.
+ * Reads answers in plain JSON and signed ones (RFC 9701). The issuer may choose, because either comes over TLS from the
+ * endpoint that was asked. Does NOT read encrypted answers.
  *
- * @throws {GatewayError} `exchange_unavailable`: what makes no sense says nothing of the token. `keys_unavailable`
+ * @throws {GatewayError} `exchange_unavailable` for an answer that makes no sense, which says nothing about the token;
+ *   `keys_unavailable`
  */
 export function createRead(
   options: ReadOptions,
@@ -64,7 +65,7 @@ export function createRead(
   return async ({ mediaType, text }) => {
     try {
       const answered = mediaType === SIGNED_ANSWER ? await signed(text) : parseJsonObject(text)
-      // RFC 7662, section 2.2: required. Anything else than the two is no answer.
+      // RFC 7662, section 2.2: `active` is required, and a boolean.
       if (typeof answered['active'] !== 'boolean') throw new Error('it does not say "active"')
       return answered
     } catch (cause) {
@@ -79,5 +80,5 @@ export function createRead(
 
 /** RFC 9701, section 5. */
 const SIGNED_TYPE = /^(?:application\/)?token-introspection\+jwt$/i
-/** It was made for this question. */
+/** A signed answer is made for each question, so an older one is a replay. */
 const OLDEST_MS = 60_000

@@ -1,24 +1,24 @@
-/** How many objects and lists may stand within each other: no claim, key or answer needs as many. */
+/** How deeply objects and lists may be nested. No claim, key or answer needs as much. */
 const DEEPEST = 32
 
 /**
- * JSON that two readers cannot read differently: no object names a member twice (RFC 8259, section 4, leaves open which
- * of them counts), no string holds half a character (RFC 7493, section 2.1), and nothing is nested beyond 32 levels. Does
- * NOT refuse noncharacters, nor numbers that a double cannot hold.
+ * Parses JSON, and refuses what two parsers could read differently: an object that names a member twice (RFC 8259, section
+ * 4, leaves open which of them counts), a string with an unpaired surrogate (RFC 7493, section 2.1), and more than 32 levels
+ * of nesting. Does NOT refuse noncharacters, nor numbers that a double cannot hold.
  *
- * @throws {SyntaxError} that holds nothing of the text, which may be secret
+ * @throws {SyntaxError} whose message quotes nothing of the text, which may be secret
  */
 export function parseJson(text: string): unknown {
   assertUnambiguous(text)
   try {
     return JSON.parse(text)
   } catch {
-    // Its own message would quote the text.
+    // The message of `JSON.parse` would quote the text.
     throw new SyntaxError('the text is not JSON')
   }
 }
 
-/** The same, of one that must be an object. */
+/** As `parseJson`, for text that must hold an object. */
 export function parseJsonObject(text: string): Readonly<Record<string, unknown>> {
   const value = parseJson(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -35,9 +35,9 @@ const CLOSE_LIST = 0x5d
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 
-/** Of text that may not be JSON at all: what is none is left to the parser, and is no worse for having been looked at. */
+/** Runs before the parser. Text that is not JSON may pass here: the parser refuses it afterwards. */
 function assertUnambiguous(text: string): void {
-  /** The names of each object that is open; of a list, nothing. */
+  /** For each open object, the names that it had so far; for each open list, undefined. */
   const open: (Set<string> | undefined)[] = []
   let isName = false
   for (let at = 0; at < text.length; at++) {
@@ -81,7 +81,7 @@ function endOfString(text: string, start: number): number {
   throw new SyntaxError('the text is not JSON')
 }
 
-/** One name has many spellings: `"a"` and `"\u0061"` are the same. */
+/** Decodes the string, since one name has many spellings: `"a"` and `"\u0061"` are the same. */
 function stringAt(text: string, start: number, end: number): string {
   const spelled = text.slice(start + 1, end)
   if (!spelled.includes('\\')) return spelled
@@ -91,10 +91,10 @@ function stringAt(text: string, start: number, end: number): string {
   } catch {
     throw new SyntaxError('the text is not JSON')
   }
-  // Hashed or compared as bytes, any half of a character is the same as any other.
+  // In UTF-8 all unpaired surrogates become the same bytes: different strings would have one hash.
   if (HALF_CHARACTER.test(value)) throw new SyntaxError('the text holds half a character')
   return value
 }
 
-/** `isWellFormed` of ES2024, which the library of types does not know yet. */
+/** In place of `String.prototype.isWellFormed` (ES2024), which the configured TypeScript library does not declare. */
 const HALF_CHARACTER = /\p{Surrogate}/u

@@ -1,6 +1,6 @@
 import { constants, createHmac, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
 
-/** Whether a signature is this key's over these bytes; false, too, for a key of another kind. */
+/** Whether the key made this signature over these bytes. False for a key of another kind as well. */
 type Check = (key: KeyObject, signed: Buffer, signature: Buffer) => boolean
 
 /** RFC 7518, section 3.2. */
@@ -18,7 +18,7 @@ function rsa(digest: string): Check {
     key.asymmetricKeyType === 'rsa' && verify(digest, signed, key, signature)
 }
 
-/** RFC 7518, section 3.5: a salt as long as the digest, and no other. */
+/** RFC 7518, section 3.5: the salt is exactly as long as the digest. */
 function rsaPss(digest: string, saltLength: number): Check {
   const padding = constants.RSA_PKCS1_PSS_PADDING
   return (key, signed, signature) =>
@@ -26,7 +26,7 @@ function rsaPss(digest: string, saltLength: number): Check {
     verify(digest, signed, { key, padding, saltLength }, signature)
 }
 
-/** RFC 7518, section 3.4: two numbers of one length each, and never DER, which has many spellings. */
+/** RFC 7518, section 3.4: two numbers of fixed length. Never DER, in which one signature has many spellings. */
 function ecdsa(digest: string, namedCurve: string, numberBytes: number): Check {
   return (key, signed, signature) =>
     key.asymmetricKeyType === 'ec' &&
@@ -58,12 +58,12 @@ const CHECKS: ReadonlyMap<string, Check> = new Map([
 ])
 
 /**
- * Whether a key signed a token (RFC 7515, section 5.2), by the algorithm that the caller has chosen, whatever the token's
- * header says. At once: through WebCrypto, as jose does it, the way to a thread and back costs more than most of these
+ * Whether a key signed a token (RFC 7515, section 5.2), by the given algorithm, whatever the token's header says. It is
+ * synchronous: WebCrypto, which jose uses, hands each check to a thread and back, which costs more than most of these
  * checks. Does NOT look at the header, nor at how strong the key is (see `rsaWeakness`).
  *
  * @param token in canonical compact form
- * @throws {TypeError} for an algorithm that there is none of
+ * @throws {TypeError} for an unknown algorithm
  */
 export function isSigned(token: string, algorithm: string, key: KeyObject): boolean {
   const check = CHECKS.get(algorithm)

@@ -1,16 +1,16 @@
 import { GatewayError } from '../errors.ts'
 import { parseJsonObject } from './json.ts'
 
-/** More characters than Node reads of all headers together, unless it is told to. */
+/** Node's default limit on all headers of a request together. */
 const LONGEST = 16_384
 
-// The last character of a segment carries bits that no byte has. RFC 4648, section 3.5: they are zero, or one token
-// has many spellings, and each is another key to a cache.
+// The last character of a segment may carry bits that belong to no byte. RFC 4648, section 3.5: they must be zero, or else
+// one token has many spellings, each of which is another cache key.
 const CANONICAL =
   /^(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?\.(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?$/
 
 /**
- * At most 16 384 characters: it is looked at before anything is spent on the token, hashing it included.
+ * Allows at most 16 384 characters. Checked before any other work on the token, hashing included.
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -19,7 +19,7 @@ export function assertLength(token: string): void {
 }
 
 /**
- * A signed token in compact form (RFC 7515, section 7.1), in the only spelling it may have.
+ * Accepts a signed token in compact form (RFC 7515, section 7.1) only in the one canonical spelling.
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -36,8 +36,8 @@ export function assertCanonical(token: string): void {
 type Members = Readonly<Record<string, unknown>>
 
 /**
- * The protected header of a canonical token, before anybody has checked its signature: a JSON object in UTF-8 (RFC 7515,
- * section 5.2), such that whoever reads the token next reads the same (see `parseJson`).
+ * The protected header of a canonical token, whose signature has not been checked yet: a JSON object in UTF-8 (RFC 7515,
+ * section 5.2) that the upstream cannot read differently (see `parseJson`).
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -45,12 +45,12 @@ export function unverifiedHeader(token: string): Members {
   return jsonObject(token.slice(0, token.indexOf('.')))
 }
 
-/** The claims of a canonical token, under the same conditions (RFC 7519, section 7.2). */
+/** As `unverifiedHeader`, for the claims (RFC 7519, section 7.2). */
 export function unverifiedClaims(token: string): Members {
   return jsonObject(token.slice(token.indexOf('.') + 1, token.lastIndexOf('.')))
 }
 
-// RFC 8259, section 8.1: a byte order mark is no part of JSON, though some readers drop it.
+// RFC 8259, section 8.1: JSON begins with no byte order mark. It is kept here, so that the parser refuses it.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function jsonObject(segment: string): Members {

@@ -2,28 +2,29 @@ import { createPublicKey, hash, type JsonWebKey, type KeyObject } from 'node:cry
 import { parseJsonObject } from './json.ts'
 import { rsaWeakness } from './rsa.ts'
 
-/** The public keys of an issuer, as they were published at one time. */
+/** The public keys of an issuer, as it published them at one time. */
 export interface KeySet {
-  /** Another for each other text. */
+  /** Differs whenever the published text does. */
   readonly epoch: string
-  /** What may have signed a token with this header. */
+  /** Finds the keys that may have signed a token with this header. */
   find(header: Readonly<Record<string, unknown>>): Found
 }
 
 export interface Found {
-  /** At most eight of those that match, none of them weak. */
+  /** The keys that match, at most eight. Weak ones are left out. */
   readonly keys: readonly KeyObject[]
-  /** Why a key that matches is not among them. */
+  /** Why a key that matches was left out, if one was. */
   readonly unusable: Error | undefined
 }
 
-/** A token that names no key is tried with as many, and no more. */
+/** How many keys a token without a `kid` is tried with. */
 const MOST_TRIED = 8
 
 /**
- * A JWK Set (RFC 7517, section 5). A key that cannot be used spoils no other: it is looked at when a token asks for it.
+ * Reads a JWK Set (RFC 7517, section 5). Each key is parsed when a token first needs it, so that an unusable key does not
+ * affect the others.
  *
- * @throws {Error} for a text that is no key set
+ * @throws {Error} for text that is not a key set
  */
 export function createKeySet(text: string): KeySet {
   const { keys: published } = parseJsonObject(text)
@@ -58,7 +59,7 @@ function once<Value>(make: () => Value): () => Value {
   return () => (made ??= { value: make() }).value
 }
 
-/** What a key must be to sign with an algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1). */
+/** The kind of key that each algorithm needs (RFC 7518, section 3.1; RFC 8037, section 3.1). */
 const KINDS: Readonly<Record<string, { readonly kty: string; readonly crv?: string }>> = {
   RS256: { kty: 'RSA' },
   RS384: { kty: 'RSA' },
@@ -73,8 +74,8 @@ const KINDS: Readonly<Record<string, { readonly kty: string; readonly crv?: stri
 }
 
 /**
- * By what the key says of itself (RFC 7517, sections 4.2 to 4.5): one key is for one algorithm where it names it, and
- * never for signatures where it is for encryption. A token that names a `kid` is not tried with a key that has none.
+ * Compares the header with the key's own members (RFC 7517, sections 4.2 to 4.5): a key that names an algorithm is used with
+ * no other, and a key for encryption never verifies. A token that names a `kid` is not tried with a key that has none.
  */
 function matches(jwk: Members, { alg, kid }: Members): boolean {
   const kind = typeof alg === 'string' && Object.hasOwn(KINDS, alg) ? KINDS[alg] : undefined
@@ -90,7 +91,7 @@ function matches(jwk: Members, { alg, kid }: Members): boolean {
   )
 }
 
-// RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1. Whatever it verified, everybody could have signed.
+// RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1. With a published private key everybody can sign.
 const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 function usable(jwk: Members): KeyObject | Error {

@@ -6,35 +6,35 @@ import { createRefreshed } from './refreshed.ts'
 
 /** The public keys of one issuer. */
 export interface Keys {
-  /** Changes whenever the set does, so that nothing verified by a key outlives it. Empty before the first load. */
+  /** Changes with the key set, so that a remembered verification does not outlive its key. Empty before the first load. */
   epoch(): string
   /** @throws {GatewayError} `keys_unavailable` */
   current(): Promise<KeySet>
   /**
-   * As `current`, but asks the issuer again unless that was just done. For a token whose key is not in the set: while the
-   * issuer cannot be asked, nobody knows whose it is.
+   * As `current`, but asks the issuer again, unless it was just asked. For a token whose key is not in the known set: only
+   * the issuer can tell whether the key is new or nobody's.
    *
    * @throws {GatewayError} `keys_unavailable`
    */
   renewed(): Promise<KeySet>
 }
 
-/** Those of an issuer that is asked for them again and again. */
+/** The keys of an issuer that is asked for them repeatedly. */
 export interface IssuerKeys extends Keys {
-  /** Whether it did not give them when it was last asked. Those that it gave before are used all the same, for a while. */
+  /** Whether the last load failed. Earlier keys are still used for a while (`staleForMs`). */
   failing(): boolean
 }
 
 const FRESH_FOR_MS = 10 * 60_000
-// A flood of unknown key ids makes no more than one request in this time, and delays a new key by no more.
+// A flood of unknown key ids causes at most one request in this time, and delays the use of a new key by no more.
 const COOLDOWN_SECONDS = 5
-// While there are no keys at all everybody waits for them, and an issuer that was started a moment late is there soon.
+// Shorter while there are no keys at all: every request needs them, and an issuer that starts after the gateway is up soon.
 const RETRY_AFTER_SECONDS = 1
 
 export interface KeysOptions {
   readonly metadata: Metadata
   readonly outbound: Outbound
-  /** How long keys are used beyond their ten minutes while the issuer does not answer, in milliseconds. */
+  /** How long keys are used beyond their ten minutes while they cannot be loaded, in milliseconds. */
   readonly staleForMs: number
 }
 
@@ -61,7 +61,7 @@ export function createKeys(
   }
 }
 
-/** Not knowing the keys says nothing about the token: an outage, never a 401. */
+/** Missing keys are an outage (503), never a 401: they say nothing about the token. */
 async function available(load: () => Promise<KeySet>, retryAfter: number): Promise<KeySet> {
   try {
     return await load()

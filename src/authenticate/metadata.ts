@@ -7,7 +7,7 @@ import { createRefreshed, type Refreshed } from './refreshed.ts'
 export interface IssuerMetadata {
   readonly jwksUri: string
   readonly tokenEndpoint: string
-  /** Where clients with a certificate go (RFC 8705, section 5). */
+  /** The token endpoint for clients that show a certificate (RFC 8705, section 5). */
   readonly mutualTlsTokenEndpoint: string
   /** RFC 7662. */
   readonly introspectionEndpoint: string
@@ -15,8 +15,9 @@ export interface IssuerMetadata {
 }
 
 /**
- * By the issuer's identifier (its `iss`). The configuration's own endpoints are known without asking, and what is wrong
- * with one endpoint is nothing to who wants the other. Rejects with an Error while the issuer cannot be asked.
+ * Finds an endpoint by the issuer's identifier (its `iss`). Configured endpoints are returned without asking the issuer.
+ * Each endpoint is checked by itself, so that an invalid one does not affect the others. Rejects with an Error where the
+ * endpoint is missing or invalid, or the issuer cannot be asked.
  */
 export type Metadata = (
   identifier: string,
@@ -24,11 +25,11 @@ export type Metadata = (
 ) => string | Promise<string>
 
 const FRESH_FOR_MS = 10 * 60_000
-// Endpoints move so rarely that old ones beat none: what is wrong with them shows where they are used.
+// Endpoints rarely move, so old ones are better than none: if they have moved, their use fails.
 const STALE_FOR_MS = 24 * 60 * 60_000
 const COOLDOWN_MS = 1_000
 
-/** Discovers (OpenID Connect Discovery 1.0; RFC 8414) what the configuration does not say. */
+/** Discovers the endpoints that are not configured (OpenID Connect Discovery 1.0; RFC 8414). */
 export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
   const discovered = new Map(
     issuer.identifiers.map((identifier) => [
@@ -62,7 +63,7 @@ export function createMetadata(issuer: Issuer, outbound: Outbound): Metadata {
 
 type Discovered = Readonly<Record<string, unknown>>
 
-/** The option that says so instead. */
+/** The option that replaces the discovered endpoint. */
 const CONFIGURED = {
   jwksUri: 'jwksUri',
   tokenEndpoint: 'tokenEndpoint',
@@ -71,7 +72,7 @@ const CONFIGURED = {
   mutualTlsIntrospectionEndpoint: 'introspectionEndpoint',
 } as const satisfies Record<keyof IssuerMetadata, keyof Issuer>
 
-/** RFC 8414, section 2. Each is optional there. */
+/** RFC 8414, section 2. Not every issuer has each of them. */
 const MEMBERS = {
   jwksUri: 'jwks_uri',
   tokenEndpoint: 'token_endpoint',
@@ -99,7 +100,7 @@ async function discover(identifier: string, outbound: Outbound): Promise<Discove
   if (answer.status === 404) answer = await outbound.fetch(authorizationServerMetadata(identifier))
   if (answer.status !== 200) throw new Error(`discovery was answered ${answer.status}`)
   const metadata: Discovered = parseJsonObject(await answer.text())
-  // RFC 8414, section 3.3: identical, or one issuer could speak for another.
+  // RFC 8414, section 3.3: the two must be identical, or else one issuer could speak for another.
   if (metadata['issuer'] !== identifier) throw new Error('the metadata is of another issuer')
   return metadata
 }
@@ -108,7 +109,7 @@ function openidConfiguration(identifier: string): string {
   return `${identifier.replace(/\/$/, '')}/.well-known/openid-configuration`
 }
 
-/** RFC 8414, section 3.1: the well-known part stands between the host and the path. */
+/** RFC 8414, section 3.1: the well-known part is inserted between the host and the path. */
 function authorizationServerMetadata(identifier: string): string {
   const { origin, pathname } = new URL(identifier)
   return `${origin}/.well-known/oauth-authorization-server${pathname.replace(/\/$/, '')}`
@@ -116,7 +117,7 @@ function authorizationServerMetadata(identifier: string): string {
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/
 
-/** One that is elsewhere has nothing to say about what listens on this machine, where neighbours trust each other. */
+/** An issuer elsewhere must not name endpoints on this machine, whose processes may trust each other. */
 function isOnLoopback(identifier: string): boolean {
   return LOOPBACK.test(new URL(identifier).hostname)
 }

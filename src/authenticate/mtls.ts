@@ -4,18 +4,19 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { GatewayError } from '../errors.ts'
 
-/** The SHA-256 of the certificate that a caller showed, in base64url (RFC 8705, section 3.1); undefined where none was. */
+/** The SHA-256 of the caller's certificate, in base64url (RFC 8705, section 3.1); undefined where the caller showed none. */
 export type CertificateOf = (
   request: Pick<IncomingMessage, 'socket' | 'rawHeaders'>,
 ) => string | undefined
 
 /**
- * The certificate of the connection, whose key TLS has seen used; who issued it is for the listener to judge. From a proxy
- * that is trusted, only what it tells counts, and its own certificate is nobody's: `Client-Cert` (RFC 9440) or Envoy's
- * `X-Forwarded-Client-Cert`. From anyone else these headers are not looked at.
+ * Finds the caller's certificate. From a trusted proxy it is the one that the proxy forwards in `Client-Cert` (RFC 9440) or
+ * Envoy's `X-Forwarded-Client-Cert`; the proxy's own certificate does not count. From any other peer it is the certificate
+ * of the connection, whose private key the peer proved in the TLS handshake; these headers are ignored. Does NOT judge who
+ * issued the certificate: the listener does.
  *
- * @param isTrusted whether the peer of a connection is such a proxy
- * @returns what throws {GatewayError} `invalid_request` where a trusted proxy tells something else than one certificate
+ * @param isTrusted whether the peer of a connection is a trusted proxy
+ * @returns a function that throws {GatewayError} `invalid_request` where a trusted proxy forwards other than one certificate
  */
 export function createCertificateOf(isTrusted: (socket: Socket) => boolean): CertificateOf {
   const shown = new WeakMap<Socket, string>()
@@ -23,7 +24,7 @@ export function createCertificateOf(isTrusted: (socket: Socket) => boolean): Cer
     if (isTrusted(socket)) return forwarded(rawHeaders)
     const known = shown.get(socket)
     if (known !== undefined) return known
-    // Asked anew while there is none: a connection may be handed over before it has been looked at.
+    // That there is none is not remembered: a connection may be handed over before its certificate is known.
     const thumbprint = thumbprintOf(socket)
     if (thumbprint !== undefined) shown.set(socket, thumbprint)
     return thumbprint
@@ -50,7 +51,7 @@ function forwarded(rawHeaders: readonly string[]): string | undefined {
   return told
 }
 
-/** RFC 9440, section 2.2: the certificate in DER, as a byte sequence (RFC 8941, section 3.3.5). */
+/** RFC 9440, section 2.2: the header holds the certificate in DER, as a byte sequence (RFC 8941, section 3.3.5). */
 function ofClientCert(value: string): string {
   const [, base64 = ''] = /^[ \t]*:([A-Za-z0-9+/]+={0,2}):[ \t]*$/.exec(value) ?? []
   const der = Buffer.from(base64, 'base64')
@@ -61,9 +62,9 @@ function ofClientCert(value: string): string {
 }
 
 /**
- * One element of Envoy's header: `key=value` pairs, separated by semicolons, values quoted where they hold separators.
- * Several elements are several hops, and nothing tells which of them the caller is: such a proxy has to set the header anew
- * (`SANITIZE_SET`).
+ * Reads one element of Envoy's header: `key=value` pairs, separated by semicolons, with values quoted where they hold
+ * separators. Several elements are several hops. They are refused, because nothing tells which of them is the caller: such a
+ * proxy must overwrite the header (`SANITIZE_SET`).
  */
 function ofEnvoy(value: string): string | undefined {
   let hexadecimal: string | undefined
@@ -72,7 +73,7 @@ function ofEnvoy(value: string): string | undefined {
     if (name === 'hash') hexadecimal = once(hexadecimal, text)
     else if (name === 'cert') certificate = once(certificate, text)
   }
-  // What is there and empty tells that none was shown: nginx leaves out no header.
+  // An empty value means that the caller showed none: nginx sends the header all the same.
   const byHash = hexadecimal ? ofHash(hexadecimal) : undefined
   const byCertificate = certificate ? ofPem(certificate) : undefined
   if (byHash !== undefined && byCertificate !== undefined && byHash !== byCertificate) {
@@ -104,7 +105,7 @@ function ofHash(text: string): string {
   return Buffer.from(text, 'hex').toString('base64url')
 }
 
-/** PEM, percent-encoded. */
+/** The certificate in percent-encoded PEM. */
 function ofPem(text: string): string {
   try {
     return hash('sha256', new X509Certificate(decodeURIComponent(text)).raw, 'base64url')

@@ -4,17 +4,17 @@ import { assertCanonical, rejectToken, unverifiedHeader } from './jwt.ts'
 import { ACCESS_TOKEN_TYPES, type Verifier } from './verify.ts'
 
 export interface NestedOptions {
-  /** Verifies what was encrypted: a signed token. */
+  /** Verifies the signed token that was encrypted. */
   readonly signed: Verifier
   readonly decrypt: Decrypt
-  /** Of the keys that tokens are decrypted with now. */
+  /** The epoch of the current decryption keys. */
   readonly epoch: () => string
 }
 
 /**
- * Verifies a signed token within an encrypted one (RFC 7519, appendix A.2), nested exactly once: everybody can encrypt, so
- * that an encrypted token says nothing until the signature within it does (CVE-2026-29000). Claims that are repeated in the
- * header (RFC 7519, section 5.3) are not looked at.
+ * Verifies a signed token within an encrypted one (RFC 7519, appendix A.2), nested exactly once. Everybody can encrypt to a
+ * public key, so that only the signature within says who made the token (CVE-2026-29000). Does NOT look at claims that are
+ * repeated in the header (RFC 7519, section 5.3).
  */
 export function createNestedVerifier({ signed, decrypt, epoch }: NestedOptions): Verifier {
   return {
@@ -30,7 +30,7 @@ export function createNestedVerifier({ signed, decrypt, epoch }: NestedOptions):
   }
 }
 
-/** RFC 7519, section 5.2; not every issuer says it, and the signed token has to be one whether it does or not. */
+/** RFC 7519, section 5.2. Not every issuer sends `cty`; the plaintext must be a signed token either way. */
 const NESTED = /^(?:application\/)?jwt$/i
 
 function assertNested({ typ, cty }: Readonly<Record<string, unknown>>): void {

@@ -1,9 +1,9 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
-/** Makes nonces for proofs (RFC 9449, section 9), and knows them again, without keeping any. */
+/** Makes nonces for proofs (RFC 9449, section 9), and recognises its own without storing them. */
 export interface Nonces {
   make(): string
-  /** When it was made, in epoch milliseconds; undefined where it was not made here. */
+  /** When the nonce was made, in epoch milliseconds; undefined where it was not made with one of the secrets. */
   madeAt(nonce: string): number | undefined
 }
 
@@ -14,10 +14,10 @@ const LENGTH = 32
 type Secret = string | Uint8Array
 
 /**
- * A nonce is the time and its HMAC: who cannot make them cannot sign a proof ahead of time.
+ * A nonce is the time with its HMAC. Callers cannot make one, so they cannot sign proofs ahead of time.
  *
- * @param secrets the same in all processes that take each other's nonces: the first makes them, each knows its own again.
- *   Default: one of this process alone
+ * @param secrets the first makes nonces, and any of them recognises nonces that it made. Processes that take each other's
+ *   nonces need the same secrets. Default: a random one of this process
  */
 export function createNonces(secrets: readonly Secret[] = [randomBytes(32)]): Nonces {
   const [first] = secrets

@@ -3,31 +3,31 @@ import { rejectToken } from './jwt.ts'
 
 type Claims = Readonly<Record<string, unknown>>
 
-/** Who stands behind a token, in whatever dialect its issuer writes. */
+/** The parties behind a token, whatever claims its issuer names them in. */
 export interface Parties {
-  /** Whether it speaks for a user, or for a client itself; `unknown` where it does not say so beyond doubt. */
+  /** Whether the token speaks for a user, or for a client itself; `unknown` where the claims leave a doubt. */
   readonly kind: Kind
-  /** The client that it was issued to; undefined where none is named, or more than one. */
+  /** The client that the token was issued to; undefined where the claims name none, or more than one. */
   readonly client: string | undefined
   /** The party that acts for the subject now; undefined where nobody does (RFC 8693, section 4.1). */
   readonly actor: Actor | undefined
-  /** How many parties act one for another, with the one that acts now. */
+  /** The number of levels of `act`: the current actor and those before it. */
   readonly actors: number
 }
 
 export type Kind = 'user' | 'client' | 'unknown'
 
-/** The outermost `act`. Those within it are history, and decide nothing (RFC 8693, section 4.1). */
+/** The outermost `act`. Nested ones are history, and decide nothing (RFC 8693, section 4.1). */
 export interface Actor {
   readonly subject: string | undefined
-  /** Its `iss`; undefined where it names none, which means the token's own issuer. */
+  /** The actor's `iss`; undefined where it has none, which means the token's own issuer. */
   readonly issuer: unknown
 }
 
 /**
- * Reads them from claims that are verified. Does NOT decide whether they may do anything (see `authorize`).
+ * Reads the parties from verified claims. Does NOT decide what they may do (see `authorize`).
  *
- * @throws {GatewayError} `invalid_token` where `act` is not what RFC 8693, section 4.1, makes of it
+ * @throws {GatewayError} `invalid_token` where `act` is not an object, at any level (RFC 8693, section 4.1)
  */
 export function partiesOf(claims: Claims, { issuer: { profile } }: Api): Parties {
   const { clientClaims, kindOf } = DIALECTS[profile]
@@ -42,7 +42,7 @@ export function partiesOf(claims: Claims, { issuer: { profile } }: Api): Parties
 }
 
 interface Dialect {
-  /** Where a client's id may stand. */
+  /** The claims that may hold the client's id. */
   readonly clientClaims: readonly string[]
   readonly kindOf: (claims: Claims, client: string | undefined) => Kind
 }
@@ -54,18 +54,18 @@ const RFC9068: Dialect = {
     client === undefined ? 'unknown' : sub === client ? 'client' : 'user',
 }
 
-/** `azp` and `gty` in the dialects `access_token`, `client_id` and no `gty` in those of RFC 9068. */
+/** Tokens of dialect `access_token` have `azp` and `gty`; those of the RFC 9068 dialects have `client_id` and no `gty`. */
 const AUTH0: Dialect = {
   clientClaims: ['azp', 'client_id'],
   kindOf({ sub, gty }, client) {
     const isClient = client !== undefined && (sub === client || sub === `${client}@clients`)
     if (isClient || gty === 'client-credentials') return 'client'
-    // A database of one's own may name its users anything.
+    // A custom database may name its users anything, also `...@clients`.
     return typeof sub === 'string' && sub.endsWith('@clients') ? 'unknown' : 'user'
   },
 }
 
-/** A user may have registered with any name: `client_id` stands in the token of a service account only. */
+/** A user may register as `service-account-...`, so `client_id` must agree: only tokens of service accounts have it. */
 const KEYCLOAK: Dialect = {
   clientClaims: ['azp', 'client_id'],
   kindOf({ preferred_username: name, client_id: id }, client) {
@@ -76,7 +76,7 @@ const KEYCLOAK: Dialect = {
   },
 }
 
-/** Only a user's token holds delegated permissions, `scp`; that of an application has its object's id as `sub`. */
+/** Only a user's token has delegated permissions (`scp`). In an application's token `sub` equals `oid`. */
 const ENTRA: Dialect = {
   clientClaims: ['azp', 'appid'],
   kindOf({ idtyp, oid, sub, scp }) {
@@ -86,7 +86,7 @@ const ENTRA: Dialect = {
   },
 }
 
-/** `sub` can be made anything by an expression; `uid` stands in tokens that a user is bound to. */
+/** An expression in the issuer's settings can make `sub` anything. Only tokens that belong to a user have `uid`. */
 const OKTA: Dialect = {
   clientClaims: ['cid'],
   kindOf({ sub, uid }, client) {
@@ -96,7 +96,7 @@ const OKTA: Dialect = {
   },
 }
 
-/** Its machines are users, too. */
+/** Zitadel's machines are users as well, so that its tokens do not tell the two apart. */
 const ZITADEL: Dialect = { clientClaims: ['azp', 'client_id'], kindOf: () => 'unknown' }
 
 const DIALECTS: Readonly<Record<ProfileName, Dialect>> = {
@@ -109,7 +109,7 @@ const DIALECTS: Readonly<Record<ProfileName, Dialect>> = {
   zitadel: ZITADEL,
 }
 
-/** What stands in two places must be the same: who is allowed by the one could be anybody by the other. */
+/** Two claims that name the client must agree, or else the one that is read could name another client than was meant. */
 function clientOf(claims: Claims, names: readonly string[]): string | undefined {
   let client: string | undefined
   for (const name of names) {

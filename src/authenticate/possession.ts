@@ -4,11 +4,11 @@ import type { Presented } from './bearer.ts'
 import type { CheckProof } from './dpop.ts'
 import { rejectToken } from './jwt.ts'
 
-/** What a token is bound to (RFC 7800, `cnf`): at least one of them, and each that is there must be shown. */
+/** What a token is bound to (RFC 7800, `cnf`). At least one member is defined, and the caller must prove each that is. */
 export interface Confirmation {
-  /** The thumbprint of a key (RFC 7638) that a proof must be signed with (RFC 9449, section 6.1). */
+  /** The thumbprint (RFC 7638) of the key that the proof must be signed with (RFC 9449, section 6.1). */
   readonly key: string | undefined
-  /** The SHA-256 of a certificate that the caller's connection must show (RFC 8705, section 3.1). */
+  /** The SHA-256 of the certificate that the caller must show (RFC 8705, section 3.1). */
   readonly certificate: string | undefined
 }
 
@@ -16,8 +16,8 @@ export interface Confirmation {
 const THUMBPRINT = /^[\w-]{42}[AEIMQUYcgkosw048]$/
 
 /**
- * What the claims say a token is bound to; undefined where it is not bound. A member that nobody here can check is a
- * condition that nobody would meet.
+ * Reads what a token is bound to; undefined where it is not bound. A token with a `cnf` member that the gateway cannot check
+ * is refused, because its holder cannot prove possession here.
  *
  * @throws {GatewayError} `invalid_token`
  */
@@ -45,19 +45,20 @@ function thumbprint(value: unknown, member: string): string | undefined {
 
 const NOTHING: Confirmation = { key: undefined, certificate: undefined }
 
-/** A verified token, as far as possession goes. */
+/** The parts of a verified token that possession is judged by. */
 interface Verified {
   readonly api: Api
   readonly confirmation: Confirmation | undefined
   readonly client: string | undefined
   /** SHA-256 of the token, base64url. */
   readonly digest: string
-  /** Where it came encrypted: a proof names what was presented (RFC 9449, section 4.2, `ath`). */
+  /** The token as presented, where it came encrypted: the proof's `ath` is of that (RFC 9449, section 4.2). */
   readonly encrypted?: { readonly digest: string } | undefined
 }
 
 /**
- * Before anything is spent on a token: `DPoP` is a scheme like any other where none of the APIs takes proofs.
+ * Refuses the scheme `DPoP`, as any unknown scheme, where none of the APIs takes proofs. Checked before any other work on
+ * the token.
  *
  * @throws {GatewayError} `missing_token`
  */
@@ -68,9 +69,9 @@ export function assertScheme(scheme: Presented['scheme'], apis: readonly Api[]):
 }
 
 /**
- * The one judgement of whether a caller may use a token: on every request, also where the token is remembered. A token that
- * is bound is somebody else's until that is proven, also at an API that asks for no proof (RFC 9449, section 7.2; RFC 8705,
- * section 3).
+ * Decides whether a caller possesses the key or certificate that its token is bound to. Nothing else does. Called on every
+ * request, also where the token is remembered. A bound token needs its proof even at an API that asks for none, because it
+ * may be stolen (RFC 9449, section 7.2; RFC 8705, section 3).
  *
  * @param checks one for each API that takes proofs
  * @returns the token: at once, unless a proof has to be verified

@@ -2,33 +2,35 @@ export interface RefreshedOptions<Value> {
   readonly load: () => Promise<Value>
   /** How long a value is used without asking again, in milliseconds. */
   readonly freshForMs: number
-  /** How much longer it is used while it cannot be had anew, in milliseconds. */
+  /** How much longer a value is used while it cannot be loaded again, in milliseconds. */
   readonly staleForMs: number
-  /** The least time between two loads, in milliseconds, whoever asks for them. */
+  /** The least time between two loads, in milliseconds. */
   readonly cooldownMs: number
-  /** The same after a load that failed with nothing known, where everybody waits for it. Default: no shorter. */
+  /** The least time after a failed load while no value is usable, in milliseconds. Default: `cooldownMs`. */
   readonly retryAfterMs?: number
 }
 
-/** A value of the issuer's that is kept, renewed in the background, and survives the issuer for a while. */
+/** A value from the issuer that is kept, renewed in the background, and used for a while after the issuer fails. */
 export interface Refreshed<Value> {
-  /** What is known now. At once while there is something; rejects with the load's failure where there is nothing. */
+  /**
+   * The known value, at once. Where none is usable, loads it, or throws the last load's failure while the cooldown lasts.
+   */
   current(): Value | Promise<Value>
   /**
-   * Asks anew, unless the last load was less than a cooldown ago: then what that one gave. Rejects with the load's
-   * failure also where something older is known, since the caller looked there already.
+   * Loads the value again, unless the last load was less than a cooldown ago: then that one's outcome counts. A failure is
+   * passed on also where an older value is known, because the caller has already looked there.
    */
   renewed(): Value | Promise<Value>
-  /** What is known now, without asking. */
+  /** The known value, without a load; undefined where none is usable. */
   peek(): Value | undefined
-  /** Whether the last load failed, without asking; false before there was one. */
+  /** Whether the last load failed; false before the first. Causes no load. */
   failing(): boolean
 }
 
 export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refreshed<Value> {
   const { load, freshForMs, staleForMs, cooldownMs, retryAfterMs = cooldownMs } = options
   let known: { readonly value: Value; readonly at: number } | undefined
-  /** Of the last load; undefined where that gave a value. */
+  /** The last load's failure; undefined where it succeeded. */
   let failure: Error | undefined
   let askedAt = Number.NEGATIVE_INFINITY
   let loading: Promise<Value> | undefined
@@ -63,7 +65,7 @@ export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refres
   return {
     current() {
       if (known !== undefined && usable()) {
-        // The failure of a renewal is told by the next load that somebody waits for.
+        // A renewal that fails in the background fails nobody: the known value is still used.
         if (!within(freshForMs, known.at) && !cooling()) ask().catch(() => undefined)
         return known.value
       }
@@ -80,7 +82,7 @@ export function createRefreshed<Value>(options: RefreshedOptions<Value>): Refres
   }
 }
 
-/** A moment in the future is none to wait for: the clock was set back since. */
+/** False where `since` lies in the future: the clock was set back, and nothing should wait for that moment. */
 function within(spanMs: number, since: number): boolean {
   const passed = Date.now() - since
   return passed >= 0 && passed < spanMs

@@ -3,10 +3,10 @@ import { assertCanonicalEncrypted, assertOpaque, formOf } from './form.ts'
 import { assertCanonical, rejectToken, unverifiedClaims } from './jwt.ts'
 
 /**
- * The one API of a route whose token this may be: only its keys and algorithms are tried, and they decide whether it is.
- * Nothing can be read in an encrypted or opaque token: at most one API of a route takes each.
+ * Selects the one API of a route that the token can be for. Only its keys and algorithms are tried afterwards. Encrypted and
+ * opaque tokens name no API, so at most one API of a route takes each of these forms.
  *
- * @param token of any spelling: what is returned for is in the only one that it may have
+ * @param token in any spelling: only canonical ones pass
  * @throws {GatewayError} `invalid_token`
  */
 export function select(token: string, apis: readonly Api[]): Api {
@@ -28,14 +28,14 @@ export function select(token: string, apis: readonly Api[]): Api {
   return selectSigned(token, apis.filter(takesSigned))
 }
 
-/** Where tokens are encrypted, one in the clear was opened on its way here, or was never made for this API. */
+/** An API with encrypted tokens takes no others: one in the clear was decrypted on its way, or never made for the API. */
 function takesSigned({ decryptionKeys }: Api): boolean {
   return decryptionKeys === undefined
 }
 
 /**
- * By its unverified `iss` and `aud`. A token that would fit two of them is refused, since each would judge and exchange it
- * as another client.
+ * Selects by the token's unverified `iss` and `aud`. A token that fits two APIs is refused, because each of them would judge
+ * and exchange it as another client.
  */
 function selectSigned(token: string, apis: readonly Api[]): Api {
   const [only, ...others] = apis
@@ -50,7 +50,7 @@ function selectSigned(token: string, apis: readonly Api[]): Api {
   return fitting
 }
 
-/** RFC 7519, section 4.1.3: one or several. */
+/** RFC 7519, section 4.1.3: `aud` is a string or a list. */
 function isFor(audience: string, aud: unknown): boolean {
   return Array.isArray(aud) ? aud.includes(audience) : aud === audience
 }
@@ -58,8 +58,8 @@ function isFor(audience: string, aud: unknown): boolean {
 const names = new WeakMap<readonly Api[], string>()
 
 /**
- * By what name tokens of these APIs are remembered: the same for all routes that take the same APIs. Of a single API its
- * own name, which holds no comma.
+ * The part of a cache key that names these APIs: the same for all routes that take the same APIs. For a single API it is the
+ * API's name, which holds no comma.
  */
 export function nameOfAll(apis: readonly Api[]): string {
   const [only] = apis

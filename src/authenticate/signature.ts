@@ -7,22 +7,22 @@ import { keysUnavailable, type Keys } from './keys.ts'
 type Header = Readonly<Record<string, unknown>>
 
 /**
- * Checks who signed a token (RFC 7515, section 5.2). Which algorithms are accepted is an option and no token's choice;
- * no key comes from a token: `jwk`, `jku`, `x5c` and `x5u` are not looked at. Does NOT look at claims.
+ * Checks who signed a token (RFC 7515, section 5.2). The configuration decides which algorithms are accepted, never the
+ * token. Does NOT take keys from a token: `jwk`, `jku`, `x5c` and `x5u` are ignored. Does NOT look at claims.
  */
 export interface Signature {
   /**
    * @param token in canonical compact form
-   * @param header its own protected header
+   * @param header the token's protected header
    * @returns the epoch of the keys that verified it
    * @throws {GatewayError} `invalid_token`, `keys_unavailable`
    */
   verify(token: string, header: Header): Promise<string>
-  /** Of the keys that verify now. */
+  /** The epoch of the current keys. */
   epoch(): string
 }
 
-/** @param secrets as raw UTF-8, each tried in this order */
+/** @param secrets tried in this order. Text is used as its UTF-8 bytes */
 export function createSecretSignature(
   secrets: readonly (string | Uint8Array)[],
   algorithms: readonly string[],
@@ -60,8 +60,9 @@ export function createKeySignature(keys: Keys, algorithms: readonly string[]): S
 }
 
 /**
- * What a set says of a token. Only a key that the token names can tell that it is forged: to a token that names none, and
- * to one that names a key that is not there, the issuer may have a newer key. An Error is why the key cannot be used.
+ * Tries a token with a key set. `forged`: the set has the key that the token names, and that key did not sign it. `unknown`:
+ * the token has no `kid`, or one that is not in the set, so that the issuer may have a newer key for it. An Error: the key
+ * cannot be used.
  */
 function judge(
   token: string,
@@ -74,13 +75,13 @@ function judge(
   try {
     if (keys.some((key) => isSigned(token, algorithm, key))) return 'signed'
   } catch (error) {
-    // What is said of a key, no token can cause: the issuer has to mend it.
+    // Verification throws only for an unusable key. No token can cause that: the issuer has to mend it.
     return error as Error
   }
   return header['kid'] === undefined ? 'unknown' : 'forged'
 }
 
-/** Before anything is fetched. */
+/** Checks the header, before any key is fetched. */
 function algorithmOf(header: Header, algorithms: readonly string[]): string {
   const { alg, kid } = header
   // No extension is understood here (RFC 7515, section 4.1.11), the unencoded payload of RFC 7797 neither.

@@ -4,21 +4,21 @@ import { rejectToken, unverifiedClaims, unverifiedHeader } from './jwt.ts'
 import type { Keys } from './keys.ts'
 import { createKeySignature, createSecretSignature, type Signature } from './signature.ts'
 
-/** Checks tokens of one API: their signature and their static claims. */
+/** Verifies the tokens of one API: their signature and their static claims. */
 export interface Verifier {
   /**
-   * @param token of the form that it is for; in canonical compact form, unless it is opaque
+   * @param token in a form that the verifier takes: canonical compact form, unless it is opaque
    * @throws {GatewayError} `invalid_token`, `keys_unavailable`; for an opaque token what {@link Introspect} throws
    */
   verify(token: string): Promise<Verified>
-  /** Of the keys that an issuer's tokens are verified with now. */
+  /** The epoch of the keys that tokens of this issuer are verified with now. */
   epoch(issuer: string): string
 }
 
 export interface Verified extends StaticClaims {
-  /** The token as its issuer knows it: what was encrypted, where it came encrypted. */
+  /** The token as its issuer knows it: decrypted, where it came encrypted. */
   readonly value: string
-  /** Of the keys that verified it. */
+  /** The epoch of the keys that verified the token. */
   readonly epoch: string
   readonly issuer: string
 }
@@ -39,7 +39,7 @@ export function createVerifier(api: Api, keysOf: (identifier: string) => Keys): 
   }
 }
 
-/** By the identifier of the issuer. RFC 8725, section 3.1: what verifies a token is decided here, and by no token. */
+/** Keyed by the issuer's identifier. RFC 8725, section 3.1: the configuration decides what verifies a token. */
 function signaturesOf(
   { issuer, verification }: Api,
   keysOf: (identifier: string) => Keys,
@@ -59,12 +59,12 @@ function signaturesOf(
 
 type Members = Readonly<Record<string, unknown>>
 
-/** RFC 9068, section 2.1; a bare JWT is what most issuers still call their access tokens. */
+/** RFC 9068, section 2.1. Most issuers still write `JWT` for their access tokens. */
 export const ACCESS_TOKEN_TYPES = /^(?:application\/)?(?:at\+)?jwt$/i
-/** RFC 9068, section 4: this, or it is no such token. */
+/** RFC 9068, section 4: a token with any other `typ` is not one of that profile. */
 const RFC9068_TYPE = /^(?:application\/)?at\+jwt$/i
 
-/** The header names the kind of token before anything is spent on it. */
+/** Refuses other kinds of tokens by the header, before any other work on them. */
 function assertAccessToken({ typ }: Members, api: Api): void {
   if (api.typ !== undefined && !(typeof typ === 'string' && RFC9068_TYPE.test(typ))) {
     rejectToken('the "typ" header must be at+jwt')

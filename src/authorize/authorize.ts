@@ -12,13 +12,13 @@ export interface Permit {
 }
 
 /**
- * Whether the subject may use the route. Evaluated on every request, also where the answer comes from the cache. Looks at
- * nothing but the verified token, the route and, for `maxAge`, the clock. Does NOT look at signatures and expiry (see
- * `authenticate`).
+ * Decides whether the subject may use the route. Evaluated on every request, also where the issued token comes from the
+ * cache. Reads only the verified token, the route and, for `maxAge`, the clock. Does NOT check signatures and expiry
+ * (see `authenticate`).
  *
- * @throws {GatewayError} of the first condition that does not hold: `not_permitted`; `insufficient_scope`, with the scopes
+ * @throws {GatewayError} for the first condition that does not hold: `not_permitted`; `insufficient_scope`, with the scopes
  *   that were needed (RFC 6750, section 3.1); `insufficient_user_authentication`, with what the next authentication must
- *   be like (RFC 9470, section 3)
+ *   fulfil (RFC 9470, section 3)
  */
 export function authorize(subject: SubjectToken, route: Route): Permit {
   for (const condition of conditionsOf(route)) {
@@ -31,14 +31,14 @@ export function authorize(subject: SubjectToken, route: Route): Permit {
 export interface Verdict {
   /** The option of `authorize` that the condition comes from, for example `scopes` or `claims[0]`. */
   readonly option: string
-  /** What that option says. */
+  /** The value of that option. */
   readonly needs: unknown
-  /** What of the token decided: for an operator alone, since it may be personal. Undefined where it says nothing. */
+  /** The part of the token that decided; undefined where the token lacks it. For operators alone: it may be personal. */
   readonly found: unknown
   readonly holds: boolean
 }
 
-/** What `authorize` decides by, condition for condition and in its order: it refuses by the first that does not hold. */
+/** Each condition that `authorize` checks, in its order. The first that does not hold is the one that it refuses by. */
 export function judge(subject: SubjectToken, route: Route): readonly Verdict[] {
   return conditionsOf(route).map((condition) => ({
     option: condition.option,

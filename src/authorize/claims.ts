@@ -3,8 +3,8 @@ import type { ClaimCondition } from '../config/authorize.ts'
 type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Whether claims fulfil a condition. Values are compared exactly: no conversion, no folding of case, no patterns, so that
- * nothing in a token can make the comparison slow or mean something else.
+ * Whether claims fulfil a condition. Values are compared exactly, without conversion, case folding or patterns, so that no
+ * token can make the comparison slow or change its meaning.
  */
 export function fulfils(claims: Claims, condition: ClaimCondition): boolean {
   const value = valueAt(claims, condition.claim)
@@ -19,8 +19,8 @@ export function fulfils(claims: Claims, condition: ClaimCondition): boolean {
 }
 
 /**
- * What stands at a claim's name, or at the end of a way through objects; undefined where nothing does, or `null`. Only
- * what the token itself says is seen: nothing that objects inherit, and nothing of lists.
+ * The value of a claim, or of a member at the end of a path through objects; undefined where it is absent or `null`. Does
+ * NOT read inherited properties, and does not enter lists.
  */
 export function valueAt(claims: Claims, way: readonly string[]): unknown {
   let value: unknown = claims

@@ -7,12 +7,12 @@ import { fulfils, valueAt } from './claims.ts'
 
 /** One condition of a route. */
 export interface Condition {
-  /** The option that it comes from, for example `scopes` or `claims[0]`. */
+  /** The option that the condition comes from, for example `scopes` or `claims[0]`. */
   readonly option: string
-  /** What that option says. */
+  /** The value of that option. */
   readonly needs: unknown
   holds(subject: SubjectToken): boolean
-  /** What of the token decides, for an operator to see: it may be personal. */
+  /** The part of the token that decides. For operators alone: it may be personal. */
   found(subject: SubjectToken): unknown
   refusal(): GatewayError
 }
@@ -20,8 +20,9 @@ export interface Condition {
 const compiled = new WeakMap<Route, readonly Condition[]>()
 
 /**
- * The conditions of a route, in the order in which they are judged: what no user can mend, then what another token could,
- * then what only another authentication can. A route pays for this once, and for nothing that it does not ask for.
+ * The conditions of a route, in the order in which they are judged: first those that the user can do nothing about, then
+ * those that another token could fulfil, then those that only another authentication can. They are built once for each
+ * route, and only for options that the route sets.
  */
 export function conditionsOf(route: Route): readonly Condition[] {
   const known = compiled.get(route)
@@ -71,7 +72,7 @@ function* subjectConditions(authorize: AuthorizeConfig): Iterable<Condition> {
   }
 }
 
-/** RFC 8693, section 4.1: the outermost actor decides, and those within it are history. */
+/** RFC 8693, section 4.1: only the outermost actor counts for access control; nested ones are history. */
 function* actorConditions({ actors, mayAct }: AuthorizeConfig): Iterable<Condition> {
   const { allow, required, maxDepth } = actors
   if (required) {
@@ -118,12 +119,12 @@ function* actorConditions({ actors, mayAct }: AuthorizeConfig): Iterable<Conditi
 
 type Api = SubjectToken['api']
 
-/** Two issuers may call two parties by one name; who names none means the token's own. */
+/** Whether a party is of the token's issuer, or names none. Another issuer may use the same name for another party. */
 function isOf({ issuer }: Api, iss: unknown): boolean {
   return iss === undefined || issuer.identifiers.some((identifier) => identifier === iss)
 }
 
-/** RFC 8693, section 4.4: its members together say who may become the actor. */
+/** RFC 8693, section 4.4: the members of `may_act` together identify the party that may become the actor. */
 function isClientOf(api: Api, mayAct: unknown): boolean {
   if (typeof mayAct !== 'object' || mayAct === null || Array.isArray(mayAct)) return false
   const { sub, client_id: clientId, iss } = mayAct as Readonly<Record<string, unknown>>
@@ -159,7 +160,7 @@ function wayText({ claim }: ClaimCondition): string {
   return claim.map((name) => `"${name}"`).join(' > ')
 }
 
-/** RFC 9396, section 2: a list of objects, each with a `type`. */
+/** RFC 9396, section 2: `authorization_details` is a list of objects, each with a `type`. */
 function detailTypes({ claims }: SubjectToken): readonly unknown[] {
   const details = claims['authorization_details']
   return Array.isArray(details) ? details.map((detail: unknown) => valueAt({ detail }, TYPE)) : []
@@ -197,7 +198,7 @@ function* scopeConditions({ scopes, anyScope, permissions }: AuthorizeConfig): I
   }
 }
 
-/** RFC 9470, section 3: a challenge names all that the next authentication must be like. */
+/** RFC 9470, section 3. Either refusal names both requirements, so that one authentication can fulfil them together. */
 function* authenticationConditions({ acrValues, maxAgeMs }: AuthorizeConfig): Iterable<Condition> {
   const stepUp = {
     ...(acrValues !== undefined && { acrValues }),
@@ -226,7 +227,7 @@ function* authenticationConditions({ acrValues, maxAgeMs }: AuthorizeConfig): It
   }
 }
 
-/** With the API's clock tolerance, both ways. One that does not say when is not recent. */
+/** Applies the API's clock tolerance in both directions. A token without `auth_time` is not recent. */
 function isRecent({ claims, api }: SubjectToken, maxAgeMs: number): boolean {
   const { auth_time: at } = claims
   if (typeof at !== 'number' || !Number.isFinite(at)) return false
@@ -238,7 +239,7 @@ function notPermitted(detail: string): () => GatewayError {
   return () => new GatewayError('not_permitted', detail)
 }
 
-/** RFC 6750, section 3.1: with what was needed. */
+/** RFC 6750, section 3.1: the challenge names the scopes that were needed. */
 function lacks(what: 'scope' | 'permission', needed: readonly string[]): () => GatewayError {
   const detail = `the access token lacks a ${what} of this route`
   return () => new GatewayError('insufficient_scope', detail, { scopes: needed })

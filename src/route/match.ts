@@ -4,36 +4,36 @@ import type { Target } from './target.ts'
 
 /**
  * @param host the Host header; undefined where there is none
- * @throws {GatewayError} `route_not_found`, `method_not_allowed` (with the methods that are), or
- *   `invalid_request_target` for a path parameter where the route takes none, and for a path that some servers would read as
- *   another route's
+ * @throws {GatewayError} `route_not_found`; `method_not_allowed`, with the methods that are; `invalid_request_target` for a
+ *   path parameter where the route takes none, and for a path that some servers would read as another route's
  */
 export type Match = (method: string, host: string | undefined, target: Target) => Route
 
-/** A place in the tree of whole segments: looking one up costs its depth, however many routes there are. */
+/** A node in the tree of whole segments. A look-up costs the depth of the path, however many routes there are. */
 interface Place {
   readonly below: Map<string, Place>
-  /** What `below` holds, as servers read names that do not take them exactly. */
+  /** The names in `below` as lenient servers read them (see `resemblance`). */
   readonly resembled: Set<string>
-  /** Below any name that is not in `below`. */
+  /** The place below a parameter (`{id}`), which any segment leads to. */
   parameter: Place | undefined
   taken: Taken | undefined
 }
 
-/** What the routes of exactly one path take. */
+/** The routes of exactly one path, by method. */
 interface Taken {
   readonly methods: Map<string, Route>
+  /** The route that lists no methods. */
   others: Route | undefined
 }
 
 /**
- * The route with the longest path that holds the target's in whole segments, compared case-sensitively; from the left, a
- * name comes before a parameter (`{id}`), which is any one segment. The most specific path decides alone: where its routes
- * do not take the method the answer is 405, never a shorter path, which may be guarded less. On one path, a route that
- * lists the method comes before one without methods. HEAD is taken only where it is listed or nothing is: RFC 9110, section
- * 9.3.2, ties it to GET's meaning, not to its permission.
+ * Finds the route with the longest path that holds the target's in whole segments, compared case-sensitively. From the
+ * left, a name comes before a parameter (`{id}`), which is any one segment. The most specific path decides alone: where its
+ * routes do not take the method the answer is 405, never the route of a shorter path, which may be guarded less. On one
+ * path, a route that lists the method comes before a route that lists none. HEAD is taken only by a route that lists it, or
+ * lists no methods: RFC 9110, section 9.3.2, ties HEAD to the meaning of GET, not to its permission.
  *
- * Routes of the very host come first, then those of its wildcard (`*.example`: one label), then those of any.
+ * Routes of the exact host come first, then those of its wildcard (`*.example`: one label), then those without hosts.
  *
  * @throws {TypeError} two routes take the same requests
  */
@@ -49,7 +49,7 @@ export function createMatch(routes: readonly Route[]): Match {
     }
   }
   return (method, host, { path }) => {
-    // Matched as servers that know path parameters see it, or `/orders;x` would slip past the route of `/orders`.
+    // Parameters are dropped, as servers that know them do, or else `/orders;x` would slip past the route of `/orders`.
     const parameters = path.includes(';')
     const plain = parameters ? path.replace(/;[^/]*/g, '') : path
     const walk: Walk = { path: plain, isAmbiguous: false }
@@ -87,14 +87,14 @@ function amongHosts(
   return undefined
 }
 
-/** One path on its way down. */
+/** The state of one look-up. */
 interface Walk {
   readonly path: string
-  /** Whether a name on it could pass for that of a route. */
+  /** Whether some servers would read a segment of the path as another name, which a route has. */
   isAmbiguous: boolean
 }
 
-/** Goes back from a name only where nothing below it takes anything: each place is looked at once at most. */
+/** Tries the parameter only after nothing below the name took the path. Each place is visited at most once. */
 function mostSpecific(place: Place, walk: Walk, start: number): Taken | undefined {
   const { path } = walk
   const { below, resembled, parameter, taken } = place
@@ -112,8 +112,8 @@ function mostSpecific(place: Place, walk: Walk, start: number): Taken | undefine
 }
 
 /**
- * What a segment is to servers that do not tell case apart, end it at an encoded `;`, `?` or `#`, or drop dots and spaces
- * at its end.
+ * A segment as the most lenient servers read it: they ignore case, end it at an encoded `;`, `?` or `#`, and drop dots and
+ * spaces at its end.
  */
 function resemblance(segment: string): string {
   const lower = segment.toLowerCase()
@@ -153,9 +153,9 @@ function otherwise({ methods, others }: Taken, method: string): Route {
 function placeOf(root: Place, path: string): Place {
   let place = root
   for (const segment of path.split('/')) {
-    // Before the first slash, and after the last: `/orders/` is `/orders`.
+    // Nothing stands before the first slash, and nothing after the last: `/orders/` is `/orders`.
     if (segment === '') continue
-    // Where names are trimmed, one of dots and spaces alone is none, and the next one stands in its place.
+    // Servers that trim names read one of dots and spaces alone as empty, and the next segment in its place.
     place.resembled.add('')
     if (segment.startsWith('{')) {
       place = place.parameter ??= newPlace()
