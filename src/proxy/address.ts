@@ -6,8 +6,9 @@ import { isListed, networksOf, plainAddress } from './forwarded.ts'
 export type AddressOf = (request: IncomingMessage) => string
 
 /**
- * The address of the caller: of the peer, or where that is a trusted proxy, the last one in X-Forwarded-For that is none.
- * What no trusted proxy has written is not looked at. Of IPv6 the network alone (`/64`): its addresses are one caller's.
+ * The address of the caller: the peer's, or where the peer is a trusted proxy, the last one in X-Forwarded-For that is no
+ * trusted proxy's. Entries that no trusted proxy has written are ignored. An IPv6 address is reduced to its network (`/64`),
+ * because one caller usually has all addresses of a network.
  *
  * @param trustedProxies addresses and CIDRs
  * @throws {TypeError} one of them is neither
@@ -20,7 +21,7 @@ export function createAddressOf(trustedProxies: readonly string[]): AddressOf {
     const hops = String(headers['x-forwarded-for'] ?? '').split(',')
     for (let hop = hops.pop(); hop !== undefined && isListed(trusted, address); hop = hops.pop()) {
       const told = plainAddress(withoutPort(hop.trim()))
-      // Nobody can tell whom the proxy means: it is limited itself.
+      // The entry is no address: the proxy that wrote it is limited instead.
       if (isIP(told) === 0) break
       address = told
     }
@@ -28,7 +29,7 @@ export function createAddressOf(trustedProxies: readonly string[]): AddressOf {
   }
 }
 
-/** Some write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */
+/** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */
 function withoutPort(hop: string): string {
   const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d{1,5})?$/.exec(hop) ?? []
   return bracketed ?? plain ?? hop

@@ -17,26 +17,26 @@ import type { Rules } from './rules.ts'
 /** The head of an upstream's answer. */
 export interface ResponseHead {
   readonly headers: string[]
-  /** In bytes; -1 where the answer does not tell. */
+  /** In bytes; -1 where the answer does not say. */
   readonly contentLength: number
   /** Whether it asks for a better token of ours (RFC 6750, section 3; RFC 9449, section 7.1). */
   readonly challenged: boolean
   /** Whether it asks for nothing but a proof with its nonce (RFC 9449, section 9). */
   readonly nonceWanted: boolean
-  /** What it gives for the next proof. */
+  /** The nonce that it gives for the next proof. */
   readonly nonce: string | undefined
-  /** What its Connection names, in lower case. */
+  /** The headers that its Connection names, in lower case. */
   readonly listed: ReadonlySet<string> | undefined
-  /** What it says that follows its body (RFC 9110, section 6.6.2). */
+  /** The trailers that it announces (RFC 9110, section 6.6.2). */
   readonly trailer: string | undefined
 }
 
 /**
- * The headers to answer with: what concerns the connection to the upstream is left out, its own Connection honoured
- * first, and what the route sets is added last. Node frames the answer: by its Content-Length, else as the caller's version
- * of HTTP allows.
+ * The headers to answer with. Those that concern the connection to the upstream are left out, with those that its Connection
+ * names; those that the route sets are added after that. Node frames the answer: by its Content-Length, else as the caller's
+ * version of HTTP allows.
  *
- * @throws {Error} a transfer coding that undici has not taken off
+ * @throws {Error} a transfer coding that undici has not removed
  */
 export function responseHead(
   status: number,
@@ -73,7 +73,7 @@ export function responseHead(
   }
   if (names !== undefined) removeListed(headers, names)
   if (answer.length > 0) headers.push(...answer)
-  // RFC 9110, section 8.6: a 101 and a 204 have none.
+  // RFC 9110, section 8.6: a 101 and a 204 have no Content-Length.
   if (contentLength >= 0 && status !== 204 && status !== 101)
     headers.push('Content-Length', String(contentLength))
   headers.push('X-Request-Id', id)
@@ -81,17 +81,17 @@ export function responseHead(
   return { headers, contentLength, challenged, nonceWanted, nonce, listed: names, trailer }
 }
 
-// RFC 9110, section 11.6.1: a list of challenges, in which parameters stand after commas too.
+// RFC 9110, section 11.6.1: commas separate challenges, and the parameters of one challenge as well.
 const TOKEN_SCHEME = /(?:^|,)[ \t]*(?:bearer|dpop)(?=[ \t]*(?:,|$)|[ \t]+[^ \t=,])/i
 
-// A string that nothing ends goes on to the end: looked for from each of its quotes, that end would cost the square.
+// A string without its closing quote matches to the end of the text: failing from each quote would take quadratic time.
 const QUOTED = /"(?:[^"\\]|\\.)*(?:"|\\?$)/g
 
 function asksForToken(challenges: string): boolean {
   return TOKEN_SCHEME.test(challenges.replace(QUOTED, '""'))
 }
 
-// Quoted or not (RFC 9110, section 11.2). No other scheme has an error of that name.
+// The value may be quoted or not (RFC 9110, section 11.2). No other scheme has an error of that name.
 const WANTS_NONCE =
   /(?:^|[ \t,])error[ \t]*=[ \t]*(?:"use_dpop_nonce"|use_dpop_nonce)[ \t]*(?:,|$)/i
 
@@ -99,7 +99,7 @@ function asksForNonce(challenges: string): boolean {
   return WANTS_NONCE.test(challenges)
 }
 
-/** Headers that others have set stay unless the upstream has its own of that name. */
+/** Headers that other middleware has set stay, unless the upstream's answer has the same name. */
 export function writeHead(response: ServerResponse, status: number, headers: string[]): void {
   if (response.getHeaderNames().length === 0) {
     response.writeHead(status, headers)

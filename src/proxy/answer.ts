@@ -20,7 +20,7 @@ import type { Upload } from './upload.ts'
 
 export type Outcome = 'answered' | 'token_rejected'
 
-/** What became of one request: `nonce_wanted` only where it had a proof, and nothing has been sent to the caller yet. */
+/** What became of one request. `nonce_wanted`: it had a proof, and nothing has been sent to the caller yet. */
 export type Sent = Outcome | 'nonce_wanted'
 
 export interface AnswerOptions {
@@ -30,57 +30,57 @@ export interface AnswerOptions {
   readonly upstream: Upstream
   readonly lane: Lane
   readonly place: Place
-  /** Whether the request carries a token of ours, so that a challenge means it. */
+  /** Whether the request carries an issued token, so that a challenge is about that token. */
   readonly withToken: boolean
-  /** Where it is noted what the upstream asks the user for, beside another token. */
+  /** Its `challenge` is set to what the upstream asks of the user, where another token is tried first. */
   readonly passage: {
     challenge?: GatewayError | undefined
     readonly succession?: Succession | undefined
     readonly startedAt?: number
   }
-  /** Whether it carries a proof, so that a nonce can be wanted in it. */
+  /** Whether the request carries a proof, so that the upstream can want a nonce in it. */
   readonly withProof: boolean
   readonly upload: Upload | null
-  /** Undefined where the upstream is asked for none. */
+  /** Undefined where the request is no WebSocket handshake. */
   readonly websocket: Opening | undefined
-  /** Asks somebody else; false where nobody is asked. */
+  /** Sends the request again; false where it may not be sent again. */
   readonly again: (why: Unserved) => boolean
   readonly resolve: (outcome: Sent) => void
   readonly reject: (error: Error) => void
 }
 
-/** A WebSocket that an upstream is asked for. */
+/** A WebSocket that an upstream has been asked to open. */
 export interface Opening {
   readonly key: string
-  /** Joins the caller with the upstream that has taken it. */
+  /** Joins the caller with the upstream that has accepted it. */
   join(sides: Pick<TunnelOptions, 'caller' | 'upstream' | 'ended'>): void
 }
 
-/** A refused token's answer is read to its end, to keep the connection, but not for ever. */
+/** An answer that is not forwarded is read to its end, so that its connection can be used again; a longer one is cut. */
 const MAX_DRAINED_BYTES = 65_536
 
 /**
- * Brings one answer of an upstream to the caller. undici's native handler: the newer one is a wrapper around it that
- * turns the raw headers into an object, and loses their order and spelling on the way.
+ * Brings one answer of an upstream to the caller. It implements undici's older handler interface: the newer one is built on
+ * it, turns the raw headers into an object, and loses their order and spelling.
  *
- * `waiting` for the head, `streaming` the body, `ended` as far as the upstream is concerned; `draining` an answer that
- * nobody gets; `over`.
+ * Its states: `waiting` for the head; `streaming` the body; `ended`: the upstream is done, the caller may still read;
+ * `draining`: the answer is read and dropped; `over`.
  */
 export class Answer implements Dispatcher.DispatchHandler {
   readonly #options: AnswerOptions
   #state: 'waiting' | 'streaming' | 'ended' | 'draining' | 'over' = 'waiting'
   #abort: ((error?: Error) => void) | undefined
   #resume: (() => void) | undefined
-  /** Bytes that are to come; negative where that is not known. */
+  /** Bytes of the body that are still to come; negative where the length is unknown. */
   #left = -1
   #drained = 0
-  /** Whether a byte of an answer came. */
+  /** Whether a byte of an answer has arrived. */
   #begun = false
-  /** What the upstream's Connection names. */
+  /** The headers that the upstream's Connection names. */
   #listed: Listed
   /** When the first interim answer came. */
   #interimAt: number | undefined
-  /** Most requests have none: their callers read as fast as we write, and may take their time. */
+  /** Made when needed: most routes have no `total`, and most callers read as fast as the gateway writes. */
   #deadlines: Deadlines | undefined
 
   constructor(options: AnswerOptions) {
@@ -89,7 +89,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     response.on('close', this.#close)
     if (options.lane.limits.totalMs !== undefined) this.#deadlines = this.#newDeadlines()
     if (response.socket !== null) return
-    // A pipelined request's response has no connection yet, and is not told when it goes. There may be many.
+    // The response of a pipelined request has no socket yet, and hears of no `close`. Many may wait on one socket.
     const { socket } = request
     socket.setMaxListeners(0).once('close', this.#close)
     // The previous answer on this connection had a time limit for reading; it must not hold for this one.
@@ -109,7 +109,7 @@ export class Answer implements Dispatcher.DispatchHandler {
   }
 
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
-    // RFC 9110, section 15.2: interim answers may be dropped; ours come from Node.
+    // Interim answers end here: RFC 9110, section 15.2, has proxies forward them, and not gateways (section 3.7).
     if (status < 200) return this.#awaitMore(status)
     if (this.#isPassedOver(status)) return true
     const { request, response, id, withToken, withProof, upstream, lane, passage } = this.#options
@@ -139,11 +139,11 @@ export class Answer implements Dispatcher.DispatchHandler {
     return true
   }
 
-  /** Whether the length is unknown: chunked, or HTTP/2. Trailers are possible only then. */
+  /** Frames an answer of unknown length: in chunks, or by HTTP/2. Only such an answer announces trailers. */
   #frame({ headers, trailer, listed }: ResponseHead): void {
     const { request, response, lane } = this.#options
     if (response.useChunkedEncodingByDefault !== undefined && request.httpVersion !== '1.1') {
-      // RFC 9112, section 6.1: not for HTTP/1.0, though Node gives them to whoever says `TE: chunked`.
+      // RFC 9112, section 6.1: no chunks to HTTP/1.0 callers, though Node sends them to those that say `TE: chunked`.
       response.useChunkedEncodingByDefault = false
       return
     }
@@ -152,12 +152,12 @@ export class Answer implements Dispatcher.DispatchHandler {
     if (names !== undefined) headers.push('Trailer', names)
   }
 
-  /** A stream of events may have nothing to tell yet, and its caller waits to hear that it has begun. */
+  /** Sends the head alone: a stream of events may have no event yet, and its caller waits for the head. */
   #flush(): void {
     if (this.#state === 'streaming' && this.#left === -1) this.#options.response.flushHeaders()
   }
 
-  /** undici has let go of the connection. Nothing of the caller's has gone over it beside the request. */
+  /** undici has handed the connection over. Nothing but the request has been sent on it. */
   onUpgrade(status: number, rawHeaders: Buffer[], socket: Duplex): void {
     const { response, id, lane, place, passage, websocket, resolve } = this.#options
     const accepted = websocket !== undefined && isAccepted(status, rawHeaders, websocket.key)
@@ -187,7 +187,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#left -= chunk.length
     // In HTTP/2 trailers may follow a body whose length was announced.
     if (this.#left === 0 && !this.#options.upstream.http2) {
-      // The last piece takes the end with it, and leaves in the same write.
+      // The last piece and the end leave in one write.
       this.#end(chunk)
       return true
     }
@@ -202,7 +202,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#resume?.()
   }
 
-  /** Most have left at once. What has not, however little, holds the place of its request. */
+  /** Most answers have left at once. One that has not is timed, however little is left: its request is still in flight. */
   #end(chunk?: Buffer): void {
     const { response } = this.#options
     this.#state = 'ended'
@@ -226,7 +226,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     })
   }
 
-  /** Ends it for what the caller does, or does not do: no more of it goes to the upstream. */
+  /** Ends a request that exceeds a limit of size or time: nothing more of it goes to the upstream. */
   refuse(failure: Error): void {
     if (this.#state === 'over' || this.#state === 'draining') return
     if (this.#state !== 'waiting') cut(this.#options.response, this.#left)
@@ -241,7 +241,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     }
     const { request, response, lane } = this.#options
     if (trailers?.length && wantsTrailers(request)) {
-      // Node drops trailers where nothing is chunked (RFC 9112, section 7.1.2), and where the head leaves together with the end.
+      // Node drops trailers where nothing is chunked (RFC 9112, section 7.1.2), and where head and end leave together.
       response.addTrailers(trailersOf(trailers, lane.rules, this.#listed))
       response.flushHeaders()
     }
@@ -262,7 +262,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#fail(failure)
   }
 
-  /** undici takes each interim answer for a sign of life: they may come for ever. */
+  /** Bounds interim answers: undici's timeout begins anew with each of them, so that they could come for ever. */
   #awaitMore(status: number): boolean {
     if (status === 101) {
       this.#abort?.(new Error('the upstream says that it switched, and not to what'))
@@ -288,7 +288,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     return true
   }
 
-  /** Another one has the request now. */
+  /** Leaves the request to another attempt; false where there is none. */
   #giveUp(why: Unserved): boolean {
     const { request, response, upload, again } = this.#options
     if (!again(why)) return false
@@ -300,11 +300,11 @@ export class Answer implements Dispatcher.DispatchHandler {
     return true
   }
 
-  /** What the upstream asks of the user; undefined where it is told later, or where it asks for nothing. */
+  /** What the upstream asks of the user. Undefined where it asks for nothing, or where another token is tried first. */
   #restate(rawHeaders: readonly Buffer[]): GatewayError | undefined {
     const { withToken, passage } = this.#options
     const refusal = withToken ? restated(rawHeaders) : undefined
-    // Its issuer may have revoked the token, and give another one: only if not, the user is asked.
+    // The issuer may have revoked the token and issue another one. The user is asked only if it does not.
     if (refusal?.stepUp?.claims === undefined) return refusal
     passage.challenge = refusal
     return undefined
@@ -318,7 +318,7 @@ export class Answer implements Dispatcher.DispatchHandler {
   #drain(): void {
     const { upload } = this.#options
     this.#state = 'draining'
-    // The rest of the body would go to an upstream that has refused it.
+    // The upstream has refused the request: the rest of the body is not sent.
     if (upload !== null && !upload.readableEnded) this.#abort?.()
   }
 
@@ -328,13 +328,13 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#options.reject(error)
   }
 
-  /** For what the caller did. undici ends the connection with an error of its own, and Node has that tell its stack. */
+  /** Fails and aborts. undici then makes an error of its own, for which Node would capture a stack that nobody reads. */
   #leave(failure: Error): void {
     this.#fail(failure)
     withoutStacks(() => this.#abort?.(failure))
   }
 
-  /** Of the response, so: it was sent whole, or the caller is gone. */
+  /** The response has closed: it was sent whole, or the caller is gone. */
   #callerClosed(): void {
     const { request, response, resolve } = this.#options
     this.#deadlines?.end()

@@ -13,7 +13,7 @@ import { wantsTrailers } from './trailers.ts'
 import type { Tunnels } from './tunnels.ts'
 import { Upload } from './upload.ts'
 
-/** One request until it has been answered, over all attempts. */
+/** What all attempts to send one request have in common. */
 export interface Sending {
   readonly passage: Passage
   readonly head: Received
@@ -27,11 +27,11 @@ export interface AttemptOptions {
   readonly pools: Pools
   readonly tunnels: Tunnels
   readonly peerOf: PeerOf
-  /** Headers that callers bring for the gateway alone, in lower case. */
+  /** Headers that callers send to the gateway alone, in lower case. */
   readonly ownedHeaders: ReadonlySet<string> | undefined
 }
 
-/** Sends a request to one of the route's upstreams, and to another while it is not answered and `left` are left. */
+/** Sends a request to one of the route's upstreams. Where that does not answer, sends it again, at most `left` times. */
 export type Attempt = (sending: Sending, place: Place, left: number) => void
 
 const NO_CLAIMS = {}
@@ -96,7 +96,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
   }
 }
 
-/** What becomes of a WebSocket that an upstream takes: the route says how long it lasts. */
+/** How a WebSocket is joined that an upstream accepts. The route says how long it lasts. */
 function opening(key: string, { passage, lane, token }: Sending, tunnels: Tunnels): Opening {
   const { expiry, idleMs } = lane.websocket!
   const until = Math.min(passage.subject?.expiresAt ?? Infinity, token.expiresAt)

@@ -1,15 +1,15 @@
 /** Chooses the upstream of each request, and learns what became of it. */
 export interface Balance<Place> {
-  /** The next one; another than `instead` where there is one. */
+  /** The next upstream; where there are others, not `instead`. */
   next(instead?: Place): Place
-  /** It could not be reached, or did not answer. */
+  /** The upstream could not be reached, did not answer, or said that it cannot for now. */
   failed(place: Place): void
   served(place: Place): void
-  /** How many of them are passed over now. */
+  /** How many upstreams are passed over now. */
   paused(): number
 }
 
-/** Failures in a row until it gets no more requests. */
+/** Failures in a row until an upstream pauses. */
 const FAILURES = 3
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 60_000
@@ -21,15 +21,16 @@ interface Seat<Place> {
   owed: number
   failures: number
   pauses: number
-  /** In epoch milliseconds; 0 while it takes part. */
+  /** In epoch milliseconds; 0 while it has no pause. */
   pausedUntil: number
 }
 
 /**
- * In turns, by weight, evenly mixed. Who fails three times in a row pauses, and after it must serve at once or pause twice as
- * long. When all of them pause, all take part: nobody knows whether they still fail. Alone there is nothing to choose.
+ * Takes the upstreams in turns, by weight, evenly mixed. One that fails three times in a row pauses; one that fails again
+ * right after its pause pauses twice as long. When all of them pause, all take part, because some may have recovered. An only
+ * upstream never pauses.
  *
- * @param began told of each that begins to pause
+ * @param began called for each upstream that begins to pause
  */
 export function createBalance<Place extends { readonly weight: number }>(
   places: readonly Place[],
@@ -61,7 +62,7 @@ export function createBalance<Place extends { readonly weight: number }>(
       // Requests that were under way when the pause began fail as well; that is no news.
       if (seat.pausedUntil > now) return
       const pause = Math.min(FIRST_PAUSE_MS * 2 ** seat.pauses++, LONGEST_PAUSE_MS)
-      // Replicas that saw the same failure do not come back as one.
+      // Jitter: replicas that saw the same failure do not come back at the same moment.
       seat.pausedUntil = now + pause * (0.9 + Math.random() * 0.2)
       began()
     },

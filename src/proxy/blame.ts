@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import type { Upload } from './upload.ts'
 
-/** Blames whoever was slow: the caller, where the upstream would have taken more of the body. */
+/** Blames the caller where the upstream waits for more of the body, and the upstream otherwise. */
 export function tooLong(upload: Upload | null): GatewayError {
   return upload?.awaitsCaller === true
     ? new GatewayError('request_timeout', 'the request did not arrive in time')

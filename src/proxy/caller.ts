@@ -3,7 +3,7 @@ import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { ExpectedEnd } from '../errors.ts'
 
-/** The caller went away before it was answered. Nobody is left to tell. */
+/** The caller went away before it was answered: no answer can be sent. */
 export class CallerGone extends ExpectedEnd {
   override readonly name = 'CallerGone'
 
@@ -15,14 +15,14 @@ export class CallerGone extends ExpectedEnd {
 /** How long an unread request body may go on after its answer, in milliseconds (RFC 9112, section 9.6). */
 const LINGER_MS = 5_000
 
-/** The caller is still sending what nobody wants. Closing at once could take its answer away; so could waiting long. */
+/** Reads and drops for a while what the caller still sends. Closing at once could take its answer away. */
 export function linger(request: IncomingMessage): void {
   const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
   timer.unref()
   request.resume().once('close', () => clearTimeout(timer))
 }
 
-/** Half an answer must not pass for a whole one. `left`: the bytes of it that are to come; negative where that is not known. */
+/** Breaks an answer off, so that it cannot pass for a whole one. `left`: the bytes still to come; negative: unknown. */
 export function cut(response: ServerResponse, left: number): void {
   const { socket } = response
   const framed = response.chunkedEncoding || left >= 0

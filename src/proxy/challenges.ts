@@ -5,7 +5,7 @@ import { claimsChallenge } from '../exchange/claims-challenge.ts'
 export interface Challenge {
   /** In lower case. */
   readonly scheme: string
-  /** By their names in lower case, without quotes and escapes. A `token68` is left out. */
+  /** Names in lower case to values without quotes and escapes. A `token68` is left out. */
   readonly parameters: ReadonlyMap<string, string>
 }
 
@@ -34,7 +34,7 @@ export function parseChallenges(text: string): readonly Challenge[] | undefined 
     return found
   }
   const challenges: Challenge[] = []
-  /** Of the last challenge, where it can have any. */
+  /** The parameters of the last challenge; undefined where it can have none. */
   let parameters: Map<string, string> | undefined
   const takeParameter = (name: string): boolean => {
     const quoted = take(QUOTED)
@@ -71,9 +71,9 @@ const RESTATED = new Set([
 ])
 
 /**
- * What an upstream asks of the user, in our words: a challenge of `Bearer` or `DPoP` whose error says that the token is
- * good and not enough. Undefined for every other answer. What it names is carried on where it has the form that its
- * specification gives it, and left out where it has not; its own texts never are. Pure.
+ * What an upstream asks of the user, in our words: from a challenge of `Bearer` or `DPoP` whose error says that the token is
+ * good but not enough. Undefined for every other answer. Parameters are passed on where they have the form of their
+ * specification, and left out where they have not; the upstream's own texts are never passed on. Pure.
  */
 export function restated(rawHeaders: readonly Buffer[]): GatewayError | undefined {
   const lines: string[] = []
@@ -98,7 +98,7 @@ function inOurWords(parameters: Challenge['parameters']): GatewayError | undefin
     return new GatewayError(error, 'the upstream asks for more scope', scopes && { scopes })
   }
   const stepUp = error === 'insufficient_claims' ? claimsOf(parameters) : stepUpOf(parameters)
-  // Without its claims the caller could do nothing about it.
+  // Without the claims the caller could do nothing about the challenge.
   if (stepUp === undefined) return undefined
   return new GatewayError(
     'insufficient_user_authentication',

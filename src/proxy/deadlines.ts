@@ -6,13 +6,13 @@ export interface DeadlinesOptions {
   readonly limits: Pick<LimitsConfig, 'idleMs' | 'totalMs'>
   /** By `performance.now()`. */
   readonly startedAt: number
-  /** The request has taken its time. */
+  /** Called when the request has taken longer than `totalMs`. */
   readonly over: () => void
-  /** The caller has not read anything for too long. */
+  /** Called when the caller has read nothing for `idleMs`. */
   readonly unread: () => void
 }
 
-/** How long a request may take, and how long its caller may leave an answer unread. */
+/** Limits how long a request may take, and how long its caller may leave an answer unread. */
 export class Deadlines {
   readonly #options: DeadlinesOptions
   #total: NodeJS.Timeout | undefined
@@ -26,7 +26,7 @@ export class Deadlines {
     this.#total = setTimeout(over, Math.max(1, left)).unref()
   }
 
-  /** The caller must read now. A few bytes are enough: Node asks the connection what is left in its queue. */
+  /** Times the caller's reading. A few bytes begin the time anew: Node looks at what is left in the socket's queue. */
   await(): void {
     const { response, limits, unread } = this.#options
     if (this.#watching) {
@@ -37,7 +37,7 @@ export class Deadlines {
     response.setTimeout(limits.idleMs, unread)
   }
 
-  /** It has read. */
+  /** The caller has read: its time no longer runs. */
   rest(): void {
     this.#options.response.setTimeout(0)
   }

@@ -48,7 +48,7 @@ function requestFate(name: string): Fate {
   const fate = REQUEST_FATES.get(lower)
   if (fate !== undefined) return fate
   const plain = plainName(lower)
-  // In its own spelling alone: an alias could stand for the one that goes no further, X-Forwarded-Client-Cert.
+  // Only in this spelling: another one could pass for X-Forwarded-Client-Cert, which is not forwarded.
   if (lower === plain && lower.startsWith('x-forwarded-') && lower !== 'x-forwarded-client-cert') {
     return FORWARDING
   }
@@ -61,7 +61,7 @@ const RESPONSE_FATES = new Map<string, Fate>([
   ['content-length', CONTENT_LENGTH],
   ['transfer-encoding', TRANSFER_ENCODING],
   ['www-authenticate', CHALLENGE],
-  // For the proofs of ours: a caller's own never gets to this upstream.
+  // The nonce is for the gateway's proofs: a caller's own proof never reaches this upstream.
   ['dpop-nonce', NONCE],
   ['x-request-id', DROP],
   ['trailer', TRAILER],
@@ -75,7 +75,7 @@ function responseFate(name: string): Fate {
 const MAX_REMEMBERED_NAMES = 1_024
 const MAX_REMEMBERED_LENGTH = 40
 
-/** Remembers the judgement by the spelling that was sent. Bounded: who fills it with junk gains a slower look-up. */
+/** Remembers judgements by the spelling that was sent. Bounded: a caller that fills it with junk only slows look-ups. */
 function remembered(judge: Judge): Judge {
   const known = new Map<string, Fate>()
   return (name) => {
@@ -92,13 +92,13 @@ function remembered(judge: Judge): Judge {
 export const fateOfRequest = remembered(requestFate)
 export const fateOfResponse = remembered(responseFate)
 
-/** Drops a caller's headers of these names, too, and whatever a server could take for them. */
+/** Also drops a caller's headers of these names, in every spelling that a server could take for them. */
 export function droppingRequest(names: readonly string[]): Judge {
   const dropped = new Set(names.map(plainName))
   return remembered((name) => (dropped.has(plainName(name)) ? DROP : requestFate(name)))
 }
 
-/** Drops an upstream's headers of these names, too. */
+/** Also drops an upstream's headers of these names, in every such spelling. */
 export function droppingResponse(names: readonly string[]): Judge {
   const dropped = new Set(names.map(plainName))
   return remembered((name) => (dropped.has(plainName(name)) ? DROP : responseFate(name)))

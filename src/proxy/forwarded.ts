@@ -6,7 +6,7 @@ export interface Peer {
   /** Without IPv6's mapping of IPv4 and without a zone; `unknown` where the connection has no address. */
   readonly address: string
   readonly protocol: 'http' | 'https'
-  /** Whether what it says about those before it counts. */
+  /** Whether what it says about earlier hops is believed. */
   readonly trusted: boolean
   /** The last Host that it sent, and its element of Forwarded: both rarely change on one connection. */
   host: string | undefined
@@ -16,7 +16,7 @@ export interface Peer {
 export type PeerOf = (socket: Socket) => Peer
 
 /**
- * Knows the peers of connections, by connection.
+ * Finds the peer of a connection, and remembers it as long as the connection lives.
  *
  * @param trustedProxies addresses and CIDRs
  * @throws {TypeError} one of them is neither
@@ -31,7 +31,7 @@ export function createPeerOf(trustedProxies: readonly string[]): PeerOf {
     const peer: Peer = {
       address,
       protocol: (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http',
-      // Most trust nobody, and looking that up costs as much as the rest of what is known of a new connection.
+      // Most gateways trust nobody, and the look-up costs as much as everything else here.
       trusted: trustedProxies.length > 0 && isListed(trusted, address),
       host: undefined,
       element: '',
@@ -72,8 +72,8 @@ export function networksOf(ranges: readonly string[]): BlockList {
 }
 
 /**
- * Adds X-Forwarded-For, -Proto and -Host, and Forwarded (RFC 7239): what a trusted peer told goes on, with the peer
- * itself added to the lists. `told` is by names in lower case; undefined where nothing of it counts.
+ * Adds X-Forwarded-For, -Proto and -Host, and Forwarded (RFC 7239). What a trusted peer sent is forwarded, with the peer
+ * itself added to the lists. `told` is by names in lower case; undefined where the peer is not trusted or sent nothing.
  */
 export function forwarding(
   headers: string[],
@@ -114,7 +114,7 @@ function continued(
 
 const OURS = new Set(['x-forwarded-for', 'forwarded', 'x-forwarded-proto', 'x-forwarded-host'])
 
-/** RFC 7239, section 4: colons and brackets are no characters of a token. */
+/** RFC 7239, section 4: colons and brackets are no characters of a token, so that such values are quoted. */
 function element({ address, protocol }: Peer, host: string | undefined): string {
   const node = address.includes(':') ? `"[${address}]"` : address
   const asked = host === undefined ? '' : `;host=${/[:[]/.test(host) ? `"${host}"` : host}`

@@ -3,26 +3,26 @@ import { randomBytes } from 'node:crypto'
 const CLOSE = 8
 
 /**
- * Follows one direction of a WebSocket by the heads of its frames (RFC 6455, section 5.2), to know where a frame of ours
- * could stand. Payloads are passed by, and nothing is judged: what is no WebSocket shows no place, or a wrong one in bytes
- * that mean nothing anyway.
+ * Follows one direction of a WebSocket by the heads of its frames (RFC 6455, section 5.2), to find where a frame of the
+ * gateway's could be inserted. It skips payloads and validates nothing: bytes that are no WebSocket give no such place, or a
+ * wrong one in a stream that means nothing anyway.
  */
 export class Frames {
-  /** Bytes of the head that came. */
+  /** Bytes of the current head that have arrived. */
   #seen = 0
   #masked = false
   #extended = 0
   #length = 0
-  /** Bytes of the masking key and payload that are to come. */
+  /** Bytes of the masking key and payload that are still to come. */
   #left = 0
   #closing = false
 
-  /** Whether another frame may stand here: none has begun, and none was the last (section 5.5.1). */
+  /** Whether a frame may be inserted here: none is under way, and none was a close frame (section 5.5.1). */
   get isBetween(): boolean {
     return this.#seen === 0 && this.#left === 0 && !this.#closing
   }
 
-  /** Follows a piece, or with `stop` what of it comes before the next place between frames. How many bytes that were. */
+  /** Follows a piece; with `stop` only up to the next place between frames. Returns how many bytes it followed. */
   follow(piece: Buffer, stop = false): number {
     let at = 0
     while (at < piece.length && !(stop && this.isBetween)) {
@@ -55,8 +55,8 @@ export class Frames {
 }
 
 /**
- * The last frame of a direction, with a status and its reason (RFC 6455, section 5.5.1). What goes to a server is masked
- * (section 5.3). The reason has at most 123 bytes.
+ * A close frame with a status and its reason (RFC 6455, section 5.5.1), masked where it goes to a server (section 5.3). The
+ * reason has at most 123 bytes.
  */
 export function closeFrame(status: number, reason: string, to: 'client' | 'server'): Buffer {
   const payload = Buffer.concat([Buffer.from([status >> 8, status & 0xff]), Buffer.from(reason)])

@@ -6,18 +6,18 @@ import { GatewayError } from '../errors.ts'
 /** RFC 6455, section 4.1: sixteen bytes in base64. */
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/
 
-/** Whether Node has let go of the connection, and reads no more HTTP from it. */
+/** Whether Node has handed the connection over, and reads no more HTTP from it. */
 function isHandedOver(request: IncomingMessage & { readonly upgrade?: boolean | null }): boolean {
   return request.upgrade === true
 }
 
 /**
  * The key of a WebSocket handshake (RFC 6455, section 4.2.1). Undefined for other protocols, whose offers are ignored (RFC
- * 9110, section 7.8), for HTTP/1.0, which has none, and where nobody listens for WebSockets. Does NOT judge the version, subprotocols and extensions: those are
- * between the caller and the upstream.
+ * 9110, section 7.8), for HTTP/1.0, which has no upgrades, and where the server has no `upgrade` listener. Does NOT judge
+ * the version, subprotocols and extensions: those are between the caller and the upstream.
  *
- * @param headers what goes on to the upstream
- * @throws {GatewayError} `invalid_request`: a handshake of another form, or at a route that takes none
+ * @param headers those that are forwarded to the upstream
+ * @throws {GatewayError} `invalid_request`: a malformed handshake, or a route that takes no WebSocket
  */
 export function keyOffered(
   offer: string,
@@ -26,9 +26,9 @@ export function keyOffered(
   { hasBody }: { readonly hasBody: boolean },
   route: Route,
 ): string | undefined {
-  // Then there is no connection to open it on: it is a request like any other.
+  // Node still reads HTTP from the connection: the request is one like any other.
   if (!isHandedOver(request)) return undefined
-  // Node has stopped reading, so where the body ends nobody can tell.
+  // Node has stopped reading HTTP, so the end of the body cannot be found.
   if (hasBody) throw refusal('an offer of another protocol has no body here')
   if (offer.trim().toLowerCase() !== 'websocket' || request.httpVersionMinor === 0) return undefined
   if (route.proxy.websocket === undefined) throw refusal('the route takes no WebSocket')

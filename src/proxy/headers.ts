@@ -12,16 +12,16 @@ export interface RequestHeadOptions {
   readonly proof: string | undefined
   /** The value of X-Request-Id. */
   readonly id: string
-  /** What the route says itself, and the claims that it says it with. */
+  /** The headers that the route sets, and the claims that fill them. */
   readonly set: readonly HeaderSetting[]
   readonly claims: Readonly<Record<string, unknown>>
 }
 
 /**
- * The headers to forward, as undici takes them: what is left of the caller's, and ours after them. A body without a length
- * among them is sent in chunks.
+ * The headers to forward, as undici takes them: those of the caller that are left, then the gateway's own. Without a
+ * Content-Length among them a body is sent in chunks.
  *
- * @throws {GatewayError} `not_permitted`: a claim that cannot stand in the header that it is for
+ * @throws {GatewayError} `not_permitted`: a claim cannot be written in its header
  */
 export function requestHead(
   request: IncomingMessage,
@@ -34,7 +34,7 @@ export function requestHead(
   if (set.length > 0) addSettings(headers, set, claims)
   if (authorization !== undefined) headers.push('authorization', authorization)
   if (proof !== undefined) headers.push('dpop', proof)
-  // RFC 9110, section 7.6.3: a line of its own stands at the end of the caller's list.
+  // RFC 9110, section 7.6.3: a line of its own adds to the end of the caller's list.
   const { httpVersionMajor: major, httpVersionMinor: minor } = request
   const via = minor === 1 ? '1.1 behalf' : major === 2 ? '2.0 behalf' : '1.0 behalf'
   headers.push('via', via, 'x-request-id', id)

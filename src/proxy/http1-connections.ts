@@ -3,26 +3,26 @@ import type { Sender } from './http2-connections.ts'
 
 export interface Http1ConnectionsOptions {
   readonly connect: buildConnector.connector
-  /** After it a connection ends with its answer, in milliseconds. */
+  /** The age after which a connection takes no more requests, in milliseconds. */
   readonly longestUseMs: number
 }
 
 /** One client of undici, which has one connection at a time. */
 interface Connection {
   readonly client: Client
-  /** In epoch milliseconds; undefined while there is none. */
+  /** In epoch milliseconds; undefined while it is not connected. */
   openedAt: number | undefined
-  /** Where it waits among those that are idle; -1 while it does not. */
+  /** Its index among the idle connections; -1 while it is not idle. */
   place: number
 }
 
 /**
- * The connections to an upstream that speaks HTTP/1.1, one request on each at a time (RFC 9112, section 9.3): nothing waits
- * for another to end, since undici has no timeout for that. Who was idle last is taken first, so that what a peak has left
- * comes to its end.
+ * The connections to an upstream that speaks HTTP/1.1, one request on each at a time (RFC 9112, section 9.3): no request
+ * waits for another to end, because undici has no timeout for that. The connection that became idle last is taken first, so
+ * that the others that a peak has left stay idle and end.
  *
- * undici's own pool asks each of its connections in turn whether it is free, and how old it is: with some dozens of them that
- * took a tenth of a whole request.
+ * undici's own pool is not used: it asks each of its connections in turn whether it is free, and how old it is. With some
+ * dozens of them that took a tenth of a whole request.
  */
 export class Http1Connections implements Sender {
   readonly #origin: string
@@ -71,19 +71,19 @@ export class Http1Connections implements Sender {
     this.#all.add(connection)
     client.on('connect', () => (connection.openedAt = Date.now()))
     client.on('disconnect', () => this.#ended(connection))
-    // undici has told its requests, and makes no other connection for them.
+    // undici has failed the requests that waited for it, and makes no other connection for them.
     client.on('connectionError', () => this.#all.delete(connection))
     client.on('drain', () => this.#rest(connection))
     return connection
   }
 
-  /** Its answer is through. */
+  /** Called when the answer on it is complete. */
   #rest(connection: Connection): void {
     if (connection.openedAt === undefined) this.#all.delete(connection)
     else if (connection.place < 0) connection.place = this.#idle.push(connection) - 1
   }
 
-  /** While a request waits for it, undici opens another one, or tells that request. */
+  /** For a request that waits for the connection undici opens another one, or fails the request. */
   #ended(connection: Connection): void {
     connection.openedAt = undefined
     const { place } = connection

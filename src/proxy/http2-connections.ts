@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import { type buildConnector, type Dispatcher, errors } from 'undici'
 import { Http2Request, type StreamOptions } from './http2-request.ts'
 
-/** What sends requests to one upstream. */
+/** Sends requests to one upstream. */
 export interface Sender {
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean
   /** Waits for the requests in flight. */
@@ -14,24 +14,24 @@ export interface Sender {
 
 export interface Http2ConnectionsOptions {
   readonly connect: buildConnector.connector
-  /** How long an upstream may take to say how much it takes, in milliseconds. */
+  /** How long an upstream may take to send its settings, in milliseconds. */
   readonly timeoutMs: number
-  /** After it a connection ends with its last request, in milliseconds. */
+  /** The age after which a connection takes no more requests, and ends with the last, in milliseconds. */
   readonly longestUseMs: number
-  /** Is told what ended connections that had answered before, and what an upstream has not looked at. */
+  /** Receives the errors of connections that had answered before, and of requests that the upstream has not processed. */
   readonly ends: WeakSet<Error>
 }
 
-/** Fewer than most servers take, which is told only once a connection stands. */
+/** The most requests at once on a connection. Most servers take more, but say so only once the connection is open. */
 const MAX_STREAMS = 100
 
-/** What upstreams are allowed. They may ignore the limit on the head's size, so it is checked again on arrival. */
+/** The settings for upstreams. They may ignore the limit on the head's size, so it is checked again on arrival. */
 const TAKEN: http2.ClientSessionOptions = {
   settings: { enablePush: false, maxHeaderListSize: 65_536 },
   maxHeaderListPairs: 600,
 }
 
-/** A connection, and what is under way on it. */
+/** A connection, and how many requests are under way on it. */
 interface Session {
   readonly session: http2.ClientHttp2Session
   readonly startedAt: number
@@ -41,9 +41,10 @@ interface Session {
 }
 
 /**
- * The connections to an upstream that speaks HTTP/2 (RFC 9113): by ALPN over TLS, else as it is known to (section 3.3).
- * Requests share a connection as far as the upstream takes them; nothing waits for another to end. undici has a client of
- * its own, which takes an answer whose stream was reset for one that has ended.
+ * The connections to an upstream that speaks HTTP/2 (RFC 9113): agreed by ALPN over TLS, else by prior knowledge (section
+ * 3.3). Requests share a connection up to the number that the upstream takes at once; beyond that another one is opened, so
+ * that no request waits for another to end. undici's own client is not used: it takes a stream that was reset for a
+ * complete answer.
  */
 export class Http2Connections implements Sender {
   readonly #origin: URL
@@ -77,7 +78,7 @@ export class Http2Connections implements Sender {
     )
   }
 
-  /** A place on one that stands; it is given back when its request is over. */
+  /** Takes a place on an open connection. It is given back when its request is over. */
   #take(): Session | undefined {
     for (const one of this.#sessions) {
       const { session, startedAt, streams } = one
@@ -93,7 +94,7 @@ export class Http2Connections implements Sender {
     return undefined
   }
 
-  /** Ends with its last stream; the next connection resolves the host anew. */
+  /** Has the connection end with its last stream. The next connection resolves the host anew. */
   #leave(one: Session): void {
     this.#sessions.delete(one)
     one.session.close()
@@ -122,7 +123,7 @@ export class Http2Connections implements Sender {
     })
   }
 
-  /** How many requests it takes at once an upstream says first. What is sent before could be too much. */
+  /** Waits for the upstream's settings: more requests than it takes at once could be sent before. */
   #open(socket: Socket, resolve: () => void, reject: (error: Error) => void): void {
     const session = http2.connect(this.#origin, { ...TAKEN, createConnection: () => socket })
     const one: Session = { session, startedAt: performance.now(), streams: 0, served: false }
@@ -140,7 +141,7 @@ export class Http2Connections implements Sender {
       resolve()
     })
     session.on('goaway', () => this.#sessions.delete(one))
-    // Each stream hears of it by itself.
+    // Each stream gets an error of its own.
     session.on('error', reject)
     session.on('close', () => {
       clearTimeout(timer)
@@ -174,7 +175,7 @@ export class Http2Connections implements Sender {
   }
 }
 
-/** RFC 9113, section 8.3.1. Names that come more than once are one line each. */
+/** RFC 9113, section 8.3.1. Several lines of one name become one. */
 function headersOf(
   { method, path, headers }: Dispatcher.DispatchOptions,
   { host, protocol }: URL,

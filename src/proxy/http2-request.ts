@@ -12,17 +12,17 @@ export interface StreamOptions {
   readonly body: Readable | null
   /** How long the upstream may be silent, in milliseconds. */
   readonly timeoutMs: number
-  /** Told when an answer begins. */
+  /** Called when an answer begins. */
   readonly begun: () => void
-  /** Told before the handler is. `refused`: the upstream says that it has not looked at it (RFC 9113, section 8.7). */
+  /** Called before the handler. `refused`: the upstream has not processed the request (RFC 9113, section 8.7). */
   readonly failed: (error: Error, refused: boolean) => void
-  /** Told when nothing more will happen. */
+  /** Called when nothing more will happen. */
   readonly over: () => void
 }
 
 /**
- * One request on a connection, for a handler such as undici calls. An answer is whole only when its stream was ended by
- * the upstream: Node tells an end also of one that was reset.
+ * One request on an HTTP/2 connection, which calls a handler as undici does. An answer is complete only when the upstream has
+ * ended its stream: Node emits `end` for a stream that was reset as well.
  */
 export class Http2Request {
   readonly #options: StreamOptions
@@ -56,7 +56,7 @@ export class Http2Request {
         handler.onResponseStarted?.()
         const [status, lines] = headOf(rest[0] as readonly string[])
         handler.onHeaders?.(status, lines, () => stream.resume(), '')
-        // Told in one, as it came: a head that is all of the answer goes on as one.
+        // A head that is the whole answer is completed at once, so that it leaves as one, too.
         if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) this.#complete()
       })
     })
@@ -98,7 +98,7 @@ export class Http2Request {
     if (!this.#settle()) return
     const { handler, failed } = this.#options
     failed(error, this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM)
-    // Not `close`, which would end a body that has not ended before it resets the stream.
+    // Not `close`: it ends an unfinished body before it resets the stream, and the upstream could take that for a whole one.
     this.#stream.destroy(error)
     handler.onError?.(error)
   }
@@ -118,10 +118,10 @@ export class Http2Request {
   }
 }
 
-/** As undici takes them by HTTP/1.1: names and values. */
+/** As undici's limit for HTTP/1.1: names and values. */
 const MOST_HEAD_BYTES = 16_384
 
-/** @throws {Error} there is too much of it: a few bytes on the wire can stand for a large line */
+/** @throws {Error} the head is too large: compressed, a few bytes on the wire can stand for a long line */
 function assertSize(raw: readonly string[]): void {
   let bytes = 0
   for (const text of raw) bytes += text.length
@@ -140,7 +140,7 @@ function headOf(raw: readonly string[]): [status: number, lines: Buffer[]] {
   return [status, lines]
 }
 
-/** Node pushes the end of a stream that the upstream has ended before it closes it, and of one that was reset after. */
+/** Node pushes the end of a stream that the upstream has ended before it closes the stream; after a reset it closes first. */
 function watchEnd(stream: ClientHttp2Stream, ended: () => void): void {
   const push = stream.push.bind(stream)
   stream.push = (piece: unknown, encoding?: BufferEncoding) => {
@@ -165,7 +165,7 @@ function upload(body: Readable, stream: ClientHttp2Stream, silence: Silence): vo
   })
 }
 
-/** The upstream's, while it could say something: a caller that is slow, in sending or in reading, is not. */
+/** Times the silence of the upstream. The time in which a slow caller sends or reads does not count. */
 class Silence {
   readonly #timer: NodeJS.Timeout | undefined
 

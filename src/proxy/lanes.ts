@@ -15,12 +15,12 @@ export interface Lane {
   readonly timeoutMs: number
   readonly retries: number
   readonly budget: RetryBudget
-  /** Whether another upstream could do better than one that cannot for now. */
+  /** Whether there is another upstream to try when one is unavailable. */
   readonly hasOthers: boolean
   readonly rules: Rules
   /** How many characters of the path are taken off. */
   readonly stripped: number
-  /** What upstreams are shown where the token is not bound to another one. */
+  /** The client certificate that upstreams are shown, unless the token is bound to another one. */
   readonly identity: Current<ClientIdentity> | undefined
   readonly websocket: WebSocketConfig | undefined
   readonly limits: LimitsConfig
@@ -30,14 +30,14 @@ export interface Lane {
 export interface Place {
   readonly weight: number
   readonly origin: string
-  /** What stands before the path: the upstream's own and the route's prefix, without a trailing slash. */
+  /** Put before the path: the upstream's own path and the route's prefix, without a trailing slash. */
   readonly base: string
   readonly pool: PoolOptions
-  /** Its connections on which no certificate is shown. */
+  /** The connections that show no client certificate. */
   readonly upstream: Upstream
 }
 
-/** Told of each upstream of a route that begins to pause. */
+/** Called for each upstream of a route that begins to pause. */
 export type Paused = (route: Route) => void
 
 export function createLanes(pools: Pools, paused?: Paused): (route: Route) => Lane {
@@ -75,7 +75,7 @@ export function createLanes(pools: Pools, paused?: Paused): (route: Route) => La
   return (route) => lanes.get(route) ?? add(route)
 }
 
-/** RFC 8705, section 3: a bound token is good where its own certificate is shown, and nowhere else. */
+/** RFC 8705, section 3: a bound token is valid only on a connection that shows the certificate it is bound to. */
 export function connectionsTo(
   place: Place,
   { identity }: Lane,
@@ -87,8 +87,8 @@ export function connectionsTo(
 }
 
 /**
- * The path at the upstream. Canonical again: whole segments are taken off and put on, so that what is left begins with a
- * slash, or is nothing.
+ * The path at the upstream. It is still canonical, because whole segments are removed and added: what is left begins with a
+ * slash, or is empty.
  */
 export function pathAt(
   { base }: Pick<Place, 'base'>,

@@ -1,4 +1,4 @@
-/** The names in a Connection header. Its usual values name no header that would get this far. */
+/** Collects the names in a Connection header. Its usual values are skipped: they name no header that would be forwarded. */
 export function listed(value: string, before: Set<string> | undefined): Set<string> | undefined {
   if (value === 'keep-alive' || value === 'close' || value === 'Keep-Alive') return before
   const names = before ?? new Set()

@@ -1,4 +1,4 @@
-/** How many are remembered: each by a place of its own, which the last one that belongs there has. A power of two. */
+/** How many names are remembered, each at a place computed from its bytes; a new one replaces the old. A power of two. */
 const PLACES = 256
 const LONGEST = 40
 
@@ -10,8 +10,8 @@ interface Known {
 const known = new Array<Known | undefined>(PLACES).fill(undefined)
 
 /**
- * The name of a header line as it was sent. Upstreams send the same few with every answer: looking at the bytes costs a
- * fifth of making a text of them, and its hash for whoever looks that up. Who sends others gains what there was without it.
+ * The name of a header line as it was sent. Upstreams send the same few names with every answer: comparing the bytes costs a
+ * fifth of decoding them and hashing the string for its look-up. For other names nothing is gained or lost.
  */
 export function nameOf(bytes: Uint8Array): string {
   const { length } = bytes
@@ -19,7 +19,7 @@ export function nameOf(bytes: Uint8Array): string {
   const before = known[place]
   if (before !== undefined && isSame(before.bytes, bytes)) return before.name
   const name = Buffer.from(bytes.buffer, bytes.byteOffset, length).toString('latin1')
-  // A copy: what `slice` makes of a Buffer is the same memory, which is another answer's next.
+  // A copy: `Buffer.slice` would share its memory, which holds another answer next.
   if (length <= LONGEST) known[place] = { bytes: Uint8Array.from(bytes), name }
   return name
 }

@@ -4,23 +4,23 @@ import type { Succession } from '../exchange/exchange.ts'
 import type { Target } from '../route/target.ts'
 import type { Received } from './received.ts'
 
-/** One request on its way through, and where its answer goes. */
+/** One request on its way through the proxy, and where its answer goes. */
 export interface Passage {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   /** What was matched: exactly these bytes are forwarded. */
   readonly target: Target
-  /** What the caller sent, where it was read before. */
+  /** The caller's head, where it has been read already. */
   readonly head?: Received | undefined
-  /** Whose claims the route's headers speak of, and how long they hold, in epoch milliseconds. */
+  /** Whose claims fill the route's headers, and when the subject token expires, in epoch milliseconds. */
   readonly subject?:
     { readonly claims: Readonly<Record<string, unknown>>; readonly expiresAt?: number } | undefined
-  /** Told to the upstream and to the caller as `X-Request-Id`. */
+  /** Sent to the upstream and to the caller as `X-Request-Id`. */
   readonly id: string
-  /** When it came, by `performance.now()`. Default: when it is proxied. */
+  /** When the request arrived, by `performance.now()`. Default: when it is proxied. */
   readonly startedAt?: number
-  /** What the caller is told of its refresh token, beside the answer. */
+  /** The refresh token that replaced the caller's, which is added to the answer. */
   readonly succession?: Succession | undefined
-  /** What the upstream asks the user for with `token_rejected`: for who cannot give it another token. */
+  /** Set with `token_rejected` to what the upstream asks of the user: for callers that cannot be given another token. */
   challenge?: GatewayError | undefined
 }

@@ -9,29 +9,29 @@ export interface Upstream {
   /** Whether it speaks HTTP/2, whose answers may have trailers. */
   readonly http2: boolean
   /**
-   * True while a connection's error is being handled, and only then. undici takes a reset for the end of an answer
-   * that ends with its connection; whoever is told of an end in this moment knows better.
+   * True while a connection's error is being handled, and only then. undici takes a reset for the end of an answer that ends
+   * with its connection: an answer that ends while this is true was cut off.
    */
   breaking: boolean
-  /** What ended connections that had answered before: whoever was waiting may ask on another one. */
+  /** The errors that ended connections which had answered before: a request that waited may be sent on another one. */
   readonly ends: WeakSet<Error>
-  /** What it gave last to be named in the next proof (RFC 9449, section 8.2). */
+  /** The nonce that it gave last, for the next proof (RFC 9449, section 8.2). */
   dpopNonce: string | undefined
 }
 
-/** A certificate that connections show, and by what it is told from others. */
+/** A client certificate that connections show, and the thumbprint that identifies it. */
 export interface ShownIdentity extends Identity {
   readonly thumbprint: string
 }
 
 export interface PoolOptions {
   readonly origin: string
-  /** Of a unix socket, in place of the origin's host and port. */
+  /** The path of a unix socket, in place of the origin's host and port. */
   readonly socketPath: string | undefined
   readonly connectTimeoutMs: number
-  /** Certificates (PEM) that the upstream's is verified by. Undefined: the proxy's. */
+  /** CA certificates (PEM) that the upstream's certificate is verified against. Undefined: the proxy's. */
   readonly authorities: string | undefined
-  /** Whether HTTP/2 is spoken, and nothing else. */
+  /** Whether the gateway speaks HTTP/2 to it, and nothing else. */
   readonly http2: boolean
 }
 
@@ -42,17 +42,17 @@ export interface Pools {
   close(): Promise<void>
 }
 
-/** After it a connection ends with its answer, and the next looks its host's address up: names move. */
+/** The age after which a connection takes no more requests: the next one resolves the host anew, which may have moved. */
 const LONGEST_USE_MS = 60_000
 
 export interface PoolsOptions {
-  /** Certificates (PEM) that upstreams are trusted by, instead of those that Node brings. */
+  /** CA certificates (PEM) that upstreams' certificates are verified against, instead of Node's own. */
   readonly authorities?: string | undefined
-  /** Keeps connections for others that want the same, and ends them. Default: they end with these pools. */
+  /** Keeps connections for other pools that want the same, and ends them. Default: they end with these pools. */
   readonly keep?: Keep | undefined
 }
 
-/** Made once for each name. */
+/** Finds the upstream of a name, which it makes once, and calls `end` when nobody uses it any more. */
 export type Keep = (
   name: string,
   make: () => Upstream,
@@ -108,7 +108,7 @@ export function createPools({ authorities, keep }: PoolsOptions = {}): Pools {
   }
 }
 
-/** The connections that show one certificate. When it has been replaced nothing more is sent over them. */
+/** The connections that show one certificate. Once it has been replaced they stay unused, and are closed. */
 interface Shown {
   readonly upstream: Upstream
   /** In epoch milliseconds. */
@@ -132,7 +132,7 @@ function createUpstream(origin: string, options: buildConnector.BuildOptions): U
             callback(error, null)
             return
           }
-          // undici adds its own listeners in the callback: these two stand around them.
+          // undici adds its own listeners in the callback: of these two, one runs before them and one after.
           const atFirst = socket.bytesRead
           socket.on('error', (error) => {
             upstream.breaking = true

@@ -13,29 +13,31 @@ import { received } from './received.ts'
 import { createTunnels } from './tunnels.ts'
 
 /**
- * Streams the request to the route's upstream with the issued token, and the answer back.
- * `answered`: all of it has left. `token_rejected`: the upstream refused our token, and nothing has been sent to the
+ * Streams the request to the route's upstream with the issued token, and the answer back to the caller.
+ * `answered`: the whole answer has left. `token_rejected`: the upstream refused our token, and nothing has been sent to the
  * caller yet.
  *
- * The route's timeout is for silence, before the answer and within it; it may be noticed up to a second late. A caller that
- * is slow, in sending or in reading, is not the upstream's silence.
+ * The route's timeout limits how long the upstream may be silent, before its answer and within it; it may fire up to a second
+ * late. The time in which a slow caller sends or reads does not count.
  *
  * A token that is bound to a key goes with a proof for this request (RFC 9449, section 7.1). An upstream that wants its own
- * nonce in it is asked once more, where there was no body: it has not looked at the request yet (section 9).
+ * nonce in the proof has not processed the request (section 9): a request without a body is sent once more with that nonce.
  *
- * What no upstream has answered is sent again as the route's `retries` say. An upstream that could not be reached, or cannot
- * serve for now, is passed over where the route has others.
+ * A request that no upstream has answered is sent again as the route's `retries` say. An upstream that could not be reached,
+ * or cannot serve for now, is passed over where the route has others.
  *
- * A WebSocket (RFC 6455) goes on as its handshake, and is open when the upstream has said so: the answer then ends when both
- * connections have. Where the route says so it ends with the tokens, though never within a frame of a side.
+ * The handshake of a WebSocket (RFC 6455) is forwarded, and the WebSocket is open when the upstream has accepted it;
+ * `answered` then comes when both connections have ended. Where the route says so the gateway closes it when a token
+ * expires, though never within a frame of either side.
  *
- * Trailers of an answer (RFC 9110, section 6.5) reach callers that take them; those of a request are dropped.
+ * Trailers of an answer (RFC 9110, section 6.5) are forwarded to callers that accept them; those of a request are dropped.
  *
- * Does NOT follow redirects, decode bodies, look into a WebSocket's messages, or forward other upgrades, interim answers and reason phrases.
+ * Does NOT follow redirects, decode bodies, look into a WebSocket's messages, or forward other upgrades, interim answers and
+ * reason phrases.
  *
- * @throws {GatewayError} `invalid_request` and `expectation_failed` for what cannot be forwarded in one meaning;
- *   `upstream_rejected_token` where it wants another nonce and the request is gone; `upstream_unavailable` and
- *   `upstream_timeout`: where the answer had begun, the caller's connection has been cut
+ * @throws {GatewayError} `invalid_request` and `expectation_failed` for a request that servers could read differently;
+ *   `upstream_rejected_token` where the upstream wants another nonce and the request cannot be sent again;
+ *   `upstream_unavailable` and `upstream_timeout`: where the answer had begun, the caller's connection has been cut
  * @throws {CallerGone} the caller went away first; the upstream's connection has been cut
  */
 export type Proxy = (
@@ -45,25 +47,25 @@ export type Proxy = (
 ) => Promise<'answered' | 'token_rejected'>
 
 export interface ProxyOptions {
-  /** Addresses and CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` go on. Default none. */
+  /** Addresses and CIDRs of the peers whose `Forwarded` and `X-Forwarded-*` are forwarded. Default none. */
   readonly trustedProxies?: readonly string[]
-  /** Certificates (PEM) that upstreams are trusted by, instead of those that Node brings. */
+  /** CA certificates (PEM) that upstreams' certificates are verified against, instead of Node's own. */
   readonly authorities?: string
-  /** Headers that callers bring for the gateway alone, in lower case. Default none. */
+  /** Headers that callers send to the gateway alone, in lower case: they are not forwarded. Default none. */
   readonly ownedHeaders?: ReadonlySet<string> | undefined
-  /** Keeps the connections to upstreams beyond this proxy. */
+  /** Keeps the connections to upstreams open for the proxy of the next configuration. */
   readonly keep?: Keep | undefined
-  /** Told of each upstream that begins to pause. */
+  /** Called for each upstream that begins to pause. */
   readonly paused?: Paused
 }
 
-/** What those who run a proxy do with it, beside what requests do. */
+/** What the server does with a proxy, beside sending requests through it. */
 export interface ProxyControls {
   /** How many WebSockets are open. */
   webSockets(): number
   /** How many upstreams of a route are passed over now. */
   paused(route: Route): number
-  /** Ends WebSockets well, which would not end by themselves: those that are open, and those that open later. */
+  /** Closes all WebSockets by a close frame, also those that open later: they would not end by themselves. */
   leave(): Promise<void>
   /** Waits for the requests in flight. */
   close(): Promise<void>
@@ -85,7 +87,7 @@ export function createProxy(options: ProxyOptions = {}): Proxy & ProxyControls {
   ): Promise<Sent> {
     return new Promise((resolve, reject) => {
       const { request, response, head = received(request, route) } = passage
-      // A pipelined request's response has no connection yet that could tell.
+      // The response of a pipelined request has no socket yet: only the request's tells whether the caller is gone.
       const gone = response.socket === null ? request.socket.destroyed : response.destroyed
       if (gone) throw new CallerGone()
       const lane = laneOf(route)
@@ -105,14 +107,14 @@ export function createProxy(options: ProxyOptions = {}): Proxy & ProxyControls {
   })
 }
 
-/** The upstream that is asked first: a nonce is good where it came from. */
+/** The upstream that the request went to first. The next attempt goes there too: a nonce is valid where it came from. */
 interface Chosen {
   place?: Place
 }
 
 type Send = (passage: Passage, route: Route, token: IssuedToken, chosen?: Chosen) => Promise<Sent>
 
-/** Asks once more with the nonce that an upstream wants. What has no proof passes as it is. */
+/** Sends a request again with the nonce that its upstream wants. A request without a proof is sent once. */
 function proven(send: Send): Proxy {
   async function sendProven(...[passage, route, token]: Parameters<Proxy>): Promise<Outcome> {
     const chosen: Chosen = {}
@@ -120,7 +122,7 @@ function proven(send: Send): Proxy {
     if (first !== 'nonce_wanted') return first
     const second = isBodiless(passage.request) ? await send(passage, route, token, chosen) : first
     if (second !== 'nonce_wanted') return second
-    // Nothing is wrong with the token: another one would meet the same.
+    // Nothing is wrong with the token: the upstream would ask for a nonce with another one, too.
     throw new GatewayError('upstream_rejected_token', 'the upstream wants a proof with its nonce', {
       retryAfter: 1,
     })

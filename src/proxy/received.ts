@@ -17,29 +17,29 @@ import { keyOffered } from './handshake.ts'
 import { listed, removeListed } from './listed.ts'
 import { rulesOf } from './rules.ts'
 
-/** What is left of a caller's head: what goes on as it is, and what the rest said. */
+/** A caller's head as it was read: the headers that are forwarded unchanged, and what the others said. */
 export interface Received {
   /** Names and values in turn. */
   readonly headers: readonly string[]
   readonly host: string | undefined
-  /** What it says about those before it: names and values in turn. Counts only where the peer is trusted. */
+  /** Headers about earlier hops (`Forwarded`, `X-Forwarded-*`): names and values in turn. For trusted peers only. */
   readonly told: readonly string[] | undefined
-  /** Of a body that follows, where it is known before its end. */
+  /** The length of the body, where it has one and the caller announces it. */
   readonly contentLength: string | undefined
   readonly hasBody: boolean
   /** Whether the caller waits for 100 before it sends the body (RFC 9110, section 10.1.1). */
   readonly awaitsContinue: boolean
-  /** Of a WebSocket that is offered; undefined where none is. */
+  /** The key of a WebSocket handshake; undefined for other requests. */
   readonly websocketKey: string | undefined
 }
 
 /**
- * Reads the raw lines: what Node parses out of them hides duplicates. The caller's Connection is honoured before anything
- * of ours is added, so that it cannot take ours away. Pure, so that nothing is spent on a request that cannot be forwarded.
- * Does NOT look at the caller's credentials beyond leaving them out.
+ * Reads the raw header lines, because Node's parsed headers hide duplicates. What the caller's Connection names is removed
+ * before the gateway adds its own headers, so that it cannot remove those. Pure, so that it can run before anything is spent
+ * on the request. Does NOT look at the caller's credentials beyond leaving them out.
  *
  * @throws {GatewayError} `invalid_request` where the framing or the Host could be read in two ways (RFC 9112, sections
- *   3.2, 6.1 and 6.3), `headers_too_large` and `content_too_large` for what the route does not take, `expectation_failed`
+ *   3.2, 6.1 and 6.3), `headers_too_large` and `content_too_large` beyond the route's limits, `expectation_failed`
  */
 export function received(request: IncomingMessage, route: Route): Received {
   const { rawHeaders } = request
@@ -88,8 +88,8 @@ export function received(request: IncomingMessage, route: Route): Received {
 }
 
 /**
- * Node leaves out what stands beyond some thousand lines, here and as an upstream, and says nothing. There it would be ours,
- * which come last.
+ * Node silently drops header lines beyond some thousand, here and in an upstream that runs on it. There it would drop the
+ * gateway's own headers, which come last.
  */
 function assertHeaders(
   rawHeaders: readonly string[],
@@ -119,13 +119,13 @@ function once(name: string, before: string | undefined, value: string): string {
   return value
 }
 
-// RFC 3986, section 3.2.2, without what only user information or percent-encoding would bring.
+// RFC 3986, section 3.2.2, without percent-encoding and the delimiters that host names do not have.
 const HOST_FORM = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
 
-// Callers rarely use more than one name.
+// Callers rarely use more than one host: the last good one is not tested again.
 let lastHost = ''
 
-/** Whether a text is a host with perhaps a port, and nothing that another reader could make more of. */
+/** Whether a text is a host with an optional port, and nothing that another server could read differently. */
 export function isHost(host: string): boolean {
   if (host === lastHost) return true
   if (!HOST_FORM.test(host)) return false
@@ -135,7 +135,7 @@ export function isHost(host: string): boolean {
 
 type Framing = Pick<Received, 'contentLength' | 'hasBody' | 'awaitsContinue'>
 
-/** How long the body is, for every method: Node frames only the methods that usually have one. */
+/** The framing of the body, for every method, also for those that usually have none. */
 function framingOf(
   { httpVersionMajor, httpVersionMinor }: IncomingMessage,
   contentLength: string | undefined,

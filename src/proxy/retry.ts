@@ -1,17 +1,17 @@
 import type { Received } from './received.ts'
 
 /**
- * Why an upstream did not serve a request. `unsent`: no connection came about. `stale`: a kept connection ended before a
- * byte of an answer. `unavailable`: it said that it cannot for now.
+ * Why an upstream did not serve a request. `unsent`: no connection could be made. `stale`: a kept connection ended before a
+ * byte of an answer arrived. `unavailable`: it answered 502, 503 or 504.
  */
 export type Unserved = 'unsent' | 'stale' | 'unavailable'
 
-/** RFC 9110, section 9.2.2: what may be done twice as if it were done once. */
+/** RFC 9110, section 9.2.2: the methods that have the same effect when they are sent twice. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
 /**
- * Whether a request can be sent again: nothing of it was sent, or it may arrive twice and there is nothing of it that is
- * gone. Does NOT ask whether it should be.
+ * Whether a request can be sent again: nothing of it was sent, or it may arrive twice and has no body that is used up. Does
+ * NOT judge whether it should be.
  */
 export function isRepeatable(
   method: string | undefined,
@@ -21,11 +21,11 @@ export function isRepeatable(
   return why === 'unsent' || (!hasBody && IDEMPOTENT.has(method ?? ''))
 }
 
-/** What each request pays in, and the most that is kept: one in ten is sent again, and ten at once. */
+/** What each request adds to the budget, and its most: one request in ten may be sent again, and ten at once. */
 const SHARE = 0.1
 const MOST = 10
 
-/** Keeps retries from multiplying what an upstream gets that is already in trouble. */
+/** Keeps retries from multiplying the load of an upstream that is already in trouble. */
 export class RetryBudget {
   #credit = MOST
 

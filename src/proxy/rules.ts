@@ -9,13 +9,13 @@ import {
   type Judge,
 } from './fates.ts'
 
-/** What a route changes of headers, ready for its requests. */
+/** What a route changes in headers, prepared for its requests. */
 export interface Rules {
   readonly fateOfRequest: Judge
   readonly fateOfResponse: Judge
-  /** Of the forwarded request. */
+  /** Headers that are set on the forwarded request. */
   readonly set: readonly HeaderSetting[]
-  /** Of the answer: names and values in turn. */
+  /** Headers that are set on the answer: names and values in turn. */
   readonly answer: readonly string[]
 }
 
@@ -41,10 +41,10 @@ function add(route: Route): Rules {
 type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Adds what the route says in headers. Where a claim is absent, empty or an empty list, so is its header.
+ * Adds the headers that the route sets. Where a claim is absent, empty or an empty list, its header is left out.
  *
- * @throws {GatewayError} `not_permitted`: a claim that cannot stand in a header in one meaning. Without it, the upstream
- *   would take the request for another's
+ * @throws {GatewayError} `not_permitted`: a claim cannot be written in a header without another meaning. Were it left out,
+ *   the upstream could take the request for another user's
  */
 export function addSettings(
   headers: string[],
@@ -68,12 +68,12 @@ export function addSettings(
 
 const MAX_LENGTH = 2_048
 
-/** Undefined where no text says the same. */
+/** Empty where the claim is absent; undefined where no text says the same. */
 function textOf(value: unknown): string | undefined {
   if (value === undefined) return ''
   if (!Array.isArray(value)) return scalarText(value)
   const texts = value.map(scalarText)
-  // One entry could pass for two.
+  // An entry that holds a comma could pass for two.
   const areSeparable = texts.every((text) => text !== undefined && /^[^,]+$/.test(text))
   return areSeparable && texts.every((text) => text === text?.trim()) ? texts.join(',') : undefined
 }
@@ -83,12 +83,12 @@ function scalarText(value: unknown): string | undefined {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined
 }
 
-/** Lines, controls and what cannot be seen make another value of it, and so does space at its ends, which servers drop. */
+/** Whether servers read it unchanged. Line breaks, controls and invisible characters change it; space at its ends is lost. */
 function isPlain(value: string): boolean {
   return value === value.trim() && !/[\p{C}\p{Zl}\p{Zp}]/u.test(value)
 }
 
-/** In UTF-8, as RFC 9110, section 5.5, lets bytes beyond ASCII pass: undici writes one byte for each character. */
+/** UTF-8, in one character for each byte, as undici writes it. RFC 9110, section 5.5, allows bytes beyond ASCII. */
 function wireText(value: string): string {
   return Buffer.from(value, 'utf8').toString('latin1')
 }

@@ -1,7 +1,7 @@
 import type { Succession } from '../exchange/exchange.ts'
 
 /**
- * Takes out what callers bring for the gateway alone, in every spelling that a server may take for that name.
+ * Removes headers that callers send to the gateway alone, in every spelling that a server may take for their names.
  *
  * @param owned in lower case
  */
@@ -9,12 +9,12 @@ export function removeOwned(headers: string[], owned: ReadonlySet<string>): void
   removeWhere(headers, (name) => owned.has(name.replace(/[^a-z0-9]/g, '-')))
 }
 
-// `CDN-Cache-Control` (RFC 9213) and its kind are for one cache each, and go before `Cache-Control` there.
+// `CDN-Cache-Control` (RFC 9213) and its kind are for one kind of cache each, which obeys them before `Cache-Control`.
 const CACHING = /^(?:(?:.*-)?cache-control|surrogate-control|edge-control|expires|pragma)$/
 
 /**
- * Tells what replaced the caller's refresh token, in an answer that no cache keeps, whatever the upstream says of it. The
- * header is the gateway's: an upstream has nothing to say in it.
+ * Adds what replaced the caller's refresh token to an answer, and keeps that out of every cache, whatever the upstream says
+ * about caching. The header is the gateway's own: an upstream's header of that name is removed.
  */
 export function tellSuccessor(headers: string[], { header, successor }: Succession): void {
   removeWhere(headers, (name) => name === header || (successor !== undefined && CACHING.test(name)))

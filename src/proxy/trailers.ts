@@ -4,8 +4,8 @@ import { PASS } from './fates.ts'
 import type { Rules } from './rules.ts'
 
 /**
- * RFC 9110, section 6.5.1: what has to be known before the content. Some servers take a trailer for a line of the head
- * all the same, so that in a trailer it would be said behind the back of whoever has judged the head.
+ * RFC 9110, section 6.5.1: what has to be known before the content. Some recipients merge a trailer into the head all the
+ * same: there it would have escaped the checks that were made on the head.
  */
 const OF_THE_HEAD: ReadonlySet<string> = new Set([
   ...[...HOP_BY_HOP, ...FRAMING],
@@ -40,8 +40,8 @@ const NAME = /^[\w!#$%&'*+.^`|~-]+$/
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
- * What may stand behind an answer's body (RFC 9110, section 6.5), of names and values in turn: what would pass in its head,
- * but for what decides something there. Nothing of it is ever merged into the head.
+ * The trailers to forward (RFC 9110, section 6.5), of names and values in turn: those that would pass in the head, except
+ * names that decide something there. They are never merged into the head.
  */
 export function trailersOf(
   raw: readonly (string | Buffer)[],
@@ -63,7 +63,7 @@ function textOf(raw: string | Buffer): string {
   return typeof raw === 'string' ? raw : raw.toString('latin1')
 }
 
-/** What is left of an upstream's Trailer header; undefined where nothing is. */
+/** The names in an upstream's Trailer header that are forwarded; undefined where none is. */
 export function announced(names: string, rules: TrailerRules, listed: Listed): string | undefined {
   const kept = names
     .split(',')
@@ -73,13 +73,13 @@ export function announced(names: string, rules: TrailerRules, listed: Listed): s
 }
 
 /**
- * Whether a caller wants trailers: by HTTP/2 they have their place, by HTTP/1.1 it must say so (RFC 9110, section 10.1.4),
- * lest it meets lines that it takes for another answer. That it names TE in Connection is not asked: browsers do not.
+ * Whether a caller accepts trailers. In HTTP/2 every caller does; in HTTP/1.1 it must say so (RFC 9110, section 10.1.4), or
+ * else it might take them for another answer. It need not name TE in Connection, because browsers do not.
  */
 export function wantsTrailers({ httpVersionMajor, headers }: IncomingMessage): boolean {
   if (httpVersionMajor === 2) return true
   const { te } = headers
-  // Node joins its lines, whatever its declarations say.
+  // Node joins the lines of TE to one text, whatever its declarations say.
   return (
     typeof te === 'string' && te.split(',').some((one) => one.trim().toLowerCase() === 'trailers')
   )

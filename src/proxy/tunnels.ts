@@ -6,11 +6,11 @@ import { closeFrame, Frames } from './frames.ts'
 export interface TunnelOptions {
   readonly caller: Socket
   readonly upstream: Duplex
-  /** How long nothing may pass, in milliseconds. */
+  /** How long it may stay open while nothing passes, in milliseconds. */
   readonly idleMs: number
-  /** When it ends, in epoch milliseconds; undefined leaves that to its ends. */
+  /** When the gateway closes it, in epoch milliseconds; undefined: only its two sides do. */
   readonly until: number | undefined
-  /** Told when both connections have closed. */
+  /** Called when both connections have closed. */
   readonly ended: () => void
 }
 
@@ -18,7 +18,7 @@ export interface Tunnels {
   /** How many are open. */
   readonly size: number
   open(options: TunnelOptions): void
-  /** Tells all of them that we go away, and those that open later. Resolves when none is left. */
+  /** Closes all of them with the status 1001, also those that open later. Resolves when none is left. */
   leave(): Promise<void>
 }
 
@@ -63,8 +63,8 @@ const LINGER_MS = 5_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * Bytes pass both ways as they are, as fast as the slower side takes them. Of the frames only their heads are looked at, so
- * that a last one of ours stands between two others: who is in the middle of one when time is up, is cut off.
+ * Passes bytes both ways unchanged, as fast as the slower side takes them. It reads only the heads of frames, so that the
+ * gateway's close frame comes between two others. A side that is in the middle of a frame when its time is up is cut off.
  */
 class Tunnel {
   readonly #down: Way
@@ -120,7 +120,7 @@ class Tunnel {
   }
 
   #closed(other: Duplex): void {
-    // It went without a word, and half a message must not pass for a whole one.
+    // Its side closed without an end. The other one must not take half a message for a whole one.
     if (!other.writableEnded) other.destroy()
     if (--this.#open > 0) return
     clearTimeout(this.#expiry)
@@ -150,7 +150,7 @@ class Way {
     this.#to.on('drain', () => this.from.resume())
   }
 
-  /** After the frame that is under way, which its side may finish. */
+  /** Sends a close frame, after the frame that is under way: its side may finish that. */
   leave(status: number, reason: string): void {
     if (this.#over || this.#last !== undefined) return
     this.#last = closeFrame(status, reason, this.#toWhom)
@@ -159,7 +159,7 @@ class Way {
   }
 
   #pass(piece: Buffer): void {
-    // Read all the same, or the end behind it would never come.
+    // What follows the close frame is read and dropped, or else the `end` event would never come.
     if (this.#over) return
     const passed = this.#frames.follow(piece, this.#last !== undefined)
     if (!this.#to.write(passed === piece.length ? piece : piece.subarray(0, passed))) {

@@ -8,13 +8,13 @@ export interface UploadOptions {
   /** Whether the caller waits for 100 before it sends. */
   readonly awaitsContinue: boolean
   readonly limits: Pick<LimitsConfig, 'body' | 'idleMs'>
-  /** Told once that the caller sends too much, or nothing for too long. Nothing more goes to the upstream then. */
+  /** Called once, when the caller sends too much, or nothing for too long. Nothing more goes to the upstream then. */
   readonly refused: (failure: GatewayError) => void
 }
 
 /**
- * The body of a caller's request, on its way to the upstream. The request itself is not handed to undici, which destroys
- * what it was given once the upstream has answered: the answer would go down with the caller's connection.
+ * The body of a caller's request, on its way to the upstream. The request itself is not given to undici, because undici
+ * destroys a body once the upstream has answered: the caller's connection would be lost before the answer is sent.
  */
 export class Upload extends Readable {
   readonly #request: IncomingMessage
@@ -51,7 +51,7 @@ export class Upload extends Readable {
     this.push(null)
   }
 
-  /** undici reads first when it has a connection: only then is the caller told to go on, and waited for. */
+  /** undici reads first when it has a connection: only then is the caller told to continue, and its time begins. */
   override _read(): void {
     this.#awaitsCaller = true
     if (this.#started) {
@@ -65,7 +65,7 @@ export class Upload extends Readable {
     this.#request.on('data', this.#onData).on('end', this.#onEnd)
   }
 
-  /** The upstream's slowness is not the caller's. */
+  /** While the upstream takes no more of the body, the caller is not late. */
   #lose(): void {
     if (!this.#awaitsCaller) return
     this.#refuse(new GatewayError('request_timeout', 'the body did not arrive in time'))
@@ -83,8 +83,8 @@ export class Upload extends Readable {
   }
 
   /**
-   * What is left is read and dropped, so that the caller, who may be sending still, comes to read the answer. No error
-   * is ever emitted: whose failure it was, the answer's handler was told.
+   * Reads and drops the rest of the body, because a caller that is still sending may read the answer only after it. Never
+   * emits an error: the answer's handler has been told of the failure.
    */
   override _destroy(_error: Error | null, done: (error?: Error | null) => void): void {
     if (this.#started) {
