@@ -18,7 +18,7 @@ import { received, type Received } from './proxy/received.ts'
 import type { Match } from './route/match.ts'
 import { canonicalTarget, type Target } from './route/target.ts'
 
-/** The steps of the path. `authorize` is not among them: it is pure, and nobody can put another in its place. */
+/** The steps of the path that are given to it. `authorize` is not among them: it is pure, and cannot be replaced. */
 export interface Stages {
   readonly match: Match
   readonly authenticate: Authenticate
@@ -33,17 +33,17 @@ export interface GatewayOptions {
   readonly certificateOf: CertificateOf
   /** Finds the address of a caller, for the routes that count by it. */
   readonly addressOf?: AddressOf
-  /** How a request says what it asks for. */
+  /** Reads what a request asks for. */
   readonly door: Door
-  /** How a failure reads at this door. Default: `application/problem+json`. */
+  /** Renders a failure for the callers of this door. Default: `application/problem+json`. */
   readonly render?: typeof errorAnswer
-  /** Who is let in. Default: everybody. */
+  /** Limits the requests in flight. Default: no limit. */
   readonly admission?: Admission
-  /** Told of every request when it has ended, whatever became of it. */
+  /** Called once for every request when it has ended, answered or not. */
   readonly record: (journey: Journey) => void
 }
 
-/** Turns away what is too much. */
+/** Refuses requests beyond the limits on what is in flight. */
 export interface Admission {
   /** @throws {GatewayError} `overloaded` */
   enter(route: Route): void
@@ -55,18 +55,18 @@ export interface Admission {
 export interface Asked {
   readonly method: string
   readonly host: string | undefined
-  /** As the caller sees it: proofs are made for this one. */
+  /** The target as the caller sees it: DPoP proofs name this one. */
   readonly target: Target
-  /** What is matched and forwarded. */
+  /** The target that is matched and forwarded. */
   readonly inner: Target
-  /** Given where they are not in the request's own headers. */
+  /** Given by doors whose credentials are not in the request's own headers. */
   readonly credentials?: Credentials
 }
 
 /**
- * One way in to the path. What lies behind it is the same for all of them.
+ * One way in to the path, which is the same behind every door.
  *
- * @throws {GatewayError} what is asked for cannot be told
+ * @throws {GatewayError} the request does not say clearly what it asks for
  */
 export type Door = (request: MountedRequest) => Asked
 
@@ -103,7 +103,7 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
       const outcome = await proxy(journey, route, token)
       if (outcome === 'answered') return
 
-      // The upstream refused our token, which its issuer may have revoked: another one, and once more if that is safe.
+      // The upstream refused our token, which its issuer may have revoked. Get another, and send again if that is safe.
       journey.instead = token
       const another = await exchange(permit, journey)
       if (isReplayable(request) && (await proxy(journey, route, another)) === 'answered') return
@@ -118,7 +118,7 @@ export function createGateway(stages: Stages, options: GatewayOptions): Gateway 
   }
 }
 
-/** A safe method (RFC 9110, section 9.2.1) without a body: nothing is done twice, and nothing of it is gone. */
+/** A safe method (RFC 9110, section 9.2.1) without a body: sending it twice does no harm, and no body has been used up. */
 function isReplayable({ method, headers }: IncomingMessage): boolean {
   const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
   return (
@@ -151,7 +151,7 @@ function present(
 const NO_ORIGINS: readonly string[] = []
 
 /**
- * The door of a proxy: what is asked for is the request itself.
+ * The door of the reverse proxy and of the middleware: a request asks for itself.
  *
  * @param mountPath the path that the gateway is mounted below, as it was given to Express; empty at the root
  */
@@ -178,8 +178,8 @@ function belowMount(target: Target, request: MountedRequest, mount: string): Tar
 }
 
 /**
- * One request on its way: what the steps found out about it, for the steps after them and for the record. Times are
- * those of `performance.now()`.
+ * One request on its way: what each step found out about it, for the later steps and for the record. Times are those of
+ * `performance.now()`.
  */
 export class Journey implements Ask, Passage {
   readonly request: MountedRequest
@@ -191,7 +191,7 @@ export class Journey implements Ask, Passage {
   asked: Asked | undefined
   head: Received | undefined
   route: Route | undefined
-  /** The route by which it was let in. */
+  /** Set once `admission` has let the request in: its `leave` is then called with this route. */
   admitted: Route | undefined
   subject: SubjectToken | undefined
   outcome: ExchangeOutcome | undefined
@@ -237,7 +237,7 @@ export class Journey implements Ask, Passage {
   }
 }
 
-/** An upstream that said what the user can do about it refused more than our token. */
+/** Where the upstream said what the user can do, its challenge tells the caller more than `upstream_rejected_token`. */
 function blamed(error: unknown, { challenge, asksForMore }: Journey): unknown {
   const rejected = error instanceof GatewayError && error.code === 'upstream_rejected_token'
   if (!rejected || challenge === undefined) return error
@@ -247,7 +247,7 @@ function blamed(error: unknown, { challenge, asksForMore }: Journey): unknown {
 
 const NOWHERE: Target = { path: '', query: '' }
 
-// Unique across replicas and restarts by the first part, within the process by the second.
+// The first part of an id is unique across replicas and restarts, the second within the process.
 const processId = crypto.randomUUID().replaceAll('-', '').slice(0, 16)
 let requests = 0
 
@@ -263,14 +263,14 @@ function respondWithError(journey: Journey, error: unknown, render: typeof error
   const { request, response, id } = journey
   if (error instanceof CallerGone || response.destroyed) return
   if (response.headersSent) {
-    // Half an answer must not look like a whole one.
+    // A caller must not take half an answer for a whole one.
     response.destroy()
     return
   }
   const { status, headers, body } = render(asGatewayError(error), id, protectionsOf(journey))
   hardened(request, response, () => undefined)
   if (request.headers.expect !== undefined) {
-    // Whether a body follows now is up to the caller (RFC 9110, section 10.1.1): nothing may be read after it.
+    // The caller may send its body now or leave it out (RFC 9110, section 10.1.1): no next request could be told from it.
     response.shouldKeepAlive = false
   } else if (!request.complete) {
     linger(request)

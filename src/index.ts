@@ -1,4 +1,4 @@
-/** What a user imports. The only barrel of the house. */
+/** What users of the package import. The only barrel in `src`. */
 import { loadConfig, readConfig, type ConfigInput } from './config/load.ts'
 import {
   authenticate,
