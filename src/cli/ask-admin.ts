@@ -29,7 +29,12 @@ export async function askAdmin(admin: AdminConfig, question: AdminQuestion): Pro
   const { method, path, headers, body } = question
   return new Promise((resolve, reject) => {
     const request = http.request({
-      ...{ host, port, method, path, headers, signal },
+      host,
+      port,
+      method,
+      path,
+      headers,
+      signal,
       ...(socket ? { createConnection: () => socket } : { agent: false }),
     })
     request.on('response', (response) => {

@@ -34,7 +34,9 @@ export const command = defineCommand({
     const limit = limitOf(flags.limit)
     const given = managementClient(process.env)
     const tenant = await createTenant({
-      ...{ listen, empty, limit },
+      listen,
+      empty,
+      limit,
       ...(flags.people && { seed: seedPeople }),
       managementLimit: limit && USUAL_MANAGEMENT_LIMIT,
       generation: flags.legacy ? 'legacy' : 'current',

@@ -44,7 +44,9 @@ export function resolveApis(
     }
     if (faults.within(path)) continue
     apis.set(name, {
-      ...{ name, issuer, verification },
+      name,
+      issuer,
+      verification,
       audience: read.audience,
       typ: read.typ,
       clockToleranceMs: read.clockTolerance,

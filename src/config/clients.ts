@@ -84,7 +84,10 @@ const MAKERS: Readonly<
     if (read === undefined || fitting === undefined) return undefined
     const { material } = read
     return {
-      ...{ id, method: 'private_key_jwt', privateKey: material, keyId },
+      id,
+      method: 'private_key_jwt',
+      privateKey: material,
+      keyId,
       algorithm: algorithm ?? fitting,
     }
   },

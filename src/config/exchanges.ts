@@ -199,7 +199,10 @@ function refuseIgnored({ input, at, faults }: Judge): void {
 function commonOf(input: ExchangeInput) {
   const { scopes, parameters, key, ignoreClaims } = input
   return {
-    ...{ scopes, parameters, key, ignoreClaims },
+    scopes,
+    parameters,
+    key,
+    ignoreClaims,
     audience: input.audience,
     resource: input.resource,
     expectAudience: input.expectAudience,

@@ -42,7 +42,12 @@ export function resolveIssuers(
     refuseUnusedManagement(read, path, faults)
     const smallest = profile === 'auth0' ? AUTH0_SMALLEST : undefined
     issuers.set(name, {
-      ...{ name, identifiers, profile, tokenEndpoint, jwksUri, dangerouslyAllowHttp },
+      name,
+      identifiers,
+      profile,
+      tokenEndpoint,
+      jwksUri,
+      dangerouslyAllowHttp,
       ...(introspectionEndpoint !== undefined && { introspectionEndpoint }),
       staleForMs: read.staleFor,
       budget: budget ?? smallest,

@@ -32,7 +32,12 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
   const { timeout, connectTimeout, retries, cookies, strip, prefix, http2 } = input
   const { websocket, limits } = input
   return {
-    ...{ upstreams, tls, retries, cookies, headers, http2 },
+    upstreams,
+    tls,
+    retries,
+    cookies,
+    headers,
+    http2,
     strip: strip === '/' ? '' : (strip ?? ''),
     prefix: prefix === '/' ? '' : (prefix ?? ''),
     timeoutMs: timeout,
@@ -46,7 +51,9 @@ export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyCon
       totalMs: limits.total,
       inFlight: limits.inFlight,
       rates: limits.rates.map(({ by, rate, burst = Math.max(1, Math.ceil(rate)) }) => ({
-        ...{ by, rate, burst },
+        by,
+        rate,
+        burst,
       })),
     },
   }

@@ -80,7 +80,9 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   const resolvedDoors =
     settled &&
     resolveEndpoints(settled, tls, {
-      ...{ routes, faults, folder },
+      routes,
+      faults,
+      folder,
       server: listeners.server,
       shares,
     })
@@ -96,16 +98,20 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
       listen,
       publicOrigins: publicOrigins!,
       trustedProxies,
-      ...{ replicas, workers },
+      replicas,
+      workers,
       drain: { delayMs: drain.delay, timeoutMs: drain.timeout },
       limits: {
-        ...{ connections: limits.connections, inFlight: limits.inFlight },
-        ...{ pipelined: limits.pipelined, loopDelayMs: limits.loopDelay },
+        connections: limits.connections,
+        inFlight: limits.inFlight,
+        pipelined: limits.pipelined,
+        loopDelayMs: limits.loopDelay,
       },
       tls: tls.server,
     },
     admin: {
-      ...{ listen: listeners.admin!.listen, token: listeners.admin!.token },
+      listen: listeners.admin!.listen,
+      token: listeners.admin!.token,
       allowedHosts: listeners.admin!.allowedHosts,
       ...(tls.admin && { tls: tls.admin }),
     },

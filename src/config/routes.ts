@@ -53,7 +53,10 @@ function resolveRoute(
   const sent =
     proxy &&
     resolveProxy(proxy, {
-      ...{ match, bound: asked?.bound, faults, folder },
+      match,
+      bound: asked?.bound,
+      faults,
+      folder,
       at: [...path, 'proxy'],
     })
   if (asked !== undefined && sent !== undefined) {
@@ -63,7 +66,9 @@ function resolveRoute(
   const judged =
     authorize &&
     resolveAuthorize(authorize, {
-      ...{ apis: good, grant: asked?.grant, faults },
+      apis: good,
+      grant: asked?.grant,
+      faults,
       at: [...path, 'authorize'],
     })
   if (!match || good.length === 0 || !judged || !asked || !sent) return undefined

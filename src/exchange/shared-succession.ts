@@ -151,7 +151,9 @@ class SharedSuccessions {
     const { token } = lead
     let successor: string | undefined
     const own: Ask = {
-      ...{ signal: ask.signal, deadline: ask.deadline, background: ask.background },
+      signal: ask.signal,
+      deadline: ask.deadline,
+      background: ask.background,
       outcome: undefined,
       refresh: {
         token,
@@ -227,7 +229,8 @@ class SharedSuccessions {
       for (const name of names) store.hold(name, claimant)
     }, LEASE_MS / 4)
     return {
-      ...{ token, askedAt },
+      token,
+      askedAt,
       release: () => {
         clearInterval(holding)
         this.#release(permit, token, claimant)
@@ -297,7 +300,11 @@ class SharedSuccessions {
     for (const one of new Set([token, presented, successor])) {
       const kept: SharedLine = {
         // Whose time nobody knows is from before any purge.
-        ...{ name, ids, owner, tags, askedAt: askedAt ?? 1 },
+        name,
+        ids,
+        owner,
+        tags,
+        askedAt: askedAt ?? 1,
         successor: one === successor ? undefined : successor,
       }
       const [first = ''] = this.#namesOf(permit, one)

@@ -36,7 +36,10 @@ export async function wantedClient(plot: Plot, api: Api): Promise<WantedClient> 
   const own = plot.config.routes.filter(({ authenticate }) => authenticate.apis.includes(api))
   const forItself = own.some(({ exchange }) => exchange.grant === 'client-credentials')
   return {
-    ...{ kind: 'client', name, identifier: audience, proof },
+    kind: 'client',
+    name,
+    identifier: audience,
+    proof,
     id: isBlank('id') ? undefined : client.id,
     secret: 'secret' in client && !isBlank('secret') ? client.secret : undefined,
     fields:
@@ -82,7 +85,11 @@ export function wantedApplications(plot: Plot): readonly WantedClient[] {
     }
   }
   return [...policies].map(([id, own]) => ({
-    ...{ kind: 'client', name: id, id, identifier: undefined, secret: undefined },
+    kind: 'client',
+    name: id,
+    id,
+    identifier: undefined,
+    secret: undefined,
     proof: undefined,
     fields: {
       grant_types: ['refresh_token'],

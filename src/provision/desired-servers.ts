@@ -87,7 +87,10 @@ async function wantedServer(
   }
   const kept = generation === 'legacy' ? withoutCurrent(fields) : fields
   return {
-    ...{ kind: 'resource-server', identifier, fields: kept, initial },
+    kind: 'resource-server',
+    identifier,
+    fields: kept,
+    initial,
     thumbprint: encryption?.thumbprint,
   }
 }

@@ -44,7 +44,9 @@ export async function planGrant(
   const because = `its ${fixed} cannot be changed`
   const other = await another(management, asked, there, options)
   return {
-    ...{ ...base, ...other, action: 'replace' },
+    ...base,
+    ...other,
+    action: 'replace',
     deletes: [{ kind: 'client-grant', id, because }],
   }
 }

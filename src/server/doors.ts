@@ -65,7 +65,9 @@ export function createDoors(config: Config, { log, load, primary }: DoorsOptions
   const live = createLive(config, { log, metrics, primary })
   const certificates = createCertificates({ log, metrics })
   const reloading = createReload({
-    ...{ load, log, metrics },
+    load,
+    log,
+    metrics,
     live: {
       get config() {
         return live.config

@@ -32,7 +32,10 @@ export function createIntrospections(options: IntrospectionsOptions): Introspect
       if (!api.introspection || client === undefined || identifier === undefined) return undefined
       const metadata = metadataOf(issuer)
       const endpoint = createIntrospectionEndpoint({
-        ...{ issuer, identifier, client, outbound },
+        issuer,
+        identifier,
+        client,
+        outbound,
         urlOf: async (name) => metadata(identifier, name),
       })
       endpoints.push(endpoint)

@@ -94,7 +94,9 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   // One refresh for each key. Each request of it is paced by itself: the refresh, and the exchange that may replace it.
   const { everywhere } = among
   const refreshed = refreshes(paced, config, {
-    ...{ purges, lease, metrics },
+    purges,
+    lease,
+    metrics,
     shared: level && everywhere && { ...level, everywhere },
   })
   // Inside the join, so that a token that was paid for is kept even when its callers have left.

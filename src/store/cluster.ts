@@ -70,7 +70,8 @@ async function connected(nodes: readonly TcpAddress[], options: ClientOptions): 
   const { commandOptions, RESP, socket, ...rest } = await clientOptions(options)
   const reconnectStrategy = (): number => RECONNECT_MS * (0.5 + Math.random() / 2)
   const cluster = create({
-    ...{ commandOptions, RESP },
+    commandOptions,
+    RESP,
     rootNodes: nodes.map((address) => ({ socket: address })),
     defaults: { ...rest, socket: { ...socket, reconnectStrategy } },
     // A master that is gone would keep the others from being used.

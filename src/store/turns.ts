@@ -263,7 +263,9 @@ function givenOf(reply: Reply | undefined, { callers }: Need): Given | undefined
     ),
     // Whoever writes to Redis can say what it likes, but not for ever.
     pauseMs: Math.min(pauseMs, LONGEST_PAUSE_MS),
-    ...{ fullMs, everyMs: everyUs / 1_000, kept: kept / 1_000 },
+    fullMs,
+    everyMs: everyUs / 1_000,
+    kept: kept / 1_000,
     others: linesOf(lines!),
     promised: due!,
   }

@@ -145,7 +145,14 @@ export async function createTenant(options: TenantOptions = {}): Promise<Tenant>
     now: clock,
   })
   const { app, login, managementToken } = createApp({
-    ...{ issuer, state, keys, dpop, limiter, faults, record, generation },
+    issuer,
+    state,
+    keys,
+    dpop,
+    limiter,
+    faults,
+    record,
+    generation,
     recordCall: calls.record,
     callLimiter: options.managementLimit
       ? createLimiter(options.managementLimit, clock)

@@ -50,7 +50,10 @@ export async function setUp(tenant: Tenant, { config, blanks }: Unset): Promise<
     const calls = tenant.managementCalls().filter(({ method }) => method !== 'GET').length
     const [now, againMs] = await timed(open)
     return {
-      ...{ plan: { steps, milliseconds: planMs }, calls, milliseconds, variables },
+      plan: { steps, milliseconds: planMs },
+      calls,
+      milliseconds,
+      variables,
       again: { steps: planOf(now, OPTIONS).steps, milliseconds: againMs },
     }
   } finally {

@@ -169,7 +169,9 @@ function redeemingOnce(exchange: Exchange, brought: Brought | undefined): Exchan
   const { refreshToken: token, replace: keep } = brought
   return (permit, ask) =>
     exchange(permit, {
-      ...{ signal: ask.signal, deadline: ask.deadline, outcome: undefined },
+      signal: ask.signal,
+      deadline: ask.deadline,
+      outcome: undefined,
       refresh: { token, sent: () => undefined, keep },
     })
 }
@@ -204,7 +206,9 @@ function subjectOf({ subject }: Permit): Subject {
 function refusalOf(error: unknown): Refusal {
   const { code, status, message, scopes, retryAfter, cause } = asGatewayError(error)
   return {
-    ...{ code, status, detail: message },
+    code,
+    status,
+    detail: message,
     ...(scopes && { scopes }),
     ...(retryAfter !== undefined && { retryAfter }),
     ...(cause instanceof Error && { cause: describeError(cause, 1) }),

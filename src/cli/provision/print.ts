@@ -16,7 +16,10 @@ function plain({ action, kind, name, fields, deletes }: Step) {
     { ...(from !== undefined && { from: masked(field, from) }), to: masked(field, to) },
   ])
   return {
-    ...{ action, kind, name, fields: Object.fromEntries(visible) as Record<string, unknown> },
+    action,
+    kind,
+    name,
+    fields: Object.fromEntries(visible) as Record<string, unknown>,
     ...(deletes.length > 0 && { deletes }),
   }
 }

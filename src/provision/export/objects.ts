@@ -43,7 +43,9 @@ export const SECRETS: ReadonlySet<string> = new Set(['signing_secret', 'client_s
 
 export function targetsOf({ steps, present }: Exported): Targets {
   const targets: { servers: unknown[]; clients: unknown[]; grants: unknown[] } = {
-    ...{ servers: [], clients: [], grants: [] },
+    servers: [],
+    clients: [],
+    grants: [],
   }
   for (const step of steps) {
     const { wanted } = step

@@ -58,7 +58,11 @@ interface Module {
 
 function createModule(exported: Exported): Module {
   return {
-    ...{ exported, parts: [], outputs: [], variables: new Set(), names: new Map() },
+    exported,
+    parts: [],
+    outputs: [],
+    variables: new Set(),
+    names: new Map(),
     scoped: new Set(),
   }
 }
@@ -140,7 +144,8 @@ function addServer(module: Module, { wanted, there, step, fields }: Target<Wante
       resource_server_identifier: new Expression(`auth0_resource_server.${name}.identifier`),
     },
     blocks: scopes.map(({ value, description }) => ({
-      ...{ type: 'scopes', labels: [] },
+      type: 'scopes',
+      labels: [],
       attributes: { name: value, description },
     })),
   })

@@ -85,7 +85,10 @@ export class Report {
     const { code, status, message, cause } = asGatewayError(error)
     this.#current.verdict = 'refused'
     this.#current.refusal = {
-      ...{ code, status, detail: message, remedy: remedyOf(this.#current, code) },
+      code,
+      status,
+      detail: message,
+      remedy: remedyOf(this.#current, code),
       ...(cause instanceof Error && { cause: describeError(cause, 1) }),
     }
   }

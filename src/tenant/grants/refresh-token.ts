@@ -26,7 +26,12 @@ export function createRefreshTokenGrant(
     )
     const { server, scopes, permissions, subject } = judged
     const token = await issue({
-      ...{ client, server, subject, scopes, permissions, proof },
+      client,
+      server,
+      subject,
+      scopes,
+      permissions,
+      proof,
       grantType: 'refresh_token',
     })
     const rotates = client.refresh_token.rotation_type === 'rotating'

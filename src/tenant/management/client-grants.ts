@@ -126,7 +126,10 @@ function create(state: State, body: NewBody): string {
   }
   const settings = kept(undefined, picked(body, SETTINGS))
   const grant = state.addClientGrant({
-    ...{ client_id: clientId, audience, scope, subject_type: subjectType },
+    client_id: clientId,
+    audience,
+    scope,
+    subject_type: subjectType,
     ...(all === undefined || all === null ? {} : { allow_all_scopes: all }),
     ...(settings === undefined ? {} : { settings }),
   })
