@@ -11,14 +11,14 @@ import { createProve, showsCertificate } from './prove.ts'
 import { createTokenEndpoint, type TokenEndpoint } from './token-endpoint.ts'
 
 export interface AccessOptions {
-  /** Where an issuer's token endpoint is, by one of its identifiers: the one for clients with a certificate, if asked. */
+  /** The URL of an issuer's token endpoint, or of its alias for clients with a certificate, by one of its identifiers. */
   readonly tokenEndpointOf: (
     issuer: Issuer,
     identifier: string,
     endpoint: 'tokenEndpoint' | 'mutualTlsTokenEndpoint',
   ) => Promise<string>
   readonly outbound: Outbound
-  /** Connections that show a certificate. Default: of their own, with the limits of all. */
+  /** Opens connections that show a certificate. Default: new ones, with the usual limits. */
   readonly presenting?: (identity: Identity) => Outbound
 }
 
@@ -35,7 +35,7 @@ export interface Accesses {
   close(): Promise<void>
 }
 
-/** What each client is known by at each token endpoint, made when it is first asked for. */
+/** Each client's access to each token endpoint, made on first use. */
 export function createAccesses(options: AccessOptions): Accesses {
   const { tokenEndpointOf, outbound, presenting = withIdentity } = options
   const accesses = new Map<Client, Map<string, Access>>()

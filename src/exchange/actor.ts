@@ -10,12 +10,12 @@ import type { TokenEndpoint } from './token-endpoint.ts'
  */
 export type Actor = (deadline: number) => Promise<string>
 
-/** An answer that tells no lifetime. */
+/** Assumed where the answer names no lifetime. */
 const DEFAULT_LIFETIME_MS = 300_000
 const LARGEST_SKEW_MS = 30_000
 const SKEW_SHARE = 0.1
 
-/** Asks for it by the client credentials grant, once for all who need it, and keeps it until it is about to expire. */
+/** Gets the token by the client credentials grant, once for all exchanges, and keeps it until shortly before it expires. */
 export function createActor(endpoint: TokenEndpoint): Actor {
   let kept: { readonly value: string; readonly until: number } | undefined
   let asking: Promise<IssuedToken> | undefined

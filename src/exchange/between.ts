@@ -2,18 +2,18 @@ import { ExpectedEnd } from '../errors.ts'
 import type { Bucket, OwnBucket } from './bucket.ts'
 import type { Turn } from './line.ts'
 
-/** A bucket that others share, and that is asked for turns. Where there is no answer whoever waits is {@link Moved}. */
+/** A bucket that other processes share and that is asked for turns. Without an answer all who wait get {@link Moved}. */
 export interface Asked extends Bucket {
-  /** How long the issuer wants to be left alone, as far as is known here, in milliseconds. */
+  /** For how long the issuer wants no requests, as far as is known here, in milliseconds. */
   readonly pauseMs: number
-  /** Turns were spent beside it, of which it does not know: it is told with what is asked next. */
+  /** Whether this process spent turns that the bucket does not know of. It is told with the next question. */
   wasAlone: boolean
-  /** Asks although nobody waits: whether there is an answer. */
+  /** Asks although nobody waits, to find out whether the bucket answers again. */
   probe(): void
   close(): void
 }
 
-/** The line is closed here: who waited is to ask again. */
+/** This line is closed: whoever waited in it has to ask again, and is put in another. */
 export class Moved extends ExpectedEnd {
   constructor() {
     super('the line is closed')
@@ -21,28 +21,28 @@ export class Moved extends ExpectedEnd {
 }
 
 export interface BetweenOptions {
-  /** @param answered to be told of each answer, and of each that did not come */
+  /** @param answered called after each question: with true for an answer, with false where none came */
   readonly asked: (answered: (isThere: boolean) => void) => Asked
-  /** What there is while there is no answer. Chosen each time that this begins. */
+  /** The bucket to use while the shared one does not answer. Called each time that it falls silent. */
   readonly own: () => OwnBucket
-  /** Told of each turn of that. */
+  /** Called for each turn that is taken from `own`. */
   readonly spent: () => void
 }
 
-/** A bucket that is shared with others as long as they can be asked. */
+/** A bucket that is shared with other processes while the process or server that holds it answers. */
 export interface SharedBucket extends OwnBucket {
-  /** Whether it is: else there is a share that nobody else spends. */
+  /** Whether it is shared now; otherwise this process spends a share of its own. */
   readonly isShared: boolean
   close(): void
 }
 
-/** While there is no answer, whether there is one again is found out so often, as long as somebody needs turns. */
+/** How often a silent bucket is probed, in milliseconds, as long as somebody needs turns. */
 const PROBE_MS = 100
 
 /**
- * A bucket that is asked, and another one while there is no answer. Who waits when that changes waits on, in the same order:
- * nobody is refused for it. What is one's own begins with nothing where the budget was shared before, so that an answer that
- * comes late once brings no turn that others have.
+ * Takes turns from a shared bucket, and from one of its own while that does not answer. Exchanges that wait when this
+ * changes keep waiting, in the same order; none is refused for it. Where the budget was shared before, the own bucket begins
+ * empty, or else a single late answer would bring turns that other processes already have.
  */
 export class Between implements SharedBucket {
   readonly #with: BetweenOptions
@@ -66,7 +66,7 @@ export class Between implements SharedBucket {
         await (this.#own === undefined ? this.#asked.take(turn) : this.#takeOwn(this.#own, turn))
         return
       } catch (error) {
-        // Who was moved by whoever asked this one has left.
+        // Where this bucket is the `own` of another Between, that one aborts the signal with Moved to take its turns back.
         if (!(error instanceof Moved) || turn.signal.aborted) throw error
       }
     }
@@ -119,7 +119,7 @@ export class Between implements SharedBucket {
     this.#with.spent()
   }
 
-  /** For itself, until there is an answer. */
+  /** Changes to the own bucket, until the shared one answers. */
   #lose(): void {
     if (this.#own !== undefined) return
     this.#own = this.#with.own()
@@ -151,7 +151,7 @@ export class Between implements SharedBucket {
       this.#timer = undefined
       if (this.#waiting > 0) this.#probe()
     }, PROBE_MS)
-    // Who waits has a timer of the own bucket's.
+    // Unreferenced: the own bucket's timer already keeps the process alive for those who wait.
     this.#timer.unref()
   }
 }

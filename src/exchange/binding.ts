@@ -6,8 +6,8 @@ import { type DpopKey, dpopKeyOf } from './dpop.ts'
 import { identityOf, isCertified } from './identity.ts'
 
 /**
- * The thumbprint of what a route's issued tokens are bound to now, and empty where they are not: one who replaces the key
- * or the certificate finds no token in the cache that belongs to the old one.
+ * The thumbprint of the key or certificate that a route's issued tokens are bound to now; empty where they are not bound. As
+ * a part of the cache key it keeps tokens that are bound to a replaced key or certificate from being found.
  *
  * @throws {GatewayError} `exchange_misconfigured` where there is nothing to bind them to
  */
@@ -27,7 +27,7 @@ export function thumbprintOf({ subject, route }: Pick<Permit, 'subject' | 'route
 }
 
 /**
- * The key to bind the next token to, as its file is now.
+ * The key to bind the next token to. Its file is read again where it has changed.
  *
  * @throws {GatewayError} `exchange_misconfigured` where there is none
  */

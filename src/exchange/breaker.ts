@@ -7,24 +7,24 @@ import { Unfit } from './unfit.ts'
 
 const SHORTEST_MS = 1_000
 const LONGEST_MS = 30_000
-/** As long as nothing is known of a target, so many exchanges find it out for all the others. */
+/** How many exchanges are sent to a target of which nothing is known yet. All others wait for the first outcome. */
 const FIRST = 3
-/** So long may they take. */
+/** The longest that the others wait, in milliseconds. */
 const FIRST_MS = 1_000
-/** What makes no sense for one user says little of the others: so many users in a row say that it is the target. */
+/** An unusable answer for one user says little about others. After so many users in a row the target is to blame. */
 const UNFIT_IN_A_ROW = 10
 
 /**
- * Breakers, one for each issuer, client and target. One opens where the issuer does not accept us as a client, or what it
- * answers for ten users in a row makes no sense: that is for somebody to mend, and asking for each request is a storm. Nobody
- * can open one alone, with a token that only its own exchange fails for.
+ * Breakers, one for each issuer, client and target. A breaker opens when the issuer does not accept the gateway as a client,
+ * or when its answers for ten users in a row are unusable: only an operator can mend that, and asking for each request would
+ * be a storm. One caller alone cannot open a breaker with a token that fails only its own exchange.
  */
 export interface Breakers {
-  /** Answers at once while a breaker is open, and then lets a single exchange through. It stands outside the budget. */
+  /** Refuses at once while the breaker is open, and then lets one exchange through as a probe. Stands outside the budget. */
   guarded(exchange: Exchange): Exchange
-  /** Tells a breaker what became of an exchange. It stands inside the budget. */
+  /** Tells the breaker the outcome of each exchange. Stands inside the budget. */
   judged(exchange: Exchange): Exchange
-  /** How many of an issuer's are open. */
+  /** How many of the issuer's breakers are open. */
   open(issuer: Issuer): number
 }
 
@@ -60,7 +60,7 @@ export function createBreakers(): Breakers {
         breaker.close()
         return token
       } catch (error) {
-        // The API's own token is nobody's misfortune but ours.
+        // A client credentials answer concerns no user: an unusable one counts against the target at once.
         const isOfUser =
           error instanceof Unfit && permit.route.exchange.grant !== 'client-credentials'
         if (!isOfUser || breaker.isUnfit(permit.subject.subject)) breaker.judge(error)
@@ -78,7 +78,7 @@ class Breaker {
   #failures = 0
   #openUntil = 0
   readonly #unfit = new Set<string>()
-  /** Until something is known. */
+  /** Undefined as soon as the outcome of one exchange is known. */
   #first: First | undefined = new First()
 
   constructor(issuer: string) {
@@ -103,7 +103,7 @@ class Breaker {
   }
 
   /**
-   * Lets the first few through, and the others when one of them is answered.
+   * Lets the first few exchanges through, and the others once one of these has an outcome.
    *
    * @throws {GatewayError} `exchange_misconfigured`
    */
@@ -115,10 +115,10 @@ class Breaker {
     signal.throwIfAborted()
   }
 
-  /** Whether what comes makes no sense whoever it is for. */
+  /** Counts an unusable answer for a user. Returns whether so many users in a row had one that the target is to blame. */
   isUnfit(user: string): boolean {
     if (this.#unfit.size < UNFIT_IN_A_ROW) this.#unfit.add(user)
-    // One user says too little to let all the others go.
+    // One user's answer says too little to release all who wait: one more is sent.
     this.#first?.another()
     return this.#unfit.size >= UNFIT_IN_A_ROW
   }
@@ -126,7 +126,7 @@ class Breaker {
   judge(error: unknown): void {
     const code = error instanceof GatewayError ? error.code : undefined
     if (code === 'exchange_misconfigured') this.#fail()
-    // A decision on the token is one that was made for us as a client.
+    // An issuer that decides on a token has accepted the gateway as a client.
     else if (error instanceof GatewayError && error.status < 500) this.close()
     else if (code !== undefined) this.#learn()
   }
@@ -148,7 +148,7 @@ class Breaker {
   }
 
   #fail(): void {
-    // What was sent before it opened says nothing new.
+    // Exchanges that were sent before the breaker opened fail for the same reason: they do not lengthen the pause.
     if (!this.isOpen) {
       const ms = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** this.#failures)
       this.#failures = Math.min(this.#failures + 1, 16)
@@ -174,20 +174,20 @@ class First {
     return ++this.#admitted <= FIRST
   }
 
-  /** Of who was not admitted: when something is known, or one more has to find it out. */
+  /** For an exchange that was not admitted: resolves when an outcome is known, or when it is to be sent as one more. */
   async turn(): Promise<void> {
     const waiting = this.#waiting
     if (waiting !== undefined) await new Promise<void>((resolve) => waiting.push(resolve))
   }
 
-  /** Lets one more through: one who waits, or who comes. */
+  /** Admits one more: the first that waits, or else the next that comes. */
   another(): void {
     const next = this.#waiting?.shift()
     if (next === undefined) this.#admitted--
     else next()
   }
 
-  /** From now on nobody waits. */
+  /** Releases all who wait. From now on nobody has to. */
   tell(): void {
     const waiting = this.#waiting ?? []
     this.#waiting = undefined

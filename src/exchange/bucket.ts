@@ -10,9 +10,9 @@ export interface Bucket {
    * @throws {GatewayError} `exchange_unavailable` where the deadline would pass first
    */
   take(turn: Turn): Promise<void>
-  /** Lets nothing leave for this long. */
+  /** Holds all exchanges back for this long. */
   pauseFor(ms: number): void
-  /** Promises a turn to who could not have one now: in how many seconds, at most 60. */
+  /** Promises a later turn to a caller that could not have one now. Returns in how many seconds to come back, at most 60. */
   promise(key: string | undefined): number | Promise<number>
   /** How many exchanges could leave at once now. */
   readonly available: number
@@ -20,22 +20,22 @@ export interface Bucket {
 
 /** A bucket that fills by itself. */
 export interface OwnBucket extends Bucket {
-  /** Takes away what it saved up: others spent it. */
+  /** Empties the bucket, because other processes have spent what it saved up. */
   empty(): void
 }
 
 export const LONGEST_RETRY_AFTER_SECONDS = 60
 
 /**
- * Turns that were late because the process was busy are made up for, as long as somebody waits: but no more than the
- * larger of one turn and what this time holds. Without it each late timer would cost a part of the rate.
+ * While somebody waits, turns that were late because the process was busy are made up for: as many as fit in this time, in
+ * milliseconds, and at least one. Without it each late timer would cost a part of the rate.
  */
 const MADE_UP_FOR_MS = 100
 
 /**
- * A token bucket, full at the beginning. Without a budget only what the issuer itself says holds anything back.
+ * A token bucket, full at the beginning. Without a budget only the issuer's own throttling holds exchanges back.
  *
- * @param random for the jitter of what callers are told; default `Math.random`
+ * @param random for the jitter of `Retry-After`; default `Math.random`
  */
 export function createBucket(budget: Budget | undefined, random = Math.random): OwnBucket {
   return budget === undefined
@@ -43,13 +43,13 @@ export function createBucket(budget: Budget | undefined, random = Math.random): 
     : new TokenBucket(budget.rate, budget.burst, random)
 }
 
-/** What one of so many replicas may spend that cannot ask the others. */
+/** The part of a budget that one of so many replicas may spend while it cannot ask the others. */
 export function shareOf(budget: Budget, replicas: number): Budget {
   const burst = Math.max(1, Math.floor(budget.burst / replicas))
   return { ...budget, rate: budget.rate / replicas, burst }
 }
 
-/** The refusal of what cannot be served before its deadline, which may come back in so many seconds. */
+/** The refusal of an exchange that cannot leave before its deadline. Its caller may come back in so many seconds. */
 export function budgetSpent(seconds: number): GatewayError {
   return new GatewayError('exchange_unavailable', 'the budget of exchanges is spent', {
     retryAfter: Math.min(Math.max(1, seconds), LONGEST_RETRY_AFTER_SECONDS),
@@ -98,8 +98,8 @@ class TokenBucket implements OwnBucket {
   }
 
   /**
-   * The length of the virtual queue, which is who waits and who was told to come, over the rate: rounded up, with up to a
-   * second more so that not all come at once. Beyond a minute nothing is promised.
+   * How long the rate needs for the virtual queue: all callers that wait, and all that were told when to come back. Up to a
+   * second is added so that not all come at once, and the sum rounded up. From a minute on no turn is promised.
    */
   promise(key: string | undefined): number {
     const now = Date.now()
@@ -149,7 +149,7 @@ class TokenBucket implements OwnBucket {
 
   #levelAt(time: number): number {
     if (this.#everyMs === 0) return this.#burst
-    // A pause is nothing to make up for: the issuer asked for it.
+    // Turns that a pause cost are not made up for: the issuer asked for the pause.
     const owed =
       this.#line.upTo(BACKGROUND) > 0 && this.#filledAt >= this.#pausedUntil
         ? Math.max(1, MADE_UP_FOR_MS / this.#everyMs)
@@ -163,20 +163,20 @@ class TokenBucket implements OwnBucket {
     this.#filledAt = now
   }
 
-  /** When the next one behind so many could leave, in milliseconds from now. A pause fills the bucket like any other time. */
+  /** In how many milliseconds an exchange behind so many others could leave. The bucket fills during a pause, too. */
   #waitFor(ahead: number, now: number): number {
     const from = Math.max(now, this.#pausedUntil)
     const lacking = Math.max(0, ahead + 1 - this.#levelAt(from))
     return from - now + lacking * this.#everyMs
   }
 
-  /** The same for one that has to let those pass who were told to come by then. */
+  /** The same for an exchange that has to let those pass that were told to come back by then. */
   #expectedWait(rank: Rank, ahead: number, now: number): number {
     const waitBehind = (more: number): number => this.#waitFor(ahead + more, now)
     return waitBehind(rank === TOLD ? 0 : this.#promised.expected(now, waitBehind))
   }
 
-  /** Those who would wait for too long now learn it now. */
+  /** Refuses at once all whose turn would now come after their deadline. */
   #shedLate(now: number): void {
     let ahead = 0
     for (const waiting of this.#line.inOrder()) {

@@ -5,8 +5,9 @@ import type { Exchange } from './exchange.ts'
 import { exchangeKey } from './key.ts'
 
 /**
- * Paces the exchanges with one issuer. What cannot be served before its deadline is shed at once, and told when to come
- * back; it is known by its key when it does. An issuer that throttles us is left alone until it said.
+ * Paces the exchanges with one issuer. An exchange that cannot leave before its deadline is shed at once, and its caller is
+ * told when to come back; the exchange's key identifies it when it does. After the issuer has throttled the gateway, nothing
+ * is sent to it until the time that it named.
  */
 export function budgeted(exchange: Exchange, bucketOf: (permit: Permit) => Bucket): Exchange {
   return async (permit, ask) => {
@@ -25,7 +26,7 @@ export function budgeted(exchange: Exchange, bucketOf: (permit: Permit) => Bucke
       if (!isThrottled(error)) throw error
       bucket.pauseFor(error.retryAfter * 1_000)
       if (background) throw error
-      // What the issuer says is when the first of all who wait may leave.
+      // The issuer's time is that of the first exchange to leave. This caller is told when its own turn comes.
       throw new GatewayError(error.code, error.message, {
         cause: error.cause,
         retryAfter: await bucket.promise(key),

@@ -11,21 +11,21 @@ import { renew } from './renew.ts'
 /** An issued token in the cache. */
 export interface Kept {
   readonly token: IssuedToken
-  /** How long it lived when it came, in milliseconds: so long will the next one live. */
+  /** The token's lifetime when it came, in milliseconds. The next one is expected to live as long. */
   readonly lifeMs: number
-  /** When it is no longer used, in epoch milliseconds. */
+  /** From when on it is no longer used, in epoch milliseconds. */
   readonly endsAt: number
   /** From when on it is renewed, in epoch milliseconds. */
   renewAt: number
   /** The tags it can be purged by. */
   readonly tags: readonly string[]
-  /** Up to here no purge reaches it. */
+  /** Purges up to this generation do not concern it. */
   generation: number
 }
 
 /**
- * Answers from what is kept. It stands outside the join. A hit is only ever reached with a permit: times and
- * authorization were judged for this very request.
+ * Answers from the cache. Stands outside the join. A hit needs a permit, too: times and authorization were checked for this
+ * very request.
  */
 export function cached(exchange: Exchange, store: Store<Kept>, purges: Purges): Exchange {
   return (permit, ask) => {
@@ -49,8 +49,8 @@ export function cached(exchange: Exchange, store: Store<Kept>, purges: Purges): 
 }
 
 /**
- * Keeps what an exchange returns. It stands inside the join, so that an answer is kept although its callers left. What was
- * kept before goes where the issuer now asks the user for more: it was issued for less.
+ * Keeps the token that an exchange returns. Stands inside the join, so that a token is kept even when its callers have left.
+ * When the issuer asks for a stronger authentication, the token kept before is dropped: it was issued for a weaker one.
  */
 export function kept(
   exchange: Exchange,
@@ -64,7 +64,7 @@ export function kept(
     const ttlMs = keepFor(permit, token, now)
     if (!(ttlMs > 0)) return token
     const tags = tagsOf(permit)
-    // It was purged before it came.
+    // A purge came while the exchange was under way.
     if (generation !== purges.generation && purges.reaches(tags, generation)) return token
     const entry: Kept = {
       token,
@@ -90,7 +90,7 @@ export function kept(
   }
 }
 
-/** @param ttlMs what is left of it, in milliseconds */
+/** @param ttlMs what is left of the entry's life, in milliseconds */
 export function keep(
   store: Pick<Store<Kept>, 'set'>,
   key: string,
@@ -103,7 +103,7 @@ export function keep(
 const RENEWED_FROM = 0.8
 const JITTER = 0.1
 
-/** After 80 to 90 % of its time: those who came together are not renewed together. */
+/** After 80 to 90 % of the entry's life, at random, so that entries that came together are not renewed together. */
 function renewalOf(permit: Permit, token: IssuedToken, now: number, ttlMs: number): number {
   if (endsWithSubject(permit, token, now)) return Number.POSITIVE_INFINITY
   // A renewal in the background has no caller to give a rotated refresh token to.

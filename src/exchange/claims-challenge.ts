@@ -1,14 +1,14 @@
 import { parseJsonObject } from '../authenticate/json.ts'
 import type { StepUp } from '../errors.ts'
 
-/** In base64 it still leaves room for the other headers in the 4 KiB that some proxies take of an answer. */
+/** In base64 this leaves room for the other headers within the 4 KiB that some proxies accept as the head of an answer. */
 const MOST_BYTES = 2_048
 const TOKEN_ENDPOINT = /\/oauth2\/v2\.0\/token$/
 
 /**
- * What Microsoft Entra ID asks for where a user has to do something first, as the caller's own client will have to ask for
- * it: the `claims` of the refusal, byte for byte, and where to go with them. Undefined where they are no JSON object
- * (OpenID Connect Core 1.0, section 5.5) or too long to be passed on. Pure.
+ * The step-up that Microsoft Entra ID asks for where a user has to do something first: the `claims` of its refusal, byte for
+ * byte, and the authorization endpoint to which the caller's own client takes them. Undefined where the claims are no JSON
+ * object (OpenID Connect Core 1.0, section 5.5), are empty, or are too long to be passed on. Pure.
  *
  * @param tokenEndpoint that refused the exchange. Default: unknown
  */

@@ -2,8 +2,8 @@ import type { Permit } from '../authorize/authorize.ts'
 import type { Api, Client, Route } from '../config/config.ts'
 
 /**
- * Who asks for a route's tokens: the API that the subject token is for. A caller's refresh token can be redeemed only by
- * the client that it was issued to (RFC 6749, section 6), which is the caller's.
+ * The client that asks for a route's tokens: that of the API that the subject token is for. Only the client that a refresh
+ * token was issued to can redeem it (RFC 6749, section 6), so with `grant: refresh-token` it is the caller's own.
  */
 export function clientOf({
   subject,

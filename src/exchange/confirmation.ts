@@ -3,30 +3,30 @@ import type { Bound } from '../config/config.ts'
 import type { ClientIdentity } from './identity.ts'
 import type { TokenAnswer } from './token-endpoint.ts'
 
-/** What a token is sent with: its scheme, and what shows that it is ours. */
+/** How a token is sent: its scheme, and what proves that it is the gateway's. */
 export interface Confirmed {
   readonly scheme: 'Bearer' | 'DPoP'
   /**
-   * Of a token of scheme `DPoP`: what goes with it in one request, and in no other (RFC 9449, section 7.1).
+   * For scheme `DPoP`: makes the proof that goes with the token in one request, and in no other (RFC 9449, section 7.1).
    *
-   * @param url its query does not matter
-   * @param nonce what this server gave last
+   * @param url of the request; its query is left out
+   * @param nonce the one that this server gave last
    */
   readonly prove?: ((method: string, url: string, nonce?: string) => string) | undefined
-  /** Of a token that is bound to a certificate: what its connection must show (RFC 8705, section 3). */
+  /** For a token that is bound to a certificate: the one that its connection must show (RFC 8705, section 3). */
   readonly identity?: ClientIdentity | undefined
 }
 
 /**
- * Whether a token is bound to what the route wants it bound to, and to nothing else: `token_type`, and where the token can
- * be read its `cnf` (RFC 7800). Issuers answer a request without a proof, or with one that they pass over, by a bearer
- * token, and say nothing: such a token is not for a route with `bound`. One that is bound although nobody asked is of no
- * use to whoever cannot tell to what.
+ * Checks that a token is bound to what the route wants it bound to, and to nothing else: by `token_type`, and where the
+ * token can be read by its `cnf` (RFC 7800). An issuer that ignores a proof answers with a bearer token and says nothing: a
+ * route with `bound` refuses that. A token that is bound although the route did not ask is refused as well, because the
+ * gateway cannot tell to what.
  *
- * A token that cannot be read tells nothing of a certificate, and is refused with `mtls`; of a proof its type tells.
+ * A token that cannot be read does not show its certificate: `mtls` refuses it. For `dpop` its `token_type` is enough.
  *
  * @param claims undefined where the token cannot be read
- * @returns undefined, and in `wrong` what it is that is not as it should be
+ * @returns how the token is sent, or in `wrong` the member that is not as it should be
  */
 export function confirmed(
   answer: Pick<TokenAnswer, 'tokenType' | 'accessToken' | 'key' | 'identity'>,
@@ -55,7 +55,7 @@ export function confirmed(
   }
 }
 
-/** Nothing but this: a second member is a second condition, which nobody here would meet. */
+/** Whether `cnf` holds this member alone: a second one is a second condition, which the gateway would not meet. */
 function says(cnf: unknown, member: string, thumbprint: string | undefined): boolean {
   if (typeof cnf !== 'object' || cnf === null || thumbprint === undefined) return false
   const [only, ...others] = Object.entries(cnf) as [string, unknown][]

@@ -11,26 +11,26 @@ import { readFileSync } from 'node:fs'
 import type { Client, Material } from '../config/config.ts'
 import { type Current, current, reread } from './reread.ts'
 
-/** One request that a key is shown for. */
+/** The request that a proof is for. */
 export interface ProofOf {
   readonly method: string
-  /** Whatever follows the path is left out (RFC 9449, section 4.2: `htu`). */
+  /** Query and fragment are left out of the proof (RFC 9449, section 4.2: `htu`). */
   readonly url: string
-  /** What this server gave last (RFC 9449, sections 8 and 9). */
+  /** The one that this server gave last (RFC 9449, sections 8 and 9). */
   readonly nonce?: string | undefined
-  /** SHA-256 of the access token that goes with it, in base64url; a request for a token has none. */
+  /** SHA-256 of the access token that the proof goes with, in base64url; a request for a token has none. */
   readonly ath?: string | undefined
 }
 
 /** A key that tokens are bound to. The private half is in none of its properties. */
 export interface DpopKey {
-  /** RFC 7638, with SHA-256: what `cnf.jkt` of a token that is bound to it says. */
+  /** RFC 7638, with SHA-256: the `cnf.jkt` of tokens that are bound to this key. */
   readonly thumbprint: string
   /**
    * A proof for one request, never for a second one (RFC 9449, section 4.2).
    *
-   * Signed at once and on this thread, by node:crypto: for P-256 that is 35 us, where a signature of jose's over WebCrypto
-   * costs 85 to 110 us of CPU and a turn of the thread pool, for each upstream request. RSA takes 300 us.
+   * Signed synchronously by node:crypto, because each upstream request needs a proof: P-256 takes 35 us, where jose over
+   * WebCrypto takes 85 to 110 us of CPU and a turn of the thread pool. RSA takes 300 us.
    */
   proof(of: ProofOf): string
 }
@@ -59,7 +59,7 @@ export function createDpopKey(pem?: string): DpopKey {
   }
 }
 
-/** Only what RFC 7638, section 3.2, requires, in the order that it wants. */
+/** Only the members that RFC 7638, section 3.2, requires, in the order in which they are hashed. */
 function publicJwk(privateKey: KeyObject): Readonly<Record<string, string | undefined>> {
   const { kty, crv, x, y, e, n } = createPublicKey(privateKey).export({ format: 'jwk' })
   return kty === 'EC' ? { crv, kty, x, y } : { e, kty, n }
@@ -76,14 +76,14 @@ function withoutQuery(url: string): string {
 
 const keys = new WeakMap<Client, Current<DpopKey>>()
 
-/** The key of a client: its own, as its file holds it, or one of this process alone. */
+/** The key of a client: the configured one, as its file is now, or else one that only this process has. */
 export function dpopKeyOf(client: Client): Current<DpopKey> {
   let key = keys.get(client)
   if (key === undefined) keys.set(client, (key = currentKey(client.dpopKey)))
   return key
 }
 
-/** What tokens of a client are bound to, that has no key of its own, is not lost with the object that described it. */
+/** After a reload: hands a generated key on to the client's new object, so that tokens that are bound to it stay usable. */
 export function inheritDpopKey(client: Client, from: Client): void {
   const key = keys.get(from)
   if (key !== undefined && client.dpopKey === undefined && from.dpopKey === undefined) {
@@ -103,18 +103,18 @@ function currentKey(material: Material | undefined): Current<DpopKey> {
 
 const NONCE = /^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/
 
-/** RFC 9449, section 8.1. Longer ones are nobody's nonce, and would be a part of every request. */
+/** RFC 9449, section 8.1. Limited to 512 characters, because each request repeats the nonce. */
 export function isNonce(text: string): boolean {
   return NONCE.test(text)
 }
 
-/** What an answer gives to be named in the next proof. Any answer may (RFC 9449, section 8.2). */
+/** The nonce that an answer gives for the next proof. Any answer may give one (RFC 9449, section 8.2). */
 export function nonceOf(headers: Headers): string | undefined {
   const nonce = headers.get('dpop-nonce')
   return nonce !== null && isNonce(nonce) ? nonce : undefined
 }
 
-/** What issuers gave last, by their origins, of which there are no more than are configured. */
+/** The last nonce of each issuer's origin. Never evicted: there are no more origins than are configured. */
 export class Nonces {
   readonly #known = new Map<string, string>()
 

@@ -5,26 +5,26 @@ import type { Purges } from './purge.ts'
 
 /** The purges of all replicas. */
 export interface Everywhere {
-  /** Tells the others what was purged here, at once or when they can be told. */
+  /** Tells the other replicas what was purged here, at once or as soon as Redis is back. */
   tell(tags: readonly string[]): void
   /** Whether one of these tags was purged here, and the shared level does not know of it yet. */
   isUntold(tags: readonly string[]): boolean
   /**
-   * When one of these tags was purged last, by Redis' own clock, in epoch milliseconds: what this replica was told of by
-   * Redis while it knew. It may have lost its marks since. 0: never.
+   * When one of these tags was last purged, by Redis' own clock, in epoch milliseconds; 0: never. This replica remembers
+   * what Redis has told it, because Redis may have lost its marks since.
    */
   purgedAt(tags: readonly string[]): number
   close(): void
 }
 
-/** So long does it take until the others know. */
+/** How often a replica asks Redis for purges, in milliseconds: so long do the others take to learn of one. */
 const LISTEN_EVERY_MS = 1_000
-/** What the others are told is sealed for this name. */
+/** The name that messages to the other replicas are sealed for. */
 const NAME = 'behalf:purges'
 
 /**
- * Hears of purges once a second, since a hit in memory asks nobody. Who was cut off hears of all that it missed when it is
- * back, up to ten thousand.
+ * Asks Redis for purges once a second, because a hit in memory asks nobody. A replica that was cut off learns of all purges
+ * that it missed, up to ten thousand.
  */
 export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purges): Everywhere {
   const own = randomUUID()
@@ -49,7 +49,7 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
     for (const { value, at } of told.purges) hear(seals.open(NAME, value, ''), at)
   }
 
-  /** What this replica purged itself it does not forget twice. */
+  /** A purge of this replica's own is not marked again, or else it would drop tokens that were issued after it. */
   function hear(text: string | undefined, at: number): void {
     if (text === undefined) return
     const { by, tags } = JSON.parse(text) as { readonly by: string; readonly tags: string[] }
@@ -63,7 +63,7 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
     listening = true
     void listen().finally(() => (listening = false))
   }
-  // Who begins hears of what was before.
+  // A replica that starts learns of earlier purges at once.
   void store.started.then(listenOnce)
   const timer = setInterval(listenOnce, LISTEN_EVERY_MS)
   timer.unref()
@@ -80,7 +80,7 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
   }
 }
 
-/** Beyond that the oldest purge is remembered as one of everything, which is more than it was, and never less. */
+/** Beyond that the oldest purge counts as one of everything: that drops more than was asked, never less. */
 const REMEMBERED = 10_000
 
 class Times {
@@ -90,7 +90,7 @@ class Times {
   set(tags: readonly string[], at: number): void {
     for (const tag of tags) {
       const latest = Math.max(at, this.#times.get(tag) ?? 0)
-      // The order of the map is that of hearing.
+      // Deleted first, so that the map stays in the order in which purges were heard of.
       this.#times.delete(tag)
       this.#times.set(tag, latest)
       if (this.#times.size <= REMEMBERED) continue

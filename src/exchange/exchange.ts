@@ -11,7 +11,7 @@ import { REFRESH_PATIENCE_MS } from './patience.ts'
 import { PROFILES, type Profile } from './profiles.ts'
 import type { TokenRequest } from './token-endpoint.ts'
 
-/** How a request's token was had, or why it was not, for the access line and the metrics. */
+/** How a request got its token, or why it got none; for the access line and the metrics. */
 export type ExchangeOutcome = 'hit' | 'joined' | 'renewed' | 'shared' | 'miss' | 'refused' | 'shed'
 
 /** What one request asks of the exchange beside its permit. Each layer may note what it did. */
@@ -23,46 +23,46 @@ export interface Ask {
   /** Do not answer with this token: the upstream refused it. */
   readonly instead?: IssuedToken | undefined
   /**
-   * Set where a token was asked for in the place of another: to be called where the upstream asks the user for more than any
-   * token that the subject token brings.
+   * Set where a refused token is being replaced. The gateway calls it when the replacement is refused as well, and the
+   * upstream asks the user for more than any exchange of this subject token can bring.
    */
   asksForMore?: ((refusal: GatewayError) => void) | undefined
-  /** Nobody waits for it, or it is a second one for the same request: those who wait go first. */
+  /** No request waits for the exchange, or it is the second one of its request: all others go first. */
   readonly background?: boolean | undefined
   outcome: ExchangeOutcome | undefined
   /** The refresh token that the caller brought, on a route that redeems it. */
   readonly refreshToken?: string | undefined
-  /** What became of it. Set for a caller that is to be told, whatever the exchange comes to. */
+  /** What replaced that refresh token. Set where the caller is to be told, even when the exchange fails. */
   succession?: Succession | undefined
-  /** Between the layers: what refresh tokens have to do with what is sent. */
+  /** Set by one layer for those below it: the refresh token to send, and what to do with the one that comes back. */
   readonly refresh?: Refresh | undefined
 }
 
-/** What replaced a caller's refresh token, as far as it is known at the moment of looking. */
+/** What replaced a caller's refresh token, as far as is known when it is read. */
 export interface Succession {
   /** The header that brought it, in lower case. */
   readonly header: string
   readonly successor: string | undefined
 }
 
-/** One request's refresh tokens: the one that it redeems, and the one that it brings. */
+/** The refresh tokens of one request to the issuer: the one that it redeems, and the one that the answer brings. */
 export interface Refresh {
-  /** Redeemed in the place of an exchange (RFC 6749, section 6). Undefined: an exchange, and see what comes with it. */
+  /** Redeemed instead of an exchange (RFC 6749, section 6). Undefined: an exchange, which may bring a refresh token. */
   readonly token: string | undefined
-  /** From here on it may have been used, whatever is heard of it. */
+  /** Called right before the request is sent: from then on the issuer may have used the token, even if no answer comes. */
   sent(): void
-  /** What came for the next time. The access token beside it is looked at when this is done. */
+  /** Called with the refresh token of the answer. The access token is checked only after this has resolved. */
   keep(refreshToken: string): void | Promise<void>
 }
 
-/** Answers at once where it can: the cached path pays for no promise. */
+/** Answers synchronously where it can, so that the cached path does not pay for a promise. */
 export type Exchange = (permit: Permit, ask: Ask) => IssuedToken | Promise<IssuedToken>
 
 /**
- * Asks the issuer that the permit's subject token came from for the token that the route wants, as the client that the
- * API is, and checks what comes back. Once it is sent an exchange runs to its deadline: its answer is paid for. Does NOT
- * keep, join or pace anything, and does NOT know routes that exchange nothing (see `unexchanged`). To be closed where any
- * client shows a certificate; the `outbound` that is given is not its own to close.
+ * Asks the issuer of the permit's subject token for the token that the route wants, as the API's client, and checks the
+ * answer. Once sent, an exchange runs to its deadline, because the issuer has counted it. Does NOT keep, join or pace
+ * anything, and does NOT answer routes that exchange nothing (see `unexchanged`). `close` ends the connections that show
+ * certificates; the given `outbound` stays open.
  *
  * @throws {GatewayError} `invalid_token`, `exchange_denied`, `insufficient_user_authentication`,
  *   `exchange_misconfigured`, `exchange_unavailable`
@@ -89,7 +89,7 @@ export function createExchange(options: AccessOptions): Exchange & { close(): Pr
       form: withParameters(form, exchange.parameters),
       timeoutMs: isRefresh ? REFRESH_PATIENCE_MS : deadline - sentAt,
     })
-    // Whatever the access token turns out to be, the refresh token is spent.
+    // The refresh token that was sent is spent, even if the access token fails its check.
     if (answer.refreshToken !== undefined) await refresh?.keep(answer.refreshToken)
     return checkIssued(answer, permit, profile, sentAt, isRefresh)
   }

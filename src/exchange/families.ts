@@ -4,30 +4,30 @@ import type { TakingStore } from '../store/taking.ts'
 import { familyKey } from './key.ts'
 import { type Purges, tagsOf } from './purge.ts'
 
-/** The newest refresh token of a family, for the user and the context that an exchange gave the first for. */
+/** The newest refresh token of a family, for the user and the context whose exchange returned the first one. */
 export interface Family {
   readonly refreshToken: string
-  /** By what it can be purged. */
+  /** The tags it can be purged by. */
   readonly tags: readonly string[]
-  /** Up to here no purge reaches it. */
+  /** Purges up to this generation do not concern it. */
   readonly generation: number
 }
 
 /** A subject that comes back later costs an exchange. Issuers rarely say how long refresh tokens live. */
 export const KEPT_FOR_MS = 86_400_000
-/** Longer than any exchange takes: what was taken before a refusal does not come back after it. */
+/** Longer than any exchange takes, so that a family taken before a refusal is not put back after it. */
 export const REFUSED_FOR_MS = 600_000
 const REFUSED = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
 
-/** A place in the store, for as long as one exchange or refresh takes. */
+/** A permit's place in the store, for as long as one exchange or refresh takes. */
 export interface Place {
-  /** Takes the family out: nobody else has it from then on. Where the store cannot be reached there is none. */
+  /** Takes the family out: nobody else has it from then on. Undefined: there is none, or the store cannot be reached. */
   take(): Promise<string | undefined>
-  /** Stores it, unless it was purged or its subject refused in the meantime. A store that cannot be reached loses it. */
+  /** Stores a token, unless it was purged or its subject refused since. If the store cannot be reached the token is lost. */
   put(refreshToken: string): Promise<void>
-  /** Takes it out for good, also from those who hold it. */
+  /** Removes the family for good: whoever has taken it cannot put it back. */
   refuse(): Promise<void>
-  /** Whether what is put now would be kept: neither was it purged since, nor its subject refused. */
+  /** Whether `put` would store a token now: it was not purged since, nor its subject refused. */
   readonly isGood: boolean
 }
 
