@@ -3,23 +3,23 @@ import { type Asked, Between, Moved, type SharedBucket } from './between.ts'
 import { budgetSpent, createBucket } from './bucket.ts'
 import type { Turn } from './line.ts'
 
-/** One who waits for a turn of a bucket in another process. Plain data. */
+/** An exchange that waits for a turn of a bucket in another process. Plain data, because it is sent there. */
 export interface Place {
-  /** By what its process knows it. */
+  /** What its own process knows it by. */
   readonly number: number
   /** Epoch milliseconds, by the clock of the host. */
   readonly deadline: number
   /** The key of its exchange, a hash: nothing else of a request leaves its process. */
   readonly key: string | undefined
   readonly background: boolean
-  /** This process spent turns beside that bucket: what it saved up is gone. */
+  /** Whether this process spent turns that the bucket does not know of: then what the bucket saved up is gone. */
   readonly wasAlone: boolean
 }
 
-/** The turn has come; or in how many seconds to come back; or nobody waits for it any more. */
+/** `turn`: the exchange may leave. `left`: its place was given up. A number: refused, to come back in so many seconds. */
 export type Taken = 'turn' | 'left' | number
 
-/** A bucket in another process of this host. Whatever is asked of it never rejects; undefined: there is no answer. */
+/** A bucket in another process of this host. Its promises never reject; undefined: no answer came. */
 export interface Elsewhere {
   take(place: Place): Promise<Taken | undefined>
   /** Gives up a place. */
@@ -27,29 +27,29 @@ export interface Elsewhere {
   promise(key: string | undefined): Promise<number | undefined>
   /** Lets nothing leave until then, in epoch milliseconds. */
   pause(until: number): void
-  /** How long the issuer wants to be left alone, as far as that process told, in epoch milliseconds. */
+  /** Until when the issuer wants no requests, as that process said last, in epoch milliseconds. */
   readonly pausedUntil: number
-  /** As that process told last. */
+  /** How many exchanges could leave at once, as that process said last. */
   readonly available: number
-  /** Whether it answers again. */
+  /** Finds out whether that process answers again. */
   probe(): Promise<boolean>
-  /** Nobody here needs it any more. */
+  /** To be called when this process no longer needs the bucket. */
   close(): void
 }
 
 export interface HostBucketOptions {
   readonly elsewhere: Elsewhere
-  /** The share of this process alone, while there is no answer. */
+  /** What this process may spend while no answer comes. */
   readonly share: Budget | undefined
-  /** Told of each turn of that. */
+  /** Called for each turn that is taken from that share. */
   readonly spent: () => void
-  /** For the jitter of what callers are told while there is no answer; default `Math.random`. */
+  /** For the jitter of `Retry-After` while no answer comes; default `Math.random`. */
   readonly random?: () => number
 }
 
 /**
- * One budget for all processes of a host, in one of them, whose line is that of all; and for each its own share while that
- * process does not answer.
+ * One budget for all processes of a host: one process has the bucket, and the line that all of them wait in. While it does
+ * not answer, each of the others spends its own share.
  */
 export function createHostBucket(options: HostBucketOptions): SharedBucket {
   const { elsewhere, share, spent, random } = options
@@ -63,10 +63,10 @@ export function createHostBucket(options: HostBucketOptions): SharedBucket {
 /** So long after its deadline is an answer waited for that may be on its way, in milliseconds. */
 const LATE_MS = 100
 
-/** Those that were asked for by this process, so far. */
+/** How many places this process has asked for so far: the number of the last one. */
 let places = 0
 
-/** Thin: whoever waits has its place there, and is asked about once. */
+/** Keeps no line here: each exchange waits in the line of the other process, which is asked once for it. */
 class RemoteBucket implements Asked {
   readonly #elsewhere: Elsewhere
   readonly #answered: (isThere: boolean) => void
@@ -77,7 +77,7 @@ class RemoteBucket implements Asked {
   constructor(elsewhere: Elsewhere, answered: (isThere: boolean) => void) {
     this.#elsewhere = elsewhere
     this.#answered = answered
-    // Where the bucket is, this process comes from.
+    // The process that has the bucket started this one, so it was there.
     answered(true)
   }
 
@@ -85,7 +85,7 @@ class RemoteBucket implements Asked {
     if (signal.aborted) return Promise.reject(signal.reason as Error)
     const number = ++places
     const { wasAlone } = this
-    // Once: what is taken away each time that somebody comes would never be there.
+    // Said once: a bucket that is emptied for each exchange would never fill.
     this.wasAlone = false
     const place: Place = { number, deadline, key, background, wasAlone }
     return new Promise((resolve, reject) => {
@@ -110,7 +110,7 @@ class RemoteBucket implements Asked {
         if (taken === undefined && wasAlone) this.wasAlone = true
         if (isGone) return
         settle()
-        // When it hears again, nobody is here for that turn.
+        // If the other process reads the question later, nobody here waits for that turn any more.
         if (taken === undefined) this.#elsewhere.leave(number)
         this.#answered(taken !== undefined)
         if (taken === 'turn') resolve()

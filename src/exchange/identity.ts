@@ -5,16 +5,16 @@ import type { Identity } from '../outbound.ts'
 import { type Current, current, reread } from './reread.ts'
 
 /**
- * The certificate that a client shows, and its key, as they were at one time. Travels with the tokens that are bound to it:
- * whatever writes such a token down or prints it sees the thumbprint alone.
+ * A client's certificate and its key, as they were at one time. It travels with the tokens that are bound to it, so both are
+ * private fields: whatever prints or serializes such a token sees the thumbprint alone.
  */
 export class ClientIdentity implements Identity {
-  /** SHA-256 of the certificate in DER: what `cnf.x5t#S256` of a token that is bound to it says (RFC 8705, section 3.1). */
+  /** SHA-256 of the certificate in DER: the `cnf.x5t#S256` of tokens that are bound to it (RFC 8705, section 3.1). */
   readonly thumbprint: string
   readonly #certificate: string
   readonly #key: string
 
-  /** @throws {Error} the key is not the certificate's */
+  /** @throws {Error} where the key does not belong to the certificate */
   constructor({ certificate, key }: Identity) {
     const first = new X509Certificate(certificate)
     if (!first.checkPrivateKey(createPrivateKey(key))) {
@@ -47,7 +47,7 @@ type Pair = Pick<Certified, 'certificate' | 'key'>
 
 const identities = new WeakMap<Pair, Current<ClientIdentity>>()
 
-/** The same for each call with the same object. */
+/** Each call with the same object returns the same identity. */
 export function identityOf(pair: Pair): Current<ClientIdentity> {
   let identity = identities.get(pair)
   if (identity === undefined) identities.set(pair, (identity = currentIdentity(pair)))
@@ -67,7 +67,7 @@ function currentIdentity({ certificate, key }: Pair): Current<ClientIdentity> {
       return made(one)
     } catch (error) {
       if (known === undefined) throw error
-      // One of the two files was replaced, and the other is about to be.
+      // One of the two files was replaced, and the other is about to be: until then the old pair serves.
       return known
     }
   }

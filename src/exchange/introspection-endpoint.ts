@@ -8,15 +8,15 @@ import { pauseOf } from './token-endpoint.ts'
 
 export interface IntrospectionEndpointOptions {
   readonly issuer: Issuer
-  /** One of the issuer's. */
+  /** One of the issuer's identifiers. */
   readonly identifier: string
   readonly client: Client
-  /** Where it is: the one for clients with a certificate, if asked. Rejects while the issuer cannot be asked. */
+  /** The endpoint's URL, or that of its alias for clients with a certificate. Rejects while the issuer cannot be asked. */
   readonly urlOf: (
     endpoint: 'introspectionEndpoint' | 'mutualTlsIntrospectionEndpoint',
   ) => Promise<string>
   readonly outbound: Outbound
-  /** Connections that show a certificate. Default: of their own, with the limits of all. */
+  /** Opens connections that show a certificate. Default: new ones, with the usual limits. */
   readonly presenting?: (identity: Identity) => Outbound
 }
 
@@ -28,7 +28,7 @@ export interface IntrospectionEndpoint {
   close(): Promise<void>
 }
 
-/** RFC 7662, section 2.1, where the client shows who it is as it does at the token endpoint. */
+/** RFC 7662, section 2.1. The client authenticates as it does at the token endpoint. */
 export function createIntrospectionEndpoint(
   options: IntrospectionEndpointOptions,
 ): IntrospectionEndpoint {
@@ -62,7 +62,7 @@ export function createIntrospectionEndpoint(
         'content-type': 'application/x-www-form-urlencoded',
       })
       const server = { issuer: identifier, introspection_endpoint: url }
-      // Where it signs, it is done later than its type says.
+      // Typed as synchronous, but where it signs an assertion it returns a promise.
       const done: unknown = authenticate(server, { client_id: clientId }, body, headers)
       await done
       const response = await over
@@ -82,7 +82,7 @@ function withIdentity(identity: Identity): Outbound {
   return createOutbound({ identity })
 }
 
-/** RFC 7662, section 2.3: whatever is wrong with the token is told with 200. */
+/** RFC 7662, section 2.3: an invalid token is answered with 200 as well, so no other status is about the token. */
 function assertAnswered({ status, headers }: Response): void {
   if (status === 200) return
   if (status === 429) {

@@ -9,24 +9,24 @@ import type { Profile } from './profiles.ts'
 import type { TokenAnswer } from './token-endpoint.ts'
 import { Unfit } from './unfit.ts'
 
-/** What an exchange returned, checked. A value of scheme `none` stands for "send no credentials". */
+/** The checked answer of an exchange. Scheme `none` stands for "send no credentials". */
 export interface IssuedToken extends Omit<Confirmed, 'scheme'> {
   readonly scheme: Confirmed['scheme'] | 'none'
   readonly value: string
-  /** Epoch milliseconds; in the past where the issuer gave no lifetime that makes sense. */
+  /** Epoch milliseconds; in the past where the issuer gave a lifetime that is no positive number. */
   readonly expiresAt: number
-  /** What was granted of the scopes that were asked for; empty where none were. */
+  /** The scopes that were granted; empty where none were asked for. */
   readonly scopes: readonly string[]
 }
 
 /**
- * Whether what came back is what was asked for: the token's characters, `token_type` and what it is bound to always,
- * `issued_token_type` after an exchange of the subject token, and `iss`, the user, `aud`, `exp` and the scopes where the
- * token can be read. What each means is the profile's. Does NOT verify the issued token's signature: it came from its issuer over a connection of
- * ours, and its reader is the upstream.
+ * Checks that the answer is what was asked for: always the token's characters, its `token_type`, its binding, and the
+ * answer's scopes if any were asked for; after an exchange of the subject token `issued_token_type`; where the token can be
+ * read its `iss`, user, `aud`, `exp` and own scopes. What each of them must be is up to the profile. Does NOT verify the
+ * issued token's signature: it came from the issuer over the gateway's own connection, and the upstream verifies it.
  *
  * @param sentAt when it was asked for, in epoch milliseconds: its lifetime is counted from then
- * @param isRefresh whether it came for a refresh token, which names no type of what it is exchanged for
+ * @param isRefresh whether it answers a refresh, which has no `issued_token_type`
  * @throws {GatewayError} `exchange_misconfigured`; `not_permitted` where a caller's refresh token is of another user
  */
 export function checkIssued(
@@ -43,7 +43,7 @@ export function checkIssued(
   const confirmation = confirmed(answer, claims, exchange.bound)
   if ('wrong' in confirmation) reject(confirmation.wrong)
   if (claims !== undefined) assertClaims(claims, permit, profile)
-  // Whose the caller's refresh token is, is known by nothing else.
+  // Only its claims show whose refresh token the caller brought.
   else if (exchange.grant === 'refresh-token') reject('it cannot be read')
   const scopes = exchange.scopes.length === 0 ? [] : grantedScopes(answer, claims, exchange.scopes)
   const asked = askedScopes(exchange, profile)
@@ -58,7 +58,8 @@ export function checkIssued(
 }
 
 /**
- * An API's own token, which only its issuer will read: it must be one, and its time is counted.
+ * Checks the characters and the type of an API's own token, and determines when it expires. Its other claims are for its
+ * issuer alone.
  *
  * @throws {GatewayError} `exchange_misconfigured`
  */
@@ -69,7 +70,7 @@ export function checkActor(
 ): IssuedToken {
   const { accessToken, tokenType, key } = answer
   if (!B64TOKEN.test(accessToken)) reject('access_token')
-  // The request that brings it as `actor_token` has a proof of the same key.
+  // It may be bound to the key: the request that brings it as `actor_token` has a proof of the same key.
   if (tokenType !== 'bearer' && !(tokenType === 'dpop' && key !== undefined)) reject('token_type')
   const exp = readable(accessToken)?.['exp']
   return {
@@ -80,7 +81,7 @@ export function checkActor(
   }
 }
 
-/** A route that asks for another type by its `parameters` means that one. */
+/** Where a route's `parameters` ask for another type, only that one is accepted. */
 function assertType(
   { issuedTokenType }: TokenAnswer,
   { parameters, renew }: ExchangeConfig,
@@ -105,7 +106,7 @@ function assertClaims(claims: Claims, { subject, route }: Permit, profile: Profi
     for (const name of profile.sameUser) {
       const user = subject.claims[name]
       if (typeof user === 'string' && claims[name] === user) continue
-      // The caller brought both: nothing is wrong with us, nor with the issuer.
+      // The caller brought both tokens: neither the gateway nor the issuer is to blame.
       if (exchange.grant === 'refresh-token') throw foreign()
       reject(name)
     }
@@ -114,12 +115,12 @@ function assertClaims(claims: Claims, { subject, route }: Permit, profile: Profi
   if (claims['exp'] !== undefined && !Number.isFinite(claims['exp'])) reject('exp')
 }
 
-/** Two good tokens that do not belong together. */
+/** The refusal of two good tokens that belong to different users. */
 export function foreign(): GatewayError {
   return new GatewayError('not_permitted', 'the refresh token is of another user')
 }
 
-/** A token for all of them: which of them the upstream is, is known to nobody here. */
+/** The token must be for all of them, because the gateway cannot know which of them the upstream is. */
 function expectedAudiences({
   expectAudience,
   audience,
@@ -129,19 +130,19 @@ function expectedAudiences({
 }
 
 /**
- * RFC 6750, section 2.1: what stands after `Bearer`. Anything else would be kept, only to fail as a header on every use,
- * or would bring credentials of another scheme along.
+ * RFC 6750, section 2.1: what may follow `Bearer`. Any other token would be kept, only to fail as a header on every use, or
+ * would bring credentials of another scheme along.
  */
 const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
 
 type Claims = Readonly<Record<string, unknown>>
 
-// As JWT libraries read it: without a byte order mark, or a token that upstreams can read would be opaque to us.
+// Skips a byte order mark, as JWT libraries do, or else a token that upstreams can read would be opaque here.
 const utf8 = new TextDecoder()
 
 /**
- * The claims of a signed JWT. A nested JWE or an opaque token is for its audience's eyes only. Claims that the upstream may
- * read in another way than we do, such as two `sub`, are nobody's.
+ * The claims of a signed JWT; undefined for a nested JWE or an opaque token, which only its audience can read. Claims that
+ * the upstream may read in another way than the gateway does, such as two `sub`, are refused.
  *
  * @throws {GatewayError} `exchange_misconfigured` where they are ambiguous
  */
@@ -169,8 +170,8 @@ function holds(audience: unknown, expected: string): boolean {
 }
 
 /**
- * Both the answer's and the token's own, since either may hold more than was asked for. Where neither tells any, they are
- * what was asked for (RFC 6749, section 5.1).
+ * The scopes of the answer and those of the token together, since either may hold more than was asked for. Where neither
+ * names any, they are the scopes that were asked for (RFC 6749, section 5.1).
  */
 function grantedScopes(
   { scope }: TokenAnswer,
@@ -189,8 +190,8 @@ function grantedScopes(
 }
 
 /**
- * `expires_in` (RFC 6749, section 5.1) counted from when it was asked for, and never past the token's own `exp`. Zero,
- * negative or not a number: expired already, so it is used once and not kept.
+ * `expires_in` (RFC 6749, section 5.1) counted from when the token was asked for, and never past its own `exp`. Where it is
+ * zero, negative or not a number, the token has expired already: it is used once and not kept.
  */
 function expiryOf(
   expiresIn: unknown,
@@ -206,9 +207,9 @@ function expiryOf(
   return Math.min(sentAt + seconds * 1_000, own ?? Number.POSITIVE_INFINITY)
 }
 
-/** What came is not what was asked for. */
+/** The issued token is not the one that was asked for. */
 export class UnfitToken extends Unfit {
-  /** @param what of it is wrong */
+  /** @param what the part of it that is wrong */
   constructor(what: string) {
     const cause = new Error(`the issued token failed its check: ${what}`)
     super('the issued token is not what was asked for', cause)

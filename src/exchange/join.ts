@@ -6,8 +6,8 @@ import { exchangeKey } from './key.ts'
 import { type Purges, tagsOf } from './purge.ts'
 
 /**
- * Joins concurrent exchanges of one key into one. Who goes away takes only itself out; the last one to go aborts the
- * exchange's own signal, which drops it where it was not sent yet. What was asked for before a purge is not joined.
+ * Joins concurrent exchanges of one key into one. A caller that goes away takes only itself out; the last one to go aborts
+ * the exchange's own signal, which drops it if it was not sent yet. An exchange from before a purge is not joined.
  */
 export function joined(exchange: Exchange, purges: Purges): Exchange {
   const flights = new Map<string, Flight>()
@@ -41,7 +41,7 @@ export function joined(exchange: Exchange, purges: Purges): Exchange {
       // Nothing begins for a caller that went away while it was on its way here.
       ask.signal.throwIfAborted()
       const flying = find(key, permit)
-      // A request does not wait for a renewal in the background, which comes last: unless that was sent, another begins in its place.
+      // A request does not wait for a renewal in the background, which comes last: if that was not sent yet, another begins.
       if (flying?.background && !background) flying.drop()
       const flight = flying ?? start(key, permit, background)
       ask.outcome = flying === undefined ? 'miss' : 'joined'
@@ -78,7 +78,7 @@ interface FlightOptions {
 
 class Flight {
   readonly digest: string
-  /** Purges after this one reach it. */
+  /** Purges after this generation concern it. */
   readonly generation: number
   readonly background: boolean | undefined
   readonly #controller = new AbortController()
@@ -102,12 +102,12 @@ class Flight {
     return this.#ask.outcome
   }
 
-  /** With what it fails when everyone left before it was sent. */
+  /** The error that it fails with when everyone left before it was sent. */
   get dropped(): unknown {
     return this.#controller.signal.reason
   }
 
-  /** Ends it where it was not sent yet. */
+  /** Ends it if it was not sent yet. */
   drop(): void {
     this.#controller.abort()
   }

@@ -7,10 +7,10 @@ import { clientAt } from './client.ts'
 import { PROFILES } from './profiles.ts'
 import { redeemedBy } from './redeem.ts'
 
-// A subject token is one object for as long as it is remembered, and so is a route: the path pays for this key once.
+// A verified token stays one object for as long as it is remembered, and so does a route: their key is computed once.
 const keys = new WeakMap<SubjectToken, Map<Route, Known>>()
 
-/** Good for as long as tokens are bound to this. */
+/** A key that was computed before. It is valid while the route's tokens are bound to this thumbprint. */
 interface Known {
   readonly thumbprint: string
   readonly key: string
@@ -18,7 +18,7 @@ interface Known {
 
 /**
  * The name of an issued token: SHA-256 over everything that decides the answer of an exchange, each field with its
- * length before it, so that no two lists of fields read the same. Nothing secret can be had from it.
+ * length before it, so that no two lists of fields read the same. No secret can be derived from it.
  */
 export function exchangeKey(permit: Permit): string {
   const key = subjectKey(permit)
@@ -36,21 +36,21 @@ function subjectKey({ subject, route }: Permit): string {
   return key
 }
 
-/** The name of the issuer's refusal of this very token, in either mode of keys. */
+/** The name of the issuer's refusal of this very token, whatever the route's `key` is. */
 export function refusalKey(permit: Permit): string {
   const { subject, route } = permit
   const key = named(subject, route, thumbprintOf({ subject, route }), tokenPart(subject))
   return route.exchange.grant === 'refresh-token' ? redeemedKey(key, permit) : key
 }
 
-/** A line of refresh tokens has one name: who brings what replaced the first of them finds what that one had brought. */
+/** All refresh tokens of a line have its name in their key: a successor finds the issued token of its predecessor. */
 function redeemedKey(key: string, permit: Permit): string {
   return hash('sha256', field(key) + field(redeemedBy(permit).line.name), 'base64url')
 }
 
 /**
- * The name of a family of refresh tokens: of one user, in one session, with one context, whatever a route takes that for.
- * Subject tokens come and go.
+ * The name of a family of refresh tokens: of one user, session and context, whatever the route's `key` is, because a family
+ * outlives the subject tokens that it serves.
  */
 export function familyKey({ subject, route }: Permit): string {
   const { sid } = subject.claims
@@ -71,7 +71,7 @@ function named(
 
 const routeParts = new WeakMap<Api, WeakMap<Route, string>>()
 
-/** What the route and its API say: the same for each of its requests. */
+/** The fields that depend on the route and its API alone, computed once for both. */
 function routePart(api: Api, route: Route): string {
   let ofApi = routeParts.get(api)
   if (ofApi === undefined) routeParts.set(api, (ofApi = new WeakMap()))
@@ -97,15 +97,15 @@ function routeFields(api: Api, route: Route): readonly KeyPart[] {
   ]
 }
 
-/** One of the fields that a key is made of, by a name that no key knows. */
+/** One of the fields that a key is made of. The name is for display, and not a part of the key. */
 export interface KeyPart {
   readonly name: string
   readonly value: string
 }
 
 /**
- * What the key of a permit is made of, in its order, for an operator to see: of the subject token its SHA-256 or that of its
- * context, and the names of the claims that the context is. What a caller brings to redeem is left out.
+ * The fields of a permit's key in their order, for an operator to see. The subject token is shown as its SHA-256, or as that
+ * of its context with the names of the context's claims. A refresh token that the caller brings is left out.
  *
  * @throws {GatewayError} `exchange_misconfigured` where there is nothing to bind tokens to
  */
@@ -123,8 +123,8 @@ export function keyParts({ subject, route }: Permit): readonly KeyPart[] {
 }
 
 /**
- * Changes when the meaning of what is kept could have changed: with the issuer's entry, the client's id and method, or
- * the `exchange` block. Never with a secret or with another route, so that a rollout is no cold start.
+ * Changes when the meaning of kept tokens could have changed: with the issuer's entry, the client's id and method, or the
+ * `exchange` block. It does not change with a secret or another route, so that a rollout is no cold start.
  */
 function epoch(api: Api, route: Route, scopes: readonly string[]): string {
   const { budget: _, ...entry } = api.issuer
@@ -135,15 +135,15 @@ function epoch(api: Api, route: Route, scopes: readonly string[]): string {
   return hash('sha256', canonicalJson(identity), 'base64url')
 }
 
-/** `token`: this very token. `context`: every token that says the same but for the claims that always differ. */
+/** `key: token`: this very token. `key: context`: every token with the same claims, but for those that always differ. */
 function subjectPart(subject: SubjectToken, route: Route): string {
-  // The API's own token says nothing of who asks: it is one for all.
+  // A client credentials token says nothing about the subject: it is one for all.
   if (route.exchange.grant === 'client-credentials') return 'client'
   const context = route.exchange.key === 'context' ? contextOf(subject, route) : undefined
   return context ?? tokenPart(subject)
 }
 
-/** Whether the key belongs to this very token, and nobody who lacks the token can know what it is made of. */
+/** Whether the key rests on this very token, so that nobody can compute it without the token. */
 export function isOfToken({ subject, route }: Permit): boolean {
   return subjectPart(subject, route) === tokenPart(subject)
 }
@@ -155,7 +155,7 @@ function tokenPart({ digest }: SubjectToken): string {
 function contextOf({ claims, api }: SubjectToken, route: Route): string | undefined {
   const ignored = ignoredClaims(api, route)
   const kept = Object.entries(claims).filter(([name]) => !ignored.has(name))
-  // Beyond 2^53 two numbers read as one, and past the largest all do: so would two tokens.
+  // Above 2^53 two integers are read as one number, and beyond the largest double all are: two tokens would share one key.
   if (!kept.every(([, value]) => exact(value))) return undefined
   const context = canonicalJson(Object.fromEntries(kept))
   return `context:${hash('sha256', context, 'base64url')}`
@@ -173,7 +173,7 @@ function exact(value: unknown): boolean {
   return typeof value !== 'object' || value === null || Object.values(value).every(exact)
 }
 
-/** RFC 8785. Numbers and strings are written as ECMAScript writes them, which is what that document asks for. */
+/** RFC 8785. Numbers and strings are written as ECMAScript writes them, as the RFC asks. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) {
     return `[${value.map((one: unknown) => canonicalJson(one ?? null)).join(',')}]`

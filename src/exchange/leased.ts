@@ -7,67 +7,67 @@ import { BACKGROUND, COMING, Line, type Rank, TOLD, type Turn, type Waiting } fr
 import { beginOf, type Known, prospect } from './prospect.ts'
 
 export interface LeasedOptions {
-  /** Undefined: only what the issuer itself says holds anything back. */
+  /** Undefined: only the issuer's own throttling holds exchanges back. */
   readonly budget: Budget | undefined
   /** How many replicas share it. */
   readonly replicas: number
-  /** Asks for turns; never rejects. Undefined: there is no answer. */
+  /** Asks for turns; never rejects. Undefined: no answer came. */
   readonly ask: (need: Need) => Promise<Given | undefined>
-  /** By what all replicas know a key, without learning it. */
+  /** The name that a key has in all replicas. It does not reveal the key. */
   readonly nameOf: (key: string) => string
-  /** Told what became of turns that were asked for. */
+  /** Called with what became of turns that were asked for. */
   readonly count: (outcome: 'leased' | 'unused' | 'denied', many: number) => void
-  /** For the jitter of what callers are told; default `Math.random`. */
+  /** For the jitter of `Retry-After`; default `Math.random`. */
   readonly random?: (() => number) | undefined
 }
 
-/** A turn that is not used so long after its begin, in milliseconds, is lost: what is made up for is bounded. */
+/** How long after its beginning a turn can still be used, in milliseconds: a bound on what is made up for. */
 const LATE_MS = 250
-/** What was told of the others is good for so long. */
+/** How long an answer's figures about the other replicas are relied on, in milliseconds. */
 const FRESH_MS = 500
-/** Without a budget one answer is good for all who come within that time. */
+/** Without a budget: for how long after an answer exchanges leave without asking, in milliseconds. */
 const OPEN_FOR_MS = 250
-/** Where nothing is left, so long does it take to ask again for those who wait, */
+/** Where the last answer gave too few turns: the time until it is asked again for those who wait, in milliseconds, */
 const LONGEST_WAIT_MS = 250
 const SHORTEST_WAIT_MS = 25
 const JITTER_MS = 15
-/** and for those who came meanwhile. */
+/** and for those who came since. */
 const NEWCOMERS_WAIT_MS = 10
 
-/** One who is to be told when to come back. */
+/** A caller that is to be told when to come back. */
 interface Late {
   readonly as: 'late' | 'sent'
   readonly key: string | undefined
-  /** It was told before, and is in time. */
+  /** Called where it was told before, and is in time. */
   readonly due: () => void
   readonly tell: (seconds: number) => void
   readonly moved: () => void
 }
 
 /**
- * The line of one replica before a bucket that all of them share. Turns are leased for those who wait, never in advance:
- * one round trip at a time, for all who came meanwhile. A turn is a time at most a quarter of a second ahead, and belongs to
- * whoever is first when it comes. Where there is no answer the line is closed.
+ * One replica's line before a bucket that all replicas share. Turns are leased for exchanges that wait, never in advance,
+ * with one round trip at a time for all that came meanwhile. A turn is a point in time at most a quarter of a second ahead;
+ * when it comes, the exchange that is first in line takes it. When no answer comes the line is closed.
  */
 export class LeasedBucket implements Asked {
   readonly #with: LeasedOptions
   readonly #replica = randomUUID()
   readonly #random: () => number
   readonly #line = new Line()
-  /** Of those who wait, who may have been told to come. */
+  /** The exchanges in line that may have been told to come back: the next question finds out. */
   readonly #unknown = new Set<Waiting>()
   readonly #late = new Map<object, Late>()
-  /** When those begin that are leased, in epoch milliseconds. */
+  /** When the leased turns begin, in epoch milliseconds. */
   #turns: number[] = []
   #known: Known | undefined
-  /** More was asked for than there was. */
+  /** Whether the last answer gave fewer turns than were asked for. */
   #isScarce = false
   #askAgainAt = 0
   #pausedUntil = 0
   #pauseIsNews = false
   #isAsking = false
   #timer: NodeJS.Timeout | undefined
-  /** This replica spent a share of its own since the last answer. */
+  /** Whether this replica spent turns of its own share since the last answer. */
   wasAlone = false
 
   constructor(options: LeasedOptions) {
@@ -116,17 +116,17 @@ export class LeasedBucket implements Asked {
     return Math.max(0, Math.floor(known.burst - missing))
   }
 
-  /** How long the issuer wants to be left alone, as far as any replica knows, in milliseconds. */
+  /** For how long the issuer wants no requests, as far as any replica knows, in milliseconds. */
   get pauseMs(): number {
     return Math.max(0, this.#pausedUntil - Date.now())
   }
 
-  /** How many replicas were seen at the budget lately. */
+  /** How many replicas used the budget lately, this one included. */
   get replicas(): number {
     return 1 + (this.#known?.others.length ?? 0)
   }
 
-  /** Asks although nobody waits: whether there is an answer. */
+  /** Asks although nobody waits, to find out whether an answer comes. */
   probe(): void {
     if (!this.#isAsking) void this.#ask(Date.now())
   }
@@ -135,18 +135,18 @@ export class LeasedBucket implements Asked {
     clearTimeout(this.#timer)
   }
 
-  /** Nothing but the issuer holds anybody back, and lately it did not. */
+  /** Whether exchanges may leave without asking: there is no budget, and the issuer has not throttled lately. */
   #isOpen(now: number): boolean {
     if (this.#with.budget !== undefined || this.#isScarce || now < this.#pausedUntil) return false
     return this.#isKnownFor(OPEN_FOR_MS, now)
   }
 
-  /** A clock that was set back makes old what is known. */
+  /** Whether the last answer is younger than that. One from the future is old: the clock was set back. */
   #isKnownFor(ms: number, now: number): boolean {
     return this.#known !== undefined && now >= this.#known.at && now - this.#known.at < ms
   }
 
-  /** When one leaves who has so many before it, in epoch milliseconds. Where nothing is known of the others: now. */
+  /** When an exchange with so many before it leaves, in epoch milliseconds. Without a recent answer: after a pause, or now. */
   #prospect(rank: Rank, ahead: number, now: number): number {
     const from = Math.max(now, this.#pausedUntil)
     const turn = this.#turns[ahead]
@@ -155,7 +155,7 @@ export class LeasedBucket implements Asked {
     return Math.max(from, prospect(this.#known!, rank, ahead - this.#turns.length))
   }
 
-  /** Those who would wait for too long now learn it now. */
+  /** Takes all out of the line whose turn would now come after their deadline. */
   #shedLate(now: number): void {
     let ahead = 0
     for (const waiting of this.#line.inOrder()) {
@@ -165,7 +165,7 @@ export class LeasedBucket implements Asked {
     }
   }
 
-  /** Out of the line, to be told when to come back. Nobody waits for what is in the background: it has no place anywhere. */
+  /** Takes an exchange out of the line, to be told when to come back. In the background no caller would: it is refused. */
   #dismiss(waiting: Waiting, waitMs: number): void {
     const { key } = waiting.turn
     this.#line.remove(waiting)
@@ -192,7 +192,7 @@ export class LeasedBucket implements Asked {
     this.#late.delete(gone)
   }
 
-  /** Whose turn has come leaves; then what is to be asked is asked, now or in time. */
+  /** Lets those leave whose turn has come; then asks for more turns, now or by the timer. */
   #go(now: number): void {
     this.#serve(now)
     let next = this.#isAsking ? Number.POSITIVE_INFINITY : this.#askAt(now)
@@ -265,7 +265,7 @@ export class LeasedBucket implements Asked {
         continue
       }
       const [who, { due, tell }] = late[index - waiting.length]!
-      // Whoever is gone is not told anything.
+      // Its caller has gone away since.
       if (!this.#late.delete(who)) continue
       if (answer === 'due') due()
       else tell(answer === 'waits' ? 1 : answer)
@@ -298,7 +298,7 @@ export class LeasedBucket implements Asked {
     }
   }
 
-  /** Who waits and has no turn yet. */
+  /** How many wait without a turn, by rank. */
   #wanted(): Need['line'] {
     let turns = this.#turns.length
     const without = (rank: Rank): number => {
@@ -317,14 +317,14 @@ export class LeasedBucket implements Asked {
     this.#with.count('leased', given.turns.length)
     this.#pausedUntil = Math.max(this.#pausedUntil, at + given.pauseMs)
     this.#isScarce = given.turns.length < line.told + line.coming + line.background
-    // When it can be had at the earliest; where that was now, others go first.
+    // Asks again when the next turn is within reach. If it is already, and was not given, other replicas go first.
     const begin = beginOf(known, 0) - at
     const wait = begin - (begin > AHEAD_MS ? AHEAD_MS : AFTER_OTHERS_MS)
     const within = Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
     this.#askAgainAt = at + within + this.#random() * JITTER_MS
   }
 
-  /** There is no answer: nobody waits here any more. */
+  /** No answer came: closes the line and moves all who wait. */
   #leave(): void {
     clearTimeout(this.#timer)
     this.#known = undefined

@@ -5,9 +5,9 @@ const LARGEST_SKEW_MS = 30_000
 const SKEW_SHARE = 0.1
 
 /**
- * How long an issued token may be kept from now on, in milliseconds: what is left of it, at most the route's `maxAge`,
- * and with `key: token` at most what is left of the subject token, less a skew for clocks and for the way to the
- * upstream. With `key: context` the token that a request presents bounds each use, not the entry. Zero or less: it is
+ * How long an issued token may be kept from now on, in milliseconds: what is left of its life, at most the route's `maxAge`,
+ * and with `key: token` at most what is left of the subject token's; less a skew for clocks and for the way to the upstream.
+ * With `key: context` the token that a request presents bounds each use, not the entry. Zero or less: the issued token is
  * used once.
  */
 export function keepFor(
@@ -20,8 +20,8 @@ export function keepFor(
 }
 
 /**
- * Whether the subject token is what ends the entry. Another exchange would end with it, and be for nothing: on the
- * shrinking rest there would be one after the other.
+ * Whether the entry ends with the subject token. Then a renewed entry would end at the same time, and as that time comes
+ * closer one useless renewal would follow the other.
  */
 export function endsWithSubject(permit: Permit, token: IssuedToken, now: number): boolean {
   return subjectLife(permit, now) <= ownLife(permit, token, now)
@@ -33,7 +33,7 @@ function ownLife({ route }: Permit, token: Pick<IssuedToken, 'expiresAt'>, now: 
 
 function subjectLife({ subject, route }: Permit, now: number): number {
   const { key, grant } = route.exchange
-  // The API's own token is one for all subjects, and does not end with any.
+  // A client credentials token is one for all subjects, and does not end with any of theirs.
   const bound = key === 'token' && grant !== 'client-credentials'
   return bound ? subject.expiresAt - now : Number.POSITIVE_INFINITY
 }

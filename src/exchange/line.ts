@@ -3,19 +3,19 @@ export interface Turn {
   readonly signal: AbortSignal
   /** Epoch milliseconds. */
   readonly deadline: number
-  /** By what it is known when it comes back. Without one nothing is promised to it. */
+  /** Identifies it when it comes back. Without a key nothing is promised to it. */
   readonly key?: string | undefined
   /** All others go first. */
   readonly background?: boolean | undefined
 }
 
-/** Who goes first: who was told to come, who comes, what nobody waits for. Each in the order of arrival. */
+/** Callers that were told to come back go first, then other callers, then the background; each in the order of arrival. */
 export const TOLD = 0
 export const COMING = 1
 export const BACKGROUND = 2
 export type Rank = typeof TOLD | typeof COMING | typeof BACKGROUND
 
-/** One who waits for a turn. */
+/** An exchange that waits for a turn. */
 export interface Waiting {
   readonly turn: Turn
   rank: Rank
@@ -24,14 +24,14 @@ export interface Waiting {
   refuse(error: Error): void
 }
 
-/** Those who wait for a turn. */
+/** The exchanges that wait for a turn. */
 export class Line {
   readonly #queues: readonly Set<Waiting>[] = [new Set(), new Set(), new Set()]
 
   /**
-   * Waits at the end of a rank: {@link leave} or `refuse` ends it, and so does the signal of who waits.
+   * Puts an exchange at the end of a rank, where it waits until `leave` or `refuse` is called, or its own signal is aborted.
    *
-   * @param dropped called when one is gone by its signal
+   * @param dropped called after its signal was aborted
    */
   enter(rank: Rank, turn: Turn, dropped: (waiting: Waiting) => void): Entered {
     const { signal } = turn
@@ -61,7 +61,7 @@ export class Line {
     return { waiting, left }
   }
 
-  /** To the end of another rank, also one who was removed. */
+  /** Puts it at the end of another rank, even if it was removed before. */
   move(waiting: Waiting, rank: Rank): void {
     this.remove(waiting)
     waiting.rank = rank
@@ -87,7 +87,7 @@ export class Line {
     return this.#queues[rank]!.size
   }
 
-  /** The first one first. Whoever is removed meanwhile is not missed. */
+  /** The first one first. Any of them may be removed during the iteration. */
   *inOrder(): Generator<Waiting> {
     for (const queue of this.#queues) yield* queue
   }

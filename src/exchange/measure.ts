@@ -2,7 +2,7 @@ import { asGatewayError } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Exchange } from './exchange.ts'
 
-/** Counts and times the exchanges that are sent: it stands nearest to the issuer. */
+/** Counts and times the exchanges that are sent. Stands nearest to the issuer. */
 export function measured(exchange: Exchange, metrics: Metrics): Exchange {
   return async (permit, ask) => {
     const { name: issuer } = permit.subject.api.issuer

@@ -1,8 +1,8 @@
 import type { Parameter } from '../config/config.ts'
 
 /**
- * The form with the route's changes made: text adds or replaces a field, null leaves it out, `rename` sends it by another
- * name, with all its values. Pure.
+ * The form with the route's changes applied: text adds or replaces a field, null leaves it out, `rename` sends all its
+ * values under another name. Pure.
  */
 export function withParameters(
   form: URLSearchParams,

@@ -1,15 +1,15 @@
 import { GatewayError } from '../errors.ts'
 
 /**
- * How long a refresh may take once it is sent, in milliseconds: longer than anybody waits for it. Whether a token was
- * replaced, and by which, is worth knowing also where its answer comes too late.
+ * How long a refresh may take once it is sent, in milliseconds: longer than any caller waits, because even a late answer
+ * tells which token has replaced the one that was sent.
  */
 export const REFRESH_PATIENCE_MS = 30_000
 
 /**
- * What a promise comes to, at most until then, in epoch milliseconds: what it stands for goes on.
+ * Waits for a promise until a deadline, in epoch milliseconds. What the promise stands for goes on after that.
  *
- * @throws {GatewayError} `exchange_unavailable`
+ * @throws {GatewayError} `exchange_unavailable` where the deadline passes first
  */
 export async function until<Value>(deadline: number, promise: Promise<Value>): Promise<Value> {
   let timer: NodeJS.Timeout | undefined

@@ -6,7 +6,7 @@ const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
 const REFRESH_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:refresh_token'
 
 /**
- * What one kind of issuer expects and means, as data. Which grants and targets it takes is the configuration's to judge
+ * What one kind of issuer expects and means, as data. Which grants and targets it takes is checked with the configuration
  * (`config/profiles.ts`).
  */
 export interface Profile {
@@ -14,30 +14,30 @@ export interface Profile {
   readonly requestedTokenType: string | undefined
   /** What `issued_token_type` may be after a token exchange; undefined stands for an answer without one. */
   readonly issuedTokenTypes: readonly (string | undefined)[]
-  /** By what an exchange asks for a refresh token, too: by a scope, or by the type that it asks for. */
+  /** How an exchange asks for a refresh token as well: by a scope, or by another `requested_token_type`. */
   readonly renewal: { readonly scope: string } | { readonly requestedTokenType: string }
-  /** Claims that the issued token and the subject token must both hold, and alike. */
+  /** Claims that the issued token and the subject token must both hold, with equal values. */
   readonly sameUser: readonly string[]
-  /** Whose `iss` the issued token has: that of the subject token, or any identifier of the issuer. */
+  /** Which `iss` the issued token must have: that of the subject token, or any identifier of the issuer. */
   readonly issuedBy: 'the same' | 'any identifier'
-  /** What the client's own assertions are for (RFC 7523, section 3): their `aud`. */
+  /** The `aud` of the client's own assertions (RFC 7523, section 3). */
   readonly proofFor: 'the issuer' | 'the token endpoint'
-  /** In which member of an assertion's header the id of the key stands. */
+  /** The member of an assertion's header that holds the key's id. */
   readonly keyIdMember: 'kid' | 'x5t#S256'
   /** Whether an issued token may hold more scopes than were asked for. */
   readonly extraScopes: 'refuse' | 'allow'
   /** Claims that differ between two tokens of one context, beside `exp`, `iat`, `nbf` and `jti`. */
   readonly volatileClaims: readonly string[]
   /**
-   * What an OAuth error of the token endpoint means (RFC 6749, section 5.2; RFC 8693, section 2.2.2). Others are the
-   * issuer's decision, `exchange_denied`.
+   * What an OAuth error of the token endpoint means (RFC 6749, section 5.2; RFC 8693, section 2.2.2). An error that is found
+   * nowhere in the profile is the issuer's decision, `exchange_denied`.
    */
   readonly refusals: Readonly<Record<string, Refusal>>
-  /** What an error means that is not named above, by the answer's status. */
+  /** What an error means that `refusals` does not name, by the answer's status. */
   readonly refusalsByStatus: Readonly<Record<number, Refusal>>
   /** Whether a refusal's `claims` say what the user's next token must hold. */
   readonly claimsChallenges: boolean
-  /** What the answer's `suberror` means, where it says more than the error. */
+  /** What the answer's `suberror` means, where it says more than the error. Comes before `refusals`. */
   readonly refusalsBySuberror: Readonly<Record<string, Refusal>>
 }
 
@@ -50,12 +50,12 @@ export type Refusal = Extract<
   | 'insufficient_user_authentication'
 >
 
-/** What says something of our client or our proof, whoever is exchanged. */
+/** Errors about the gateway's client or its proof, whichever subject token was sent. */
 export const OURS_TO_MEND = {
   invalid_client: 'exchange_misconfigured',
   unauthorized_client: 'exchange_misconfigured',
   unsupported_grant_type: 'exchange_misconfigured',
-  // RFC 9449, sections 5 and 8: the first after a proof of ours, the second where its nonce was in that proof already.
+  // RFC 9449, sections 5 and 8. `use_dpop_nonce` gets here only where the answer names no nonce or the proof had it already.
   invalid_dpop_proof: 'exchange_misconfigured',
   use_dpop_nonce: 'exchange_unavailable',
 } as const
@@ -91,17 +91,17 @@ const AUTH0: Profile = {
     consent_required: 'exchange_denied',
     invalid_grant: 'invalid_token',
     invalid_token: 'invalid_token',
-    // Its other meaning beside a malformed request is a chain of actors that is too long.
+    // Besides a malformed request it means that the chain of actors is too long.
     invalid_request: 'exchange_denied',
     mfa_required: 'insufficient_user_authentication',
   },
-  // A subject token that is no good is answered 401; of the error's name nothing is documented.
+  // A bad subject token is answered with 401; the error's name is not documented.
   refusalsByStatus: { 401: 'invalid_token' },
 }
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   auth0: AUTH0,
-  // Draft 19 of RFC 8693: no type is asked for. Refresh and ID tokens may come back, and are passed over.
+  // Draft 19 of RFC 8693: no type is asked for. Refresh and ID tokens may come back, and are ignored.
   'auth0-legacy': {
     ...AUTH0,
     requestedTokenType: undefined,
@@ -111,7 +111,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   // Default client scopes are added to what was asked for.
   keycloak: {
     ...RFC8693,
-    // It refuses `offline_access` in an exchange, and answers that type with an access token beside it.
+    // It refuses `offline_access` in an exchange, and answers this type with a refresh token and an access token.
     renewal: { requestedTokenType: REFRESH_TOKEN_TYPE },
     extraScopes: 'allow',
   },
@@ -119,13 +119,13 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     ...RFC8693,
     requestedTokenType: undefined,
     issuedTokenTypes: [undefined],
-    // `sub` is another for each application.
+    // `sub` differs for each application.
     sameUser: ['oid', 'tid'],
-    // The target decides about the version of its tokens, and so about their `iss`.
+    // The target decides the version of its tokens, and with it their `iss`.
     issuedBy: 'any identifier',
     proofFor: 'the token endpoint',
     keyIdMember: 'x5t#S256',
-    // Asked for by URI, told by name.
+    // Scopes are asked for by URI, and come back by name.
     extraScopes: 'allow',
     volatileClaims: ['uti', 'aio', 'rh'],
     refusals: {
@@ -133,7 +133,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       invalid_grant: 'invalid_token',
       interaction_required: 'insufficient_user_authentication',
       consent_required: 'exchange_denied',
-      // Its own word for a request that no user can mend.
+      // Entra means a request that no user can mend.
       invalid_request: 'exchange_misconfigured',
       invalid_resource: 'exchange_misconfigured',
       temporarily_unavailable: 'exchange_unavailable',
@@ -147,7 +147,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     proofFor: 'the token endpoint',
     extraScopes: 'allow',
   },
-  // Its access tokens are opaque unless a JWT is asked for, and what is opaque cannot be checked.
+  // Its access tokens are opaque unless a JWT is asked for, and an opaque token cannot be checked.
   zitadel: {
     ...RFC8693,
     requestedTokenType: JWT_TYPE,

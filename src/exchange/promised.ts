@@ -1,14 +1,14 @@
 const EARLY_MS = 250
 /** How long a caller may be late and still find its place. */
 const LATE_SECONDS = 5
-/** The last that may be promised, in seconds from now. */
+/** The latest time that may be promised, in seconds from now. */
 const HORIZON_SECONDS = 60
-/** How much the last promise that was kept, or was not, says about the next. */
+/** The weight of the last promise in the moving share of promises that are kept. */
 const WEIGHT = 0.05
 
 /**
- * The callers that were told when to come back: a queue of their own. Each is known by the key of its exchange, and has
- * a place in the second that it was told. Who does not come gives its place up five seconds later.
+ * The queue of callers that were told when to come back. Each is known by the key of its exchange, and has a place in the
+ * second that it was told. One that does not come loses its place five seconds later.
  */
 export class Promised {
   readonly #dueAt = new Map<string, number>()
@@ -16,7 +16,7 @@ export class Promised {
   #sweptAt = 0
   #kept = 1
 
-  /** Those who may still come. */
+  /** How many may still come back. */
   get size(): number {
     return this.#dueAt.size
   }
@@ -29,18 +29,18 @@ export class Promised {
     this.#dueAt.set(key, dueAt)
   }
 
-  /** When it was told to come, in epoch milliseconds. */
+  /** When the caller was told to come back, in epoch milliseconds. */
   dueAt(key: string): number | undefined {
     return this.#dueAt.get(key)
   }
 
-  /** Whether it was told to come, and it is time. */
+  /** Whether the caller was told to come back, and is not too early. */
   isDue(key: string, now: number): boolean {
     const dueAt = this.#dueAt.get(key)
     return dueAt !== undefined && now >= dueAt - EARLY_MS
   }
 
-  /** It came, and has a turn: the place is free. */
+  /** Frees the place of a caller that came back and is served. */
   redeem(key: string): void {
     if (this.#remove(key)) this.#kept += WEIGHT * (1 - this.#kept)
   }
@@ -51,7 +51,7 @@ export class Promised {
     if (second === this.#sweptAt) return
     this.#sweptAt = second
     for (const [due, keys] of this.#bySecond) {
-      // Too far ahead: the clock was set back.
+      // A second that is too far ahead means that the clock was set back.
       if (due >= second - LATE_SECONDS && due <= second + HORIZON_SECONDS + 1) continue
       for (const key of keys) {
         this.#dueAt.delete(key)
@@ -62,8 +62,10 @@ export class Promised {
   }
 
   /**
-   * How many of them to expect before a turn that is so many milliseconds away, where each of them moves that turn on.
-   * Those who never come are not expected for ever: the share of promises that were kept lately counts.
+   * How many callers to expect back before a turn, which each of them moves further away. They are weighted by the share of
+   * promises that were kept lately, because some callers never come back.
+   *
+   * @param waitBehind in how many milliseconds the turn comes with so many more before it
    */
   expected(now: number, waitBehind: (more: number) => number): number {
     let more = 0

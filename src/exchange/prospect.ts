@@ -1,17 +1,17 @@
 import type { Given, Line as Lines } from '../store/turns.ts'
 import { BACKGROUND, COMING, type Rank, TOLD } from './line.ts'
 
-/** What was told of the budget that replicas share. */
+/** The last answer about the budget that replicas share. */
 export interface Known extends Given {
-  /** When it was told, in epoch milliseconds. */
+  /** When it came, in epoch milliseconds. */
   readonly at: number
   readonly burst: number
 }
 
 /**
- * When the next turn begins that nobody has, and when those after it do: for one who has so many of its own replica before
- * it, in epoch milliseconds. The replicas have their turns in turn: for each of mine each other has one, as long as somebody
- * waits there who goes as early. Who was told to come back by then goes first, if it comes.
+ * When an exchange without a leased turn will have one, with so many of its own replica before it, in epoch milliseconds.
+ * Replicas alternate: for each turn of this replica each other one has a turn, as long as an exchange of the same or an
+ * earlier rank waits there. Callers that were told to come back by then go first, as far as they come.
  */
 export function prospect(known: Known, rank: Rank, ahead: number): number {
   const elsewhere = known.others.reduce(
@@ -22,7 +22,7 @@ export function prospect(known: Known, rank: Rank, ahead: number): number {
   return rank === TOLD ? behind(0) : behind(expected(known, behind))
 }
 
-/** When the turn after so many begins, in epoch milliseconds. */
+/** When the turn after so many others begins, in epoch milliseconds. */
 export function beginOf({ at, pauseMs, fullMs, everyMs, burst }: Known, after: number): number {
   return at + Math.max(0, pauseMs, fullMs + (after + 1 - burst) * everyMs)
 }
@@ -31,7 +31,7 @@ function upTo({ told, coming, background }: Lines, rank: Rank): number {
   return told + (rank >= COMING ? coming : 0) + (rank === BACKGROUND ? background : 0)
 }
 
-/** Of those who were told to come back, how many will have by a turn that each of them moves on. */
+/** How many callers to expect back before a turn, which each of them moves further away. */
 function expected({ at, promised, kept }: Known, behind: (more: number) => number): number {
   let more = 0
   for (const [second, many] of promised.entries()) {

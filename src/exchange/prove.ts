@@ -15,25 +15,25 @@ import { type Certified, type ClientIdentity, identityOf, isCertified } from './
 import type { Profile } from './profiles.ts'
 import { reread } from './reread.ts'
 
-/** How a client shows one token endpoint who it is: in the request, or by the connection. */
+/** How a client authenticates at one endpoint: in the request, or by the connection. */
 export interface Proof {
   readonly clientId: string
   readonly authenticate: ClientAuth
   readonly outbound: Outbound
-  /** What the connection shows, where it shows anything. */
+  /** The certificate that the connection shows, if any. */
   readonly identity?: ClientIdentity
 }
 
 /**
- * For one request: what it needs of files is as it is now.
+ * Makes the proof for one request, from files as they are now.
  *
- * @throws {GatewayError} `exchange_misconfigured` where there is nothing to show
+ * @throws {GatewayError} `exchange_misconfigured` where the client has nothing to authenticate with
  */
 export type Prove = () => Promise<Proof>
 
 export interface ProveOptions {
   readonly profile: Profile
-  /** Of the token endpoint. */
+  /** Of the endpoint, which is the `aud` of assertions where the profile says so. */
   readonly url: string
   readonly outbound: Outbound
   readonly presenting: (identity: Identity) => Outbound
@@ -56,7 +56,7 @@ export function createProve(client: Client, options: ProveOptions): Prove {
   }
 }
 
-/** Whether a client's certificate is to be seen at the token endpoint. */
+/** Whether the client's connections show its certificate. */
 export function showsCertificate(client: Client, shows = false): client is Certified {
   return client.method === 'tls_client_auth' || (shows && isCertified(client))
 }
@@ -76,7 +76,7 @@ function proofBy(client: Client, options: ProveOptions): () => Means | Promise<M
     case 'private_key_jwt':
       return signing(client, options)
     case 'tls_client_auth': {
-      // RFC 8705, section 2: what is sent is the client's id; who it is, is what the connection shows.
+      // RFC 8705, section 2: the request holds the client's id alone; the connection's certificate authenticates it.
       const means = { authenticate: TlsClientAuth() }
       return () => means
     }
@@ -85,7 +85,7 @@ function proofBy(client: Client, options: ProveOptions): () => Means | Promise<M
   }
 }
 
-/** RFC 7523, section 2.2, with an assertion of our own for each request. */
+/** RFC 7523, section 2.2, with a new assertion for each request, signed by the gateway. */
 function signing(
   { privateKey, keyId, algorithm }: Client & { readonly method: 'private_key_jwt' },
   { profile: { proofFor, keyIdMember }, url }: ProveOptions,
@@ -124,7 +124,7 @@ function showing(client: Certified, { url, presenting }: ProveOptions): () => Pr
     if (!url.startsWith('https:')) throw new Error('no certificate can be shown without TLS')
     const identity = await identityNow.fresh()
     if (known?.identity !== identity) {
-      // What is on its way over the old connections comes to its end.
+      // Requests that are on their way over the old connections still get their answers.
       known?.outbound.close().catch(() => undefined)
       known = { identity, outbound: presenting(identity) }
     }

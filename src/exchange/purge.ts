@@ -1,9 +1,9 @@
 import type { Permit } from '../authorize/authorize.ts'
 import { clientOf } from './client.ts'
 
-/** What is to be forgotten. Each part that is named is: naming two forgets both. */
+/** What is to be forgotten: the tokens of each part that is named, not only those that all parts have in common. */
 export interface Purge {
-  /** Alone: everything of this issuer's. With `subject` or `sid`: whose these are. Default for them: every issuer's. */
+  /** With `subject` or `sid`: the issuer that these are of; default: every issuer. Else: all tokens of this issuer. */
   readonly issuer?: string | undefined
   /** A `sub`. */
   readonly subject?: string | undefined
@@ -14,8 +14,8 @@ export interface Purge {
 }
 
 /**
- * What was purged, and when, counted in purges: nothing that was asked for before one outlives it, also where it was
- * still on its way.
+ * What was purged, and when, counted in purges. A token that was asked for before a purge does not outlive it, even if it
+ * was still on its way.
  */
 export interface Purges {
   /**
@@ -26,13 +26,13 @@ export interface Purges {
   purge(what: Purge): readonly string[]
   /** Marks the tags of a purge that another replica was asked for. */
   mark(tags: readonly string[]): void
-  /** Grows with each purge. What carries the present one was asked for after all of them. */
+  /** Grows with each purge. A token with the present generation was asked for after all purges. */
   readonly generation: number
   /** Whether one of these tags was purged after that generation. */
   reaches(tags: readonly string[], generation: number): boolean
 }
 
-/** Beyond that the oldest purge is remembered as one of everything, which is more than it was, and never less. */
+/** Beyond that the oldest purge counts as one of everything: that drops more than was asked, never less. */
 const REMEMBERED_PURGES = 10_000
 
 export function createPurges(limit = REMEMBERED_PURGES): Purges {
@@ -41,7 +41,7 @@ export function createPurges(limit = REMEMBERED_PURGES): Purges {
   let everything = 0
 
   function mark(tag: string): void {
-    // The order of the map is that of the marks.
+    // Deleted first, so that the map stays in the order of the marks.
     marks.delete(tag)
     marks.set(tag, generation)
     if (marks.size <= limit) return
@@ -83,7 +83,7 @@ function purgedTags({ issuer, subject, sid, client }: Purge): readonly string[] 
   return tags
 }
 
-/** In whichever of them an issuer names the client: one that two of them name differently can be purged by either. */
+/** The claims in which issuers name the client. A token in which two of them differ can be purged by either. */
 const CLIENT_CLAIMS = ['azp', 'client_id', 'appid', 'cid']
 
 /** The tags by which an issued token of this permit can be purged. */
