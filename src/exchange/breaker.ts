@@ -167,10 +167,11 @@ class Breaker {
 class First {
   #waiting: (() => void)[] | undefined = []
   #admitted = 0
-  #timer: NodeJS.Timeout | undefined
+  #isTimed = false
 
   admit(): boolean {
-    this.#timer ??= setTimeout(() => this.tell(), FIRST_MS).unref()
+    if (!this.#isTimed) setTimeout(() => this.tell(), FIRST_MS).unref()
+    this.#isTimed = true
     return ++this.#admitted <= FIRST
   }
 
