@@ -4,13 +4,13 @@ import { asksForNothing, claimsJudged, isWeaker } from './conditions.ts'
 import { isLoopback } from './issuers.ts'
 import { processesOf } from './processes.ts'
 
-/** What can be served and may still not be meant. */
+/** A warning about a configuration that can be served, but is perhaps not what was meant. */
 export interface Advice {
   readonly path: string
   readonly message: string
 }
 
-/** Pure: looks at the configuration alone. */
+/** All advice about a configuration. Pure. */
 export function advice(config: Config): readonly Advice[] {
   return [
     ...aboutIssuers(config),
@@ -25,7 +25,7 @@ export function advice(config: Config): readonly Advice[] {
   ]
 }
 
-/** Callers may well come by a balancer that ends TLS; to these listeners nothing leads by which they should. */
+/** Not about the listener for callers: a balancer in front may end TLS for it. These are reached directly. */
 function* aboutPlain({ admin, endpoints: { forwardAuth, token } }: Config): Iterable<Advice> {
   for (const [path, listener, what] of [
     ['admin', admin, 'the admin token travels'],
@@ -40,7 +40,7 @@ function* aboutPlain({ admin, endpoints: { forwardAuth, token } }: Config): Iter
   }
 }
 
-/** What replaced a caller's refresh token is known to one process. */
+/** Only the process that redeemed a caller's refresh token knows at once what replaced it. */
 function* aboutSuccessions({ routes, server }: Config): Iterable<Advice> {
   if (processesOf(server) === 1) return
   for (const [index, { exchange }] of routes.entries()) {
@@ -93,7 +93,7 @@ function* aboutUnused({ issuers, apis, routes }: Config): Iterable<Advice> {
   }
 }
 
-/** By their published metadata. */
+/** Profiles whose issuers name no introspection endpoint in their published metadata. */
 const WITHOUT_INTROSPECTION: ReadonlySet<ProfileName> = new Set(['auth0', 'auth0-legacy', 'entra'])
 
 function* aboutIntrospection({ apis }: Config): Iterable<Advice> {
@@ -197,7 +197,7 @@ function* aboutExchange(exchange: Route['exchange'], path: string): Iterable<Adv
   }
 }
 
-/** The issued token would be of whoever came first. */
+/** A route judges these claims, but the cache ignores them: callers would share the token of the first of them. */
 function* aboutIgnored({ authorize, exchange }: Route, path: string): Iterable<Advice> {
   const judged = claimsJudged(authorize)
   for (const [index, name] of exchange.ignoreClaims.entries()) {

@@ -63,7 +63,7 @@ export function resolveApis(
 
 type ApiInput = z.output<typeof apiSchema>
 
-/** RFC 8725, section 3.1: what verifies a token is decided here, and by no token. */
+/** RFC 8725, section 3.1: the configuration decides what verifies a token, never the token. */
 function verificationOf(api: ApiInput, path: Path, faults: Faults): Verification | undefined {
   const { algorithms, signingSecret, signingSecrets, dangerouslyShortSecret } = api
   const secretKey = signingSecret === undefined ? 'signingSecrets' : 'signingSecret'

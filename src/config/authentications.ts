@@ -17,7 +17,7 @@ export interface TakenApi {
   readonly at: Path
 }
 
-/** What `authenticate` names, by `api` or by `apis`; undefined where it does not, or does so twice. */
+/** The APIs that `authenticate` names in `api` or `apis`; undefined where it has neither or both. */
 export function namedApis(
   { api, apis }: AuthenticateInput,
   at: Path,
@@ -35,7 +35,7 @@ export function namedApis(
   return undefined
 }
 
-/** The APIs of these names; undefined where one of them is not good, or cannot be told from another. */
+/** The APIs with these names; undefined where one of them has faults, or cannot be told from another. */
 export function resolveAuthentication(
   named: readonly NamedApi[],
   apis: Named<Api>,
@@ -65,7 +65,10 @@ interface Among {
   readonly faults: Faults
 }
 
-/** Nobody could tell whose such a token is without trying: with an opaque one, by showing it to a stranger. */
+/**
+ * Refuses two APIs with encrypted tokens, and two with opaque ones: only trying would tell whose a token is. For an opaque
+ * token that means showing it to an issuer that did not make it.
+ */
 function refuseUnreadable(api: Api, { taken, at, faults }: Among): void {
   const encrypted = taken.find((other) => other.api.decryptionKeys && api.decryptionKeys)
   const opaque = taken.find((other) => other.api.introspection && api.introspection)
@@ -85,12 +88,12 @@ function refuseUnreadable(api: Api, { taken, at, faults }: Among): void {
   }
 }
 
-/** A token's `iss` and `aud` say which API it is for, and nothing else does. */
+/** Whether tokens of the two have the same `iss` and `aud`, which alone tell the API that a token is for. */
 function isAlike(one: Api, other: Api): boolean {
   return one.issuer === other.issuer && one.audience === other.audience
 }
 
-/** Each API exchanges its own tokens. */
+/** Refuses APIs without a client: each API exchanges its own tokens. */
 export function refuseClientless(taken: readonly TakenApi[], faults: Faults): void {
   for (const { api, at } of taken) {
     if (api.client !== undefined) continue

@@ -9,15 +9,15 @@ import type { routeSchema } from './schema.ts'
 export type AuthorizeInput = z.output<typeof routeSchema.shape.authorize>
 
 export interface AuthorizeContext {
-  /** Those that are good. */
+  /** The route's APIs that have no faults. */
   readonly apis: readonly Api[]
-  /** Undefined where something is wrong with the exchange. */
+  /** Undefined where the exchange has faults. */
   readonly grant: Grant | undefined
   readonly at: Path
   readonly faults: Faults
 }
 
-/** What a route's `authorize` becomes; undefined where something is wrong with it. */
+/** Resolves a route's `authorize`; undefined where it has faults. */
 export function resolveAuthorize(
   input: AuthorizeInput,
   context: AuthorizeContext,
@@ -26,7 +26,7 @@ export function resolveAuthorize(
   refuseUndecided(input, context)
   refuseUseless(input, context)
   refuseAmbiguous(input, context)
-  // What the issuer would refuse is refused before it is asked. Other grants show it no subject.
+  // Tokens that the issuer would refuse are refused without asking it. Other grants do not send it the subject token.
   const manners = isOnBehalf(grant) ? apis.map(({ issuer: { profile } }) => MANNERS[profile]) : []
   const usersAlone = manners.some(({ subjects }) => subjects === 'users')
   const { maxAge, actors, subject, mayAct = 'check', ...asked } = input
@@ -61,7 +61,7 @@ type ClaimInput = AuthorizeInput['claims'][number]
 
 const TESTS = ['equals', 'oneOf', 'contains', 'exists'] as const
 
-/** Two tests in one entry could be meant as both of them, or as either. */
+/** Refuses an entry with two tests, which could mean both or either. */
 function refuseAmbiguous({ claims }: AuthorizeInput, { at, faults }: AuthorizeContext): void {
   for (const [index, claim] of claims.entries()) {
     const path = [...at, 'claims', index]
@@ -82,7 +82,7 @@ function conditionOf({ claim, equals, oneOf, contains, exists }: ClaimInput): Cl
   return { claim: way, test: 'oneOf', values: [...many(equals), ...many(oneOf)] }
 }
 
-/** The grants that show the issuer the subject token, and ask for another one of that subject. */
+/** Whether the grant sends the issuer the subject token, for another token of the same subject. */
 function isOnBehalf(grant: Grant | undefined): boolean {
   return grant === 'token-exchange' || grant === 'jwt-bearer'
 }
@@ -92,7 +92,7 @@ function shortest(manners: readonly Manner[]): number | undefined {
   return depths.length === 0 ? undefined : Math.min(...depths)
 }
 
-/** Nothing may be asked of tokens that they never tell. */
+/** Refuses a condition on the kind of subject where the issuer's tokens do not tell it. */
 function refuseUndecided({ subject = 'any' }: AuthorizeInput, context: AuthorizeContext): void {
   const { apis, at, faults } = context
   const mute = apis.find(({ issuer: { profile } }) => !MANNERS[profile].tellsSubjects)
@@ -103,7 +103,7 @@ function refuseUndecided({ subject = 'any' }: AuthorizeInput, context: Authorize
   )
 }
 
-/** What would be ignored, or could never hold. */
+/** Refuses options that would be ignored, or that no token could fulfil. */
 function refuseUseless(input: AuthorizeInput, { grant, at, faults }: AuthorizeContext): void {
   if (input.mayAct !== undefined && grant !== undefined && !isOnBehalf(grant)) {
     faults.add([...at, 'mayAct'], `is of no use with \`grant: ${grant}\`: nobody becomes an actor`)

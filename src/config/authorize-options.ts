@@ -3,14 +3,14 @@ import { duration, FOREVER_MS, oneOrMany, scopes, text } from './values.ts'
 
 const NOT_A_VALUE = 'must be text, a number, `true` or `false`'
 
-/** What a claim is compared with: exactly, and never across types. */
+/** A value that a claim is compared with: exactly, and never across types. */
 function comparand() {
   return z
     .union([text(), z.number(), z.boolean()], {
       error: ({ input }) => (input == null ? undefined : NOT_A_VALUE),
     })
     .refine(
-      // Past 2^53 two numbers of JSON read as one.
+      // Beyond 2^53 JavaScript reads different integers of JSON as the same number.
       (value) => !Number.isInteger(value) || Number.isSafeInteger(value),
       'must be a number that can be told from its neighbours: below 2^53',
     )
@@ -71,7 +71,7 @@ const actors = z
   .optional()
   .describe('Who acts for the subject, according to the `act` claim.')
 
-/** How they go together, and with the issuer's profile, is judged in `authorizations.ts`. */
+/** `authorizations.ts` judges how these options go together, and with the issuer's profile. */
 export const authorize = z
   .strictObject({
     scopes: scopes('Scopes that the token must hold, all of them.'),

@@ -1,4 +1,4 @@
-/** What a token must say, all of it. What is undefined is no condition. */
+/** The conditions on a token, all of which must hold. An undefined one always holds. */
 export interface AuthorizeConfig {
   /** All of them are needed. */
   readonly scopes: readonly string[]
@@ -6,9 +6,9 @@ export interface AuthorizeConfig {
   readonly anyScope: readonly string[]
   /** All of them are needed in Auth0's `permissions` claim. */
   readonly permissions: readonly string[]
-  /** Whom the token speaks for. */
+  /** Whom the token must speak for. */
   readonly subject: 'user' | 'client' | 'any'
-  /** Not configured: they are what the issuer exchanges. */
+  /** Which of these were not configured, but follow from what the issuer's profile exchanges. */
   readonly assumed: { readonly subject: boolean; readonly maxDepth: boolean }
   /** One of them must have obtained the token. */
   readonly clients: readonly string[] | undefined
@@ -24,15 +24,15 @@ export interface AuthorizeConfig {
     /** The most levels of `act`. */
     readonly maxDepth: number | undefined
   }
-  /** What becomes of `may_act` (RFC 8693, section 4.4). */
+  /** How `may_act` is treated (RFC 8693, section 4.4). */
   readonly mayAct: 'check' | 'require' | 'ignore'
-  /** One of them must be `acr`. */
+  /** The token's `acr` must be one of them. */
   readonly acrValues: readonly string[] | undefined
   /** How long ago `auth_time` may be: whole seconds, in milliseconds. */
   readonly maxAgeMs: number | undefined
 }
 
-/** A claim's name, or the way to it through objects, and what is asked of its value. */
+/** A claim's name, or the path to it through objects, and a test of its value. */
 export type ClaimCondition =
   /** `oneOf`: the claim is one of the values. `contains`: it is a list that holds all of them. */
   | {

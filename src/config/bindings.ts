@@ -1,17 +1,17 @@
 import type { Api, Bound, Route, WeightedUpstream } from './config.ts'
 import type { Faults, Path } from './faults.ts'
 
-/** What a route's tokens are to be bound to, and what that takes of the others. */
+/** What a route's issued tokens are bound to, and the parts of the route that this concerns. */
 export interface Binding {
   readonly bound: Bound | undefined
-  /** Whose clients ask for its tokens. */
+  /** The APIs whose clients obtain the route's tokens. */
   readonly apis: readonly Api[]
   readonly upstreams: readonly WeightedUpstream[]
-  /** Of the route. */
+  /** The path of the route. */
   readonly at: Path
 }
 
-/** A certificate is shown by the client that has it, over TLS, or not at all. */
+/** Refuses `bound: mtls` without a certificate to show, or without TLS to show it over. */
 export function refuseUnbindable({ bound, apis, upstreams, at }: Binding, faults: Faults): void {
   if (bound !== 'mtls') return
   for (const { name, client } of apis) {
@@ -26,7 +26,7 @@ export function refuseUnbindable({ bound, apis, upstreams, at }: Binding, faults
   )
 }
 
-/** What no route would ever use: who wrote it expects its tokens to be bound. */
+/** Refuses keys and certificates that no route uses: whoever configured one expects tokens to be bound to it. */
 export function refuseUnusedBindings(
   apis: readonly Api[],
   routes: readonly Route[],
@@ -46,7 +46,7 @@ export function refuseUnusedBindings(
   }
 }
 
-/** Whether tokens that an API asks for are bound like that. */
+/** Whether any route of the API asks for tokens that are bound in this way. */
 export function binds(api: Api, bound: Bound, routes: readonly Route[]): boolean {
   return routes.some(
     ({ authenticate, exchange }) => exchange.bound === bound && authenticate.apis.includes(api),

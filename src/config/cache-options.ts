@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { redis } from './redis-options.ts'
 import { size } from './values.ts'
 
-/* The part of the shape that is about what is kept; see `schema.ts`. */
+/* The part of the schema about caches; see `schema.ts`. */
 
 export const cache = z
   .strictObject({

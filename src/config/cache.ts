@@ -5,11 +5,11 @@ import { type RedisConfig, resolveRedis } from './redis.ts'
 export interface CacheConfig {
   readonly maxEntries: number
   readonly maxBytes: number
-  /** Undefined: replicas share nothing. */
+  /** Undefined: replicas do not share issued tokens. */
   readonly redis?: RedisConfig | undefined
 }
 
-/** What of a route decides what its issued tokens are kept by. */
+/** The options of a route that decide how its issued tokens are keyed and sealed. */
 interface Keyed {
   readonly exchange: {
     readonly key: string
@@ -18,7 +18,7 @@ interface Keyed {
   }
 }
 
-/** @param routes those that are good; undefined where some are not, so that what they need cannot be told */
+/** @param routes all routes; undefined where some have faults, because the needs of those are not known */
 export function resolveCache(
   { maxEntries, maxBytes, redis }: CacheInput,
   routes: readonly Keyed[] | undefined,
@@ -35,6 +35,6 @@ export function resolveCache(
 }
 
 function restsOnSealingKey({ exchange: { key, grant, renew } }: Keyed): boolean {
-  // A family of refresh tokens outlives the subject token that it came of.
+  // A family of refresh tokens outlives the subject token, which could otherwise be part of its seal.
   return key === 'context' || grant === 'client-credentials' || renew !== undefined
 }

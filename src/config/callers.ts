@@ -13,23 +13,23 @@ export interface CallersContext {
   readonly faults: Faults
   /** Where relative paths start. */
   readonly folder: string
-  /** Undefined where something is wrong with the listener. */
+  /** Undefined where `server` has faults. */
   readonly server: { readonly publicOrigin?: unknown; readonly replicas: number } | undefined
-  /** Whether replicas share a level that knows what was used. */
+  /** Whether replicas share Redis, which knows the assertions that were used. */
   readonly shares: boolean
 }
 
 const AT = ['endpoints', 'token'] as const
 
-/** Whether who asks as the client of an API signs, or shows its secret. */
+/** Whether callers authenticate as the API's client by a signed assertion. Otherwise they send the client's secret. */
 export function signs({ callers = {} }: Pick<TokenInput, 'callers'>, api: Api): boolean {
   return Object.hasOwn(callers, api.name) || api.client?.method === 'private_key_jwt'
 }
 
 /**
- * By which keys those are known who ask: those that are given, else the public half of the client's own.
+ * The public keys that verify callers' assertions: the configured ones, else the public half of the client's own key.
  *
- * @param routes those that the endpoint lists
+ * @param routes the routes that the endpoint lists
  */
 export function resolveCallers(
   input: TokenInput,
@@ -49,7 +49,7 @@ export function resolveCallers(
   return keys
 }
 
-/** Of those that nobody could ask as. */
+/** Refuses `callers` that could never be used. */
 function refuseForeign(
   { clients, callers }: TokenInput,
   apis: ReadonlySet<Api>,
@@ -68,7 +68,7 @@ function refuseForeign(
   }
 }
 
-/** What assertions need beside keys: an address that they are for, and one who knows those that were used. */
+/** Checks what assertions need beside keys: an address that they are for, and a store that knows all used ones. */
 function checkNeeds(
   { replay, callers }: TokenInput,
   needed: boolean,
@@ -130,10 +130,10 @@ function givenKey(
   return { publicKey: pemOf(key), algorithm: algorithm ?? fitting, keyId }
 }
 
-/** NIST SP 800-56B, section 6.2. With 1, whatever was signed is its own signature. */
+/** NIST SP 800-56B, section 6.2. With the exponent 1 every message is its own signature. */
 const LEAST_EXPONENT = 65_537n
 
-/** One key: of two the second would not be missed until somebody signs by it. */
+/** Takes exactly one key. Node would silently ignore a second, until a caller signs with that one. */
 function publicKeyOf(text: string, { at, faults }: MaterialContext): KeyObject | undefined {
   const option = [...at, 'publicKey']
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { text, secret, pem, filePath } from './values.ts'
 
-/** How they go together is judged in `clients.ts`. */
+/** `clients.ts` judges how these options go together. */
 export const client = z
   .strictObject({
     id: text().describe('The client id.'),

@@ -12,7 +12,7 @@ export interface ClientContext extends MaterialContext {
   readonly issuer: Issuer
 }
 
-/** The ways to authenticate: the option that begins each, those that belong to it, and the methods that name it. */
+/** The ways to authenticate: for each main option, the options that go with it and the values of `method` for it. */
 const WAYS = {
   secret: { with: [], methods: ['client_secret_post', 'client_secret_basic'] },
   privateKey: { with: ['keyId', 'algorithm'], methods: ['private_key_jwt'] },
@@ -23,7 +23,7 @@ const WAYS = {
 type Way = keyof typeof WAYS
 const ALL_WAYS = Object.keys(WAYS) as readonly Way[]
 
-/** What a client becomes; undefined where something is wrong with it. */
+/** Resolves a client; undefined where it has faults. */
 export function resolveClient(input: ClientInput, context: ClientContext): Client | undefined {
   const { at, faults } = context
   const way = wayOf(input, context)
@@ -50,7 +50,7 @@ export function resolveClient(input: ClientInput, context: ClientContext): Clien
 
 function wayOf(input: ClientInput, { at, faults }: ClientContext): Way | undefined {
   const given = ALL_WAYS.filter((one) => input[one] !== undefined)
-  // Beside another one the certificate is what tokens are bound to, and says nothing of who the client is.
+  // Beside another way to authenticate, the certificate does not authenticate the client: tokens are bound to it.
   const [way, ...others] = given.length > 1 ? given.filter((one) => one !== 'certificate') : given
   if (way === undefined) {
     const choice = 'or a `privateKey`, a `certificate` with its `key`, or an `assertionFile`'
@@ -110,7 +110,7 @@ function dpopKeyOf(written: string, context: ClientContext): Material | undefine
 
 const SMALLEST_RSA_BITS = 2_048
 
-/** The usual one for a key, public or private. */
+/** The default algorithm for a key, public or private; undefined for a key of another kind. */
 export function algorithmOf(
   { asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject,
   option: string,

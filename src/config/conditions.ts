@@ -1,6 +1,6 @@
 import type { AuthorizeConfig, ClaimCondition } from './authorize.ts'
 
-/** Whether any token of the API will do that is of the right kind. */
+/** Whether the route accepts any token of the API that is of the right kind. */
 export function asksForNothing(authorize: AuthorizeConfig): boolean {
   const { scopes, anyScope, permissions, claims, actors, maxAgeMs } = authorize
   const { clients, organizations, authorizationDetails, acrValues } = authorize
@@ -13,8 +13,8 @@ export function asksForNothing(authorize: AuthorizeConfig): boolean {
 }
 
 /**
- * Whether a token could fulfil what the inner route asks for, and not what the outer one does. What guards the exchange and
- * not the upstream is passed over: `mayAct`, and what is only assumed.
+ * Whether a token could fulfil the inner route's conditions, and not the outer one's. Does NOT compare conditions that guard
+ * the exchange instead of the upstream: `mayAct`, and those that are only assumed.
  */
 export function isWeaker(inner: AuthorizeConfig, outer: AuthorizeConfig): boolean {
   return !(
@@ -31,7 +31,7 @@ export function isWeaker(inner: AuthorizeConfig, outer: AuthorizeConfig): boolea
   )
 }
 
-/** The claims that decide: a token without them, or with others, may be refused. */
+/** The claims that the conditions depend on: a token with other values may be refused. */
 export function claimsJudged(authorize: AuthorizeConfig): ReadonlySet<string> {
   const { scopes, anyScope, permissions, subject, clients, organizations, claims } = authorize
   const { authorizationDetails, actors, mayAct, acrValues, maxAgeMs } = authorize
@@ -72,7 +72,7 @@ function impliesActors(inner: AuthorizeConfig, outer: AuthorizeConfig): boolean 
   )
 }
 
-/** Whether claims that fulfil the one condition fulfil the other, whatever they are. */
+/** Whether all claims that fulfil the one condition also fulfil the other. */
 function implies(one: ClaimCondition, other: ClaimCondition): boolean {
   if (JSON.stringify(one.claim) !== JSON.stringify(other.claim)) return false
   if (other.test === 'exists') {
@@ -94,7 +94,7 @@ function isWithin(
   return outer === undefined || (inner !== undefined && holds(outer, inner))
 }
 
-/** Of two limits. Undefined is none. */
+/** Whether the inner limit is at most the outer one. Undefined is no limit. */
 function isAtMost(inner: number | undefined, outer: number | undefined): boolean {
   return outer === undefined || (inner !== undefined && inner <= outer)
 }

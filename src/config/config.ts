@@ -19,7 +19,7 @@ export interface Config {
   readonly routes: readonly Route[]
   readonly endpoints: EndpointsConfig
   readonly cache: CacheConfig
-  /** What `behalf provision` sets up beside what routes say. */
+  /** What `behalf provision` sets up beyond what the routes need. */
   readonly provision: ProvisionConfig
 }
 
@@ -37,7 +37,7 @@ export interface ServerConfig {
   readonly limits: ServerLimits
   /** How many times `behalf serve` runs with this configuration. Default 1. */
   readonly replicas: number
-  /** How many processes each of them serves by; see `processesOf`. Default 1: itself. */
+  /** How many processes each replica serves with; see `processesOf`. Default 1: itself. */
   readonly workers: number
   readonly drain: {
     /** How long requests are still accepted after SIGTERM, so that balancers notice. Default 5 000. */
@@ -51,12 +51,12 @@ export interface ServerConfig {
 
 /** TLS of a listener. */
 export interface TlsConfig {
-  /** With the intermediate ones after it, if any. */
+  /** The certificate, followed by any intermediate ones. */
   readonly certificate: Material
   readonly key: Material
-  /** Whether callers are asked for one. Who shows none is served as well. Default `none`. */
+  /** Whether callers are asked for a certificate. A caller that shows none is served as well. Default `none`. */
   readonly clientCertificates: 'none' | 'request'
-  /** Who must have issued them. Undefined: anyone, since tokens are bound to one certificate. */
+  /** The authorities of client certificates. Undefined: any issuer will do, since tokens are bound to one certificate. */
   readonly clientAuthorities: Material | undefined
   /** Default `TLSv1.2`. */
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
@@ -68,13 +68,13 @@ export interface AdminConfig {
   readonly listen: Listen
   /** The bearer token that everything but /livez, /readyz and /metrics asks for. Required beyond loopback. */
   readonly token: string | undefined
-  /** Names that it is asked by; addresses, `localhost` and the host of `listen` need no listing. `*.` stands for one label. */
+  /** Accepted host names, beside addresses, `localhost` and the host of `listen`. `*.` stands for one label. */
   readonly allowedHosts: readonly string[]
   /** Absent: operators are served plain HTTP. */
   readonly tls?: TlsConfig | undefined
 }
 
-/** The doors beside the proxy; each is there where it is configured. */
+/** The other doors to the path. Undefined: not configured, and so not opened. */
 export interface EndpointsConfig {
   readonly forwardAuth: ForwardAuthConfig | undefined
   readonly token: TokenEndpointConfig | undefined
@@ -82,13 +82,13 @@ export interface EndpointsConfig {
 
 export interface TokenEndpointConfig {
   readonly listen: Listen
-  /** Whose tokens are handed out; at least one. All APIs of one have the same client. */
+  /** The routes whose tokens are handed out; at least one. All APIs of one route have the same client. */
   readonly routes: readonly Route[]
   /** Whether callers authenticate as the client of the route's API, by its secret or a key. Default `required`. */
   readonly clients: 'required' | 'none'
-  /** For each API whose callers sign who they are, by what they are known; callers of the others have the client's secret. */
+  /** The keys that verify callers' assertions, by API. Callers for other APIs send the client's secret. */
   readonly callerKeys: ReadonlyMap<Api, readonly CallerKey[]>
-  /** `local`: an assertion is taken although not all could be asked whether it was used. Default: where all can. */
+  /** `local`: an assertion is taken even where not all stores could tell whether it was used. Undefined: refused then. */
   readonly replay: 'local' | undefined
   /** Absent: plain HTTP. */
   readonly tls?: TlsConfig | undefined
@@ -119,21 +119,21 @@ export interface Issuer {
   readonly jwksUri: string | undefined
   /** Discovered from the issuer's metadata (RFC 8414) unless given. */
   readonly introspectionEndpoint?: string | undefined
-  /** How long public keys are used beyond their time, while the issuer does not answer. Default 3 600 000. */
+  /** How long public keys are still used after ten minutes, while they cannot be loaded. Default 3 600 000. */
   readonly staleForMs: number
   /** Accept `http:` beyond loopback. For tests only: tokens travel in the clear. */
   readonly dangerouslyAllowHttp: boolean
   readonly budget: Budget | undefined
-  /** How its objects are set up. Undefined: by variables of the environment, if at all. */
+  /** How `behalf provision` reaches its Management API. Undefined: by variables of the environment, if at all. */
   readonly management?: ManagementConfig | undefined
 }
 
 export interface Budget {
-  /** Exchanges per second, for all replicas together. Those that share nothing take `rate / replicas` each. */
+  /** Exchanges per second, for all replicas together. Without Redis each replica takes `rate / replicas`. */
   readonly rate: number
-  /** How many may leave at once. Default 1, which paces them. */
+  /** How many exchanges may be sent at once. Default 1, which paces them. */
   readonly burst: number
-  /** None was configured: this is what the profile's smallest plan allows. */
+  /** No budget was configured: this is what the profile's smallest plan allows. */
   readonly assumed?: true
 }
 
@@ -154,34 +154,34 @@ export interface Api {
   readonly typ: 'at+jwt' | undefined
   /** How far clocks may differ. Default 5 000. */
   readonly clockToleranceMs: number
-  /** With what it authenticates to its issuer. Required where a route exchanges. */
+  /** The client by which the API authenticates to its issuer. Required where a route exchanges its tokens. */
   readonly client: Client | undefined
-  /** What callers may find out about it. Undefined: nothing is published. */
+  /** The API's published metadata. Undefined: none is published. */
   readonly resource: Resource | undefined
-  /** What callers must show beside the token. Undefined: nothing, unless the token is bound to a certificate. */
+  /** What callers must prove beside the token. Undefined: nothing, unless the token is bound to a certificate. */
   readonly proofOfPossession: ProofOfPossession | undefined
-  /** Its tokens are encrypted, to any of these. Absent: none is. */
+  /** The keys that its tokens are encrypted to. Absent: its tokens are not encrypted. */
   readonly decryptionKeys?: readonly NamedKey[] | undefined
-  /** Tokens that are no JWT are taken, and its issuer is asked what they say (RFC 7662). Default false. */
+  /** Whether opaque tokens are taken as well, and the issuer is asked about them (RFC 7662). Default false. */
   readonly introspection?: boolean | undefined
 }
 
-/** A protected resource that tells how it is protected (RFC 9728). */
+/** A protected resource with published metadata (RFC 9728). */
 export interface Resource {
-  /** Under one of the public origins, compared as it is. */
+  /** A URL under one of the public origins, compared as text. */
   readonly identifier: string
-  /** Where its metadata is. */
+  /** The URL of its metadata. */
   readonly metadataUri: string
   /** Undefined: the scopes that its routes ask for. */
   readonly scopesSupported: readonly string[] | undefined
 }
 
-/** Each with what its method needs, and what the tokens that it asks for may be bound to. */
+/** A client: the credentials of its method, and the key and certificate that its tokens may be bound to. */
 export type Client = {
   readonly id: string
-  /** What tokens are bound to with `bound: dpop`. Absent: a key that each process makes for itself. */
+  /** The key that tokens are bound to with `bound: dpop`. Absent: each process makes one for itself. */
   readonly dpopKey?: Material | undefined
-  /** With the intermediate ones after it, if any: what tokens are bound to with `bound: mtls`. */
+  /** The certificate that tokens are bound to with `bound: mtls`, followed by any intermediate ones. */
   readonly certificate?: Material | undefined
   readonly key?: Material | undefined
 } & (
@@ -189,20 +189,20 @@ export type Client = {
       readonly method: 'client_secret_post' | 'client_secret_basic'
       readonly secret: string
     }
-  /** RFC 7523, section 2.2: the client signs who it is. */
+  /** RFC 7523, section 2.2: the client signs an assertion. */
   | {
       readonly method: 'private_key_jwt'
       readonly privateKey: Material
       readonly keyId: string | undefined
       readonly algorithm: ProofAlgorithm
     }
-  /** RFC 8705, section 2: the connection shows who the client is. */
+  /** RFC 8705, section 2: the client authenticates by its TLS certificate. */
   | {
       readonly method: 'tls_client_auth'
       readonly certificate: Material
       readonly key: Material
     }
-  /** RFC 7523, section 2.2: somebody else signed who it is, for example a Kubernetes API server. */
+  /** RFC 7523, section 2.2: somebody else signed the assertion, for example a Kubernetes API server. */
   | { readonly method: 'assertion_file'; readonly assertion: { readonly file: string } }
 )
 
@@ -219,7 +219,7 @@ export interface Route {
     /** Accept `;` in paths. Default false: servers disagree about what it means. */
     readonly pathParameters: boolean
   }
-  /** The token must be for one of them: its `iss` and `aud` say for which. At least one. */
+  /** The APIs of which the token must be for one, which its `iss` and `aud` tell. At least one. */
   readonly authenticate: { readonly apis: readonly Api[] }
   readonly authorize: AuthorizeConfig
   readonly exchange: ExchangeConfig
@@ -229,9 +229,9 @@ export interface Route {
 export interface ProxyConfig {
   /** At least one. */
   readonly upstreams: readonly WeightedUpstream[]
-  /** Taken off the front of the path: whole segments of `match.path`. Empty: nothing. */
+  /** Removed from the front of the path: whole segments of `match.path`. Empty: nothing. */
   readonly strip: string
-  /** Put before what is left of it. Empty: nothing. */
+  /** Put before the rest of the path. Empty: nothing. */
   readonly prefix: string
   /** How long the upstream may stay silent, before its answer begins and within it. Default 30 000. */
   readonly timeoutMs: number
@@ -244,7 +244,7 @@ export interface ProxyConfig {
   readonly cookies: 'strip' | 'keep'
   /** Undefined: no header is changed beyond what Behalf does by itself. */
   readonly headers: HeaderRules | undefined
-  /** Whether upstreams are spoken to by HTTP/2, and nothing else. Default false. */
+  /** Whether upstreams are reached over HTTP/2 alone. Default false: over HTTP/1.1. */
   readonly http2: boolean
   /** Undefined: a WebSocket is refused. */
   readonly websocket: WebSocketConfig | undefined
@@ -252,9 +252,9 @@ export interface ProxyConfig {
 }
 
 export interface WebSocketConfig {
-  /** What becomes of a connection when the subject token or the issued one has expired. Default `close`. */
+  /** What happens to a connection when the subject token or the issued one has expired. Default `close`. */
   readonly expiry: 'close' | 'keep'
-  /** How long nothing may pass in either direction. Default 300 000. */
+  /** How long the connection may stay silent in both directions. Default 300 000. */
   readonly idleMs: number
 }
 
@@ -265,12 +265,12 @@ export interface WeightedUpstream {
 }
 
 export interface UpstreamTls {
-  /** PEM. Undefined: those that Node brings. */
+  /** Trusted authorities in PEM. Undefined: Node's own. */
   readonly authorities: string | undefined
   readonly identity: { readonly certificate: Material; readonly key: Material } | undefined
 }
 
-/** What a route changes of headers. None of them is one that Behalf says itself. */
+/** The headers that a route changes. Headers that Behalf itself sets are never among them. */
 export interface HeaderRules {
   readonly request: { readonly set: readonly HeaderSetting[]; readonly remove: readonly string[] }
   readonly response: {
@@ -279,16 +279,16 @@ export interface HeaderRules {
   }
 }
 
-/** A header's value: what stands before and after a claim of the subject token, or all of it in `before`. */
+/** A header's value: the text before and after a claim of the subject token, or without a claim, all of it in `before`. */
 export interface HeaderSetting {
   readonly name: string
   readonly before: string
-  /** The way to the claim through objects. */
+  /** The path to the claim through objects. */
   readonly claim: readonly string[] | undefined
   readonly after: string
 }
 
-/** How the token for the upstream is had. With `passthrough` and `none` no token endpoint is asked. */
+/** How the token for the upstream is obtained. With `passthrough` and `none` no token endpoint is asked. */
 export type ExchangeConfig = Asked &
   (
     | {
@@ -304,7 +304,7 @@ export type ExchangeConfig = Asked &
         readonly client: Client
         /** The header that brings it, in lower case. */
         readonly refreshTokenHeader: string
-        /** Whether what replaced it is told in the same header of the answer. */
+        /** Whether the answer carries the rotated refresh token, in the same header. */
         readonly returnRefreshToken: boolean
       }
     /** The upstream gets the subject token itself. */
@@ -315,7 +315,7 @@ export type ExchangeConfig = Asked &
 
 export type Grant = ExchangeConfig['grant']
 
-/** How an issued token is tied to the gateway: to a key (RFC 9449), or to the client's certificate (RFC 8705). */
+/** What an issued token is bound to: a key of the gateway (RFC 9449), or the client's certificate (RFC 8705). */
 export type Bound = 'dpop' | 'mtls'
 
 interface Asked {
@@ -324,13 +324,13 @@ interface Asked {
   readonly scopes: readonly string[]
   /** Changes to the form, by the name of a field. */
   readonly parameters: Readonly<Record<string, Parameter>>
-  /** What of the subject token an entry of the cache belongs to. Default `token`. */
+  /** Whether a cache entry is for the subject token itself, or for all tokens with the same claims. Default `token`. */
   readonly key: 'token' | 'context'
-  /** Claims that do not tell one `context` from another. */
+  /** Claims that may differ between tokens of one `context`. */
   readonly ignoreClaims: readonly string[]
   /** The longest that an issued token is used. Default 3 600 000. */
   readonly maxAgeMs: number
-  /** The life of an issued token that does not tell its own. Default 300 000. */
+  /** The assumed life of an issued token that does not state its own. Default 300 000. */
   readonly defaultLifetimeMs: number
   /** How long an exchange may take. Default 5 000. */
   readonly timeoutMs: number
@@ -338,13 +338,13 @@ interface Asked {
   readonly expectAudience: string | undefined
   /** What to do with an issued token that holds more scopes than were asked for. Default: the profile's. */
   readonly extraScopes: 'refuse' | 'allow' | undefined
-  /** What the issued token must be bound to: one that is not is never sent. Undefined: one that is, is not. */
+  /** What the issued token must be bound to, or else it is refused. Undefined: a bound one is refused. */
   readonly bound: Bound | undefined
-  /** Ask for a refresh token, and renew by it. Default: each renewal is an exchange. */
+  /** Ask for a refresh token, and renew the issued token with it. Default: each renewal is an exchange. */
   readonly renew?: 'refresh-token' | undefined
 }
 
 export type OneOrMany = string | readonly string[]
 
-/** A field's value; null leaves the field out; `rename` sends it by another name. */
+/** A field's value; null leaves the field out; `rename` sends the field under another name. */
 export type Parameter = string | null | { readonly rename: string }

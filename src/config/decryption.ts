@@ -7,7 +7,7 @@ type KeysInput = NonNullable<z.output<typeof apiSchema>['decryptionKeys']>
 
 const SMALLEST_RSA_BITS = 2_048
 
-/** What `decryptionKeys` become; undefined where something is wrong with one of them. */
+/** Resolves `decryptionKeys`; undefined where one of them has faults. */
 export function resolveDecryptionKeys(
   input: KeysInput,
   { at, faults, folder }: MaterialContext,

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { forwardAuthTls, plainTls } from './tls-options.ts'
 import { listenAddress, name, network, pem, text } from './values.ts'
 
-/* The part of the shape that is about the other doors to the path; how they go together is judged in `endpoints.ts`. */
+/* The part of the schema about the other doors to the path; `endpoints.ts` judges how the options go together. */
 
 const forwardAuth = z
   .strictObject({

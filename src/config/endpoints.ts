@@ -22,11 +22,11 @@ export interface DoorsTls {
 }
 
 export interface EndpointsContext extends CallersContext {
-  /** All there are. */
+  /** All routes of the configuration. */
   readonly routes: readonly Route[]
 }
 
-/** What is configured of the doors; their faults are added. */
+/** Resolves the configured doors, and adds their faults. */
 export function resolveEndpoints(
   { forwardAuth, token }: EndpointsInput,
   tls: DoorsTls,
@@ -101,7 +101,7 @@ function clientless(
         '`clients: none`'
 }
 
-/** A listener, by where it is configured. */
+/** A listener's address, and the path of the option that sets it. */
 export interface Listening {
   readonly at: Path
   readonly listen: Listen | undefined
@@ -115,7 +115,7 @@ export function refuseRepeatedListeners(listeners: readonly Listening[], faults:
     const address = JSON.stringify([listen.host, listen.port])
     const owner = owners.get(address)
     if (owner === undefined) owners.set(address, at)
-    // One of the two may be a default, which stands nowhere in the file.
+    // The message holds the address, because that of the other listener may be a default, which the file does not show.
     else
       faults.add(
         at,

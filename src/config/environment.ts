@@ -7,8 +7,8 @@ import type { NoteRead } from './faults.ts'
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The variables that a command sees: those of `.env` beside the configuration file, and the real ones, which win. The
- * process's own environment is left as it is.
+ * The variables that a command sees: those of `.env` beside the configuration file, overridden by the real ones. Does NOT
+ * change the process's environment.
  *
  * @param file the configuration file; it need not exist
  */
@@ -20,12 +20,12 @@ export function readEnvironment(
   const beside = resolve(dirname(file), '.env')
   const text = readNoted(beside, noteRead, isMissing)
   if (text === undefined) return real
-  // A variable that is there but undefined would otherwise hide the one of the file.
+  // Undefined values are dropped: they would hide the variables of the file.
   const set = Object.entries(real).filter(([, value]) => value !== undefined)
   return { ...parseEnv(text), ...Object.fromEntries(set) }
 }
 
-/** Reads a mounted secret: without the one newline that editors end files with. Relative to the configuration's folder. */
+/** Reads a mounted secret, without the last newline, which editors add. Paths start at the configuration's folder. */
 export type ReadSecret = (path: string) => string
 
 /** @throws {UnreadableError} */
@@ -61,7 +61,7 @@ function readNoted(
   }
 }
 
-/** A file that cannot be read; its message says so without a stack. */
+/** A file cannot be read. The message names the file and the reason. */
 export class UnreadableError extends Error {
   override readonly name = 'UnreadableError'
 

@@ -12,7 +12,7 @@ import {
   scopes,
 } from './values.ts'
 
-/** How they go together, and with the issuer's profile, is judged in `exchanges.ts`. */
+/** `exchanges.ts` judges how these options go together, and with the issuer's profile. */
 export const exchange = z
   .strictObject({
     grant: z

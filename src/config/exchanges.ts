@@ -6,9 +6,9 @@ import { MANNERS, type Manner } from './profiles.ts'
 import { refuseUnrenewable, resolveRedeeming } from './refreshing.ts'
 
 /**
- * What a route's `exchange` becomes; undefined where something is wrong with it, or with what it depends on.
+ * Resolves a route's `exchange`; undefined where it has faults.
  *
- * @param raw as it was written: an option that means nothing beside the grant is a fault, its default is not
+ * @param raw the block without defaults: an option that the grant ignores is a fault only where it was written
  */
 export function resolveExchange(
   input: ExchangeInput,
@@ -37,7 +37,7 @@ export function resolveExchange(
   if (input.grant === undefined && another !== undefined) {
     faults.add(at, `cannot be one for all its APIs: some take \`${usual}\`, some \`${another}\``)
   } else {
-    // Each token is exchanged by its own API, at that one's issuer: the block must be right for all of them.
+    // Each token is exchanged by its own API, at that API's issuer: the block must suit all of them.
     for (const profile of profiles) refuseForeign(judge, MANNERS[profile], profile)
   }
   if (grant === 'passthrough' && input.because === undefined) {
@@ -61,22 +61,22 @@ interface Judge {
   readonly faults: Faults
 }
 
-/** With these no token endpoint is asked. */
+/** Whether the grant asks a token endpoint. */
 function isExchanged(grant: Grant): boolean {
   return grant !== 'passthrough' && grant !== 'none'
 }
 
-/** With these it is asked by the client that the API is. */
+/** Whether the grant asks a token endpoint as the API's own client. */
 export function isExchangedByApi(grant: Grant): boolean {
   return isExchanged(grant) && grant !== 'refresh-token'
 }
 
 const ALWAYS = ['grant', 'timeout']
-/** What only these mean anything to. */
+/** Options of the grant `refresh-token` alone. */
 const OF_REDEEMING = ['refreshTokenHeader', 'returnRefreshToken', 'refreshTokenRotation', 'client']
 const RENEWED: readonly Grant[] = ['token-exchange', 'jwt-bearer']
 
-/** What an option would be ignored for, it is refused for: who writes it expects something of it. */
+/** Refuses options that the grant would ignore: whoever wrote one expects an effect. */
 function refuseUseless({ grant, at, faults }: Judge, raw: Readonly<Record<string, unknown>>): void {
   const useless = (key: string): boolean => {
     if (ALWAYS.includes(key)) return false
@@ -119,7 +119,7 @@ function refuseForeign({ input, grant, at, faults }: Judge, manner: Manner, prof
   refuseTargetless({ input, grant, at, faults }, manner, profile)
 }
 
-/** Nothing may be asked for that says nowhere whom the issued token is for. */
+/** Refuses an exchange that names no target, where the profile and the grant need one. */
 function refuseTargetless(
   { input, grant, at, faults }: Judge,
   manner: Manner,
@@ -135,10 +135,10 @@ function refuseTargetless(
   }
 }
 
-/** What they give without a target is for the one who asks, or for whoever the login was for. */
+/** Grants that need a target: without one the issued token is for the client itself, or for the audience of the login. */
 const AIMED: readonly Grant[] = ['token-exchange', 'refresh-token']
 
-/** Whatever the profile is. */
+/** Refuses an exchange that names no target at all, with any profile. */
 function refuseAimless({ input, grant, at, faults }: Judge): void {
   const aims = [input.audience ?? [], input.resource ?? [], input.scopes].flat()
   if (isExchanged(grant) && aims.length === 0) {
@@ -146,7 +146,7 @@ function refuseAimless({ input, grant, at, faults }: Judge): void {
   }
 }
 
-/** What has an option of its own is said there, where it also is part of what is checked. */
+/** Fields that come from the request or have an option of their own, by which the issued token is checked. */
 const SAID_ELSEWHERE: ReadonlySet<string> = new Set([
   'subject_token',
   'assertion',
@@ -156,7 +156,7 @@ const SAID_ELSEWHERE: ReadonlySet<string> = new Set([
   'resource',
   'scope',
 ])
-/** Without these nobody is exchanged. */
+/** The fields that hold the exchanged token. */
 const NEEDED: ReadonlySet<string> = new Set(['subject_token', 'assertion', 'refresh_token'])
 
 function refuseParameters({ input, at, faults }: Judge): void {
@@ -181,7 +181,7 @@ function refuseParameters({ input, at, faults }: Judge): void {
   }
 }
 
-/** Without these in the key of the cache, one user would be served what was issued for another. */
+/** Claims that say whose a token is. If the cache key ignored one, a user could be served another user's token. */
 const WHOSE: ReadonlySet<string> = new Set(['iss', 'sub', 'oid', 'tid', 'org_id', 'act', 'cnf'])
 
 function refuseIgnored({ input, at, faults }: Judge): void {

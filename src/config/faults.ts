@@ -1,4 +1,4 @@
-/** A way down into the configuration: keys of mappings and indexes of lists. */
+/** A path into the configuration: keys of mappings and indexes of lists. */
 export type Path = readonly (string | number)[]
 
 /** Where a value was written. */
@@ -10,13 +10,13 @@ export type Place =
       /** The variables that were replaced in the text. */
       readonly variables?: readonly string[]
     }
-  /** An environment variable or a command-line flag that stood in for the file. */
+  /** An environment variable or a command-line flag that overrode the file. */
   | { readonly variable: string }
 
 export interface Fault {
-  /** Absent for an object that was given in code. */
+  /** Absent for a configuration that was passed as an object. */
   readonly place?: Place
-  /** For example `routes[0].proxy.upstream`; empty for the whole. */
+  /** For example `routes[0].proxy.upstream`; empty for the whole configuration. */
   readonly path: string
   /** What is wrong, in words. Never holds a secret. */
   readonly message: string
@@ -55,10 +55,10 @@ export function pathText(path: Path): string {
   }, '')
 }
 
-/** Says where a path was written, or for a path that was not, where what should hold it was. */
+/** Finds where the value at a path was written. For a missing one, finds the mapping or list that should hold it. */
 export type Locate = (path: Path, part: 'key' | 'value') => Place | undefined
 
-/** Told of each file that the configuration was read from, with its text; undefined where it could not be read. */
+/** Called for each file that the configuration is read from, with its text; undefined where it could not be read. */
 export type NoteRead = (file: string, text: string | undefined) => void
 
 /** Collects faults, so that all of them can be reported at once. */
@@ -74,9 +74,9 @@ export interface Faults {
 }
 
 export interface FaultOptions {
-  /** Of this key of the mapping at the path: the position is the key's. */
+  /** The fault is of this key of the mapping at the path. Its position is the key's. */
   readonly key?: string
-  /** Where it is already known. */
+  /** The position, where it is already known. */
   readonly place?: Place
 }
 
@@ -103,7 +103,7 @@ function startsWith(path: Path, start: Path): boolean {
   return start.every((step, index) => step === path[index])
 }
 
-/** As they stand in the file; what does not stand in it comes last. */
+/** Orders faults by their position in the file. Those without one come last. */
 function byPlace({ place: left }: Fault, { place: right }: Fault): number {
   return lineOf(left) - lineOf(right) || columnOf(left) - columnOf(right)
 }

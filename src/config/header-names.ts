@@ -1,6 +1,6 @@
-/* The names of headers that are not a route's to change. In lower case. */
+/* The names of headers that no route may change. In lower case. */
 
-/** RFC 9110, section 7.6.1, and RFC 9113, section 8.2.2: they end at each connection. */
+/** RFC 9110, section 7.6.1, and RFC 9113, section 8.2.2: headers that concern a single connection. */
 export const HOP_BY_HOP: readonly string[] = [
   'proxy-connection',
   'keep-alive',
@@ -12,7 +12,7 @@ export const HOP_BY_HOP: readonly string[] = [
   'proxy-authenticate',
 ]
 
-/** How long a body is, where it goes and what the connection does meanwhile. */
+/** Headers that frame the message, or control the connection. */
 export const FRAMING: readonly string[] = [
   'connection',
   'content-length',
@@ -21,7 +21,7 @@ export const FRAMING: readonly string[] = [
   'host',
 ]
 
-/** RFC 6455, section 11.3: what both ends of a WebSocket agree on before it opens. */
+/** RFC 6455, section 11.3: headers of the WebSocket handshake. */
 export const HANDSHAKE: readonly string[] = [
   'sec-websocket-key',
   'sec-websocket-accept',
@@ -30,17 +30,17 @@ export const HANDSHAKE: readonly string[] = [
   'sec-websocket-extensions',
 ]
 
-/** Names that are ours to say. What the caller put there must never pass for the gateway's word. */
+/** Request headers that only the gateway may set: upstreams trust them, so a caller's own must never reach them. */
 export const OWNED: readonly string[] = [
   'authorization',
   'dpop',
   'client-cert',
   'x-real-ip',
   'x-request-id',
-  // Some servers serve these in place of the target that was matched.
+  // Some servers serve the target in these headers instead of the one that was matched.
   'x-original-url',
   'x-rewrite-url',
-  // And these in place of the method.
+  // Some servers take the method from these headers.
   'x-http-method-override',
   'x-http-method',
   'x-method-override',
@@ -49,8 +49,8 @@ export const OWNED: readonly string[] = [
 const OWNED_PREFIXES: readonly string[] = ['x-forwarded-', 'x-behalf-', 'client-cert-']
 
 /**
- * CGI and its heirs turn whatever is not a letter or a digit into one character, so that `X_Real_IP` or
- * `Transfer.Encoding` arrives as the header that it resembles. One spelling for all of those.
+ * One spelling for all names that servers may take for the same header: CGI and its successors replace all but letters and
+ * digits by one character, so that `X_Real_IP` or `Transfer.Encoding` arrives as the header that it resembles.
  */
 export function plainName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '-')

@@ -4,7 +4,7 @@ import { checked } from './values.ts'
 
 type Problem = (name: string) => string | undefined
 
-/** In the spelling that every server reads alike. */
+/** A header name with only characters that every server reads alike. */
 function headerName(problem: Problem) {
   return checked('name', (written) =>
     /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(written)
@@ -13,7 +13,7 @@ function headerName(problem: Problem) {
   )
 }
 
-/** RFC 9110, section 5.5: what is left of others depends on who reads them. */
+/** RFC 9110, section 5.5. Servers disagree about other characters, and about spaces at either end. */
 function valueProblem(written: string): string | undefined {
   return /^[\x21-\x7e](?:[\x20-\x7e]{0,2046}[\x21-\x7e])?$/.test(written)
     ? undefined
@@ -45,7 +45,7 @@ const removed = (problem: Problem) =>
     })
     .prefault([])
 
-/** Beside the caller's own, upstreams take them all. */
+/** Upstreams limit the number of headers, and get these in addition to the caller's. */
 const few = (values: Readonly<Record<string, string>>): boolean => Object.keys(values).length <= 50
 const TOO_MANY = 'must hold at most 50 headers'
 

@@ -6,7 +6,7 @@ import { plainName } from './header-names.ts'
 
 type HeadersInput = z.output<typeof headers>
 
-/** What a route changes; undefined where it changes nothing. */
+/** Resolves a route's `headers`; undefined where it changes none. */
 export function resolveHeaders(
   input: HeadersInput,
   at: Path,
@@ -38,7 +38,7 @@ function refuseRepeated(
     owners.set(plain, name)
   }
   for (const [index, name] of remove.entries()) {
-    // Whoever wrote both would not know which of them counts.
+    // With a name in both lists nobody could tell which of them counts.
     if (owners.has(plainName(name))) {
       faults.add([...at, 'remove', index], 'is in `set`, too, which removes it from callers anyway')
     }
@@ -52,7 +52,7 @@ function settingOf([name, written]: readonly [string, string]): HeaderSetting {
 
 const TEMPLATE = /^([^{}]*)\{claims\.([^{}]+)\}([^{}]*)$/
 
-/** Dots lead into objects, but not those of a URL, which is how claims of one's own are named. */
+/** Dots lead into objects, except in a URL: custom claims are named by URLs. */
 function wayTo(claim: string): readonly string[] {
   return claim.includes('/') ? [claim] : claim.split('.')
 }

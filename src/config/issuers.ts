@@ -34,7 +34,7 @@ export function resolveIssuers(
     }
     for (const identifier of identifiers) {
       const owner = owners.get(identifier)
-      // Keys and endpoints are found by identifier: two owners would share them.
+      // Keys and endpoints are found by identifier: two issuers with the same one would share them.
       if (owner !== undefined)
         faults.add([...path, 'issuer'], `repeats an identifier of issuers.${owner}`)
       owners.set(identifier, name)
@@ -87,7 +87,7 @@ export function refuseUnusedIntrospection(
   }
 }
 
-/** How long keys are used says nothing where no API of the issuer has any. */
+/** Refuses `staleFor` where all APIs of the issuer have signing secrets, and none uses a key set. */
 export function refuseUnusedStaleFor(
   raw: Readonly<Record<string, unknown>>,
   apis: readonly Api[],
@@ -102,7 +102,7 @@ export function refuseUnusedStaleFor(
   }
 }
 
-/** What Auth0's smallest plan allows. */
+/** The budget of Auth0's smallest plan. */
 const AUTH0_SMALLEST = { rate: 2, burst: 1, assumed: true } as const
 
 function isPrivate(url: string): boolean {

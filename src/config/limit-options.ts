@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { duration, size } from './values.ts'
 
-/* The part of the shape that is about how much is taken; see `schema.ts`. */
+/* The part of the schema about limits; see `schema.ts`. */
 
-/** Node drops what stands beyond a thousand lines or so, and says nothing. */
+/** Far below the number of header lines (a thousand or so) beyond which Node silently drops the rest. */
 const MOST_HEADERS = 500
 const MOST_HEADER_BYTES = 16_384
 

@@ -3,7 +3,7 @@ import { serverLimits } from './limit-options.ts'
 import { plainTls, tls } from './tls-options.ts'
 import { askedHost, duration, listenAddress, network, oneOrMany, origin, secret } from './values.ts'
 
-/* The part of the shape that is about listeners; see `schema.ts`. */
+/* The part of the schema about listeners; see `schema.ts`. */
 
 const MOST_WORKERS = 256
 const WORKERS = `must be a whole number up to ${MOST_WORKERS}, or \`auto\``

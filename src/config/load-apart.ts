@@ -5,13 +5,13 @@ import type { Config } from './config.ts'
 import { ConfigError, type Fault } from './faults.ts'
 import type { LoadOptions } from './load.ts'
 
-/** What the thread is started with. */
+/** The thread's input. */
 export interface Reading {
   readonly file: string
   readonly overrides: LoadOptions['overrides']
 }
 
-/** What it comes back with. */
+/** The thread's result. */
 export interface Read {
   readonly noted: readonly (readonly [file: string, text: string | undefined])[]
   readonly result:
@@ -21,8 +21,8 @@ export interface Read {
 }
 
 /**
- * As `loadConfig`, on a thread of its own. Ten thousand routes take seconds, which a process that serves does not have: its
- * requests would wait, and some would be given up.
+ * As `loadConfig`, on a thread of its own. Ten thousand routes take seconds to read; on the main thread all requests would
+ * wait meanwhile, and some would time out.
  *
  * @throws {ConfigError} with every fault
  */
@@ -32,7 +32,7 @@ export async function loadConfigApart(
 ): Promise<Config> {
   const workerData: Reading = { file, overrides }
   const thread = new Worker(new URL('./reader.js', import.meta.url), { workerData })
-  // Whoever ends does not wait for it.
+  // The process may end while the thread still reads.
   thread.unref()
   const [bytes] = (await Promise.race([once(thread, 'message'), ended(thread)])) as [Uint8Array]
   const { noted, result } = deserialize(bytes) as Read

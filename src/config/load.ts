@@ -13,26 +13,26 @@ import { checkShape } from './wording.ts'
 export type { ConfigInput } from './schema.ts'
 
 export interface LoadOptions {
-  /** Default: the process's. */
+  /** Default: the process's environment. */
   readonly environment?: Environment
   /**
-   * What wins over the environment, by path: `{ 'server.listen': '127.0.0.1:0', 'routes[0].proxy.upstream': '…' }`.
+   * Values by path that override the environment: `{ 'server.listen': '127.0.0.1:0', 'routes[0].proxy.upstream': '…' }`.
    * For flags of commands.
    */
   readonly overrides?: Readonly<Record<string, unknown>>
-  /** For commands that find out what a variable is to be. Default: one that is not set is a fault. */
+  /** Supplies values for unset variables, for commands that find out what these should be. Default: they are faults. */
   readonly standIn?: StandIn
-  /** For commands that name variables in place of what they stand for. */
+  /** For commands that show the names of variables instead of their values. */
   readonly onVariable?: OnVariable
-  /** For those who want to know when it is worth reading again. Called also where there are faults. */
+  /** Called for each file that is read, also where there are faults: a change to one of them may call for a reload. */
   readonly noteRead?: NoteRead
 }
 
 /**
- * The configuration of a file, with the environment's values over it: flags come before real variables, these before
- * `.env` beside the file, then the file, then defaults. Files of secrets are read relative to the file's folder.
+ * Reads the configuration from a file. In order of precedence, values come from flags, real variables, `.env` beside the
+ * file, the file, and defaults. Paths of secrets are relative to the file's folder.
  *
- * @param file YAML; the name stands in messages as it is given
+ * @param file YAML. Messages name it as it is given
  * @throws {ConfigError} with every fault
  */
 export async function loadConfig(file: string, options: LoadOptions = {}): Promise<Config> {
@@ -51,8 +51,8 @@ export async function loadConfig(file: string, options: LoadOptions = {}): Promi
 }
 
 /**
- * The configuration of an object of the file's shape, read in the same way: the environment comes before it, and
- * `${NAME}` in its strings is replaced. There is no `.env`; files of secrets are relative to the working folder.
+ * Reads the configuration from an object of the same shape as the file. The environment overrides it, and `${NAME}` in its
+ * strings is replaced. Does NOT read `.env`. Paths of secrets are relative to the working folder.
  *
  * @throws {ConfigError} with every fault
  */

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /*
- * The fields of Auth0's Management API v2 that may be set one by one, under its names and with its bounds: what is
- * wrong is said before it is sent.
+ * The fields of Auth0's Management API v2 that may be set one by one, with its names and bounds, so that faults are reported
+ * before anything is sent.
  */
 
 const MONTH_SECONDS = 2_592_000
@@ -10,7 +10,7 @@ const MONTH_SECONDS = 2_592_000
 const scope = z.string().min(1).max(280)
 
 const server = {
-  /** Of one that is made, in place of another. */
+  /** Only for a resource server that is made in the place of another. */
   identifier: z.string().min(1).max(600),
   name: z
     .string()
@@ -90,7 +90,7 @@ const FIELDS = {
   legacy: { 'resource-server': legacyServer, 'client-grant': legacyGrant },
 }
 
-/** The names of all fields that an object may be made with. */
+/** The names of all fields that an object may have. */
 export function settableFields(
   generation: 'current' | 'legacy',
   kind: 'resource-server' | 'client-grant',
@@ -98,7 +98,7 @@ export function settableFields(
   return Object.keys(FIELDS[generation][kind])
 }
 
-/** What is wrong with the fields of one object, each with its name; empty when nothing is. Quotes no value. */
+/** The faults of one object's fields, each with the field's name; empty where there are none. Quotes no value. */
 export function fieldFaults(
   generation: 'current' | 'legacy',
   kind: 'resource-server' | 'client-grant',

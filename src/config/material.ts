@@ -4,32 +4,32 @@ import { resolve } from 'node:path'
 import { reasonOf } from './environment.ts'
 import type { Faults, Path } from './faults.ts'
 
-/* Keys and certificates, each as it is or in a file. */
+/* Keys and certificates, each given as PEM or as a file. */
 
-/** As it is, or in a file (an absolute path) that is read again when it changes. */
+/** PEM, or the absolute path of a file that is read again when it changes. */
 export type Material = { readonly pem: string } | { readonly file: string }
 
-/** A private key, and the `kid` that its tokens name it by, where they do. */
+/** A private key, and the `kid` that tokens name it by, if any. */
 export interface NamedKey {
   readonly material: Material
   readonly kid: string | undefined
 }
 
-/** How clients sign who they are. */
+/** The signature algorithms of clients' assertions. */
 export type ProofAlgorithm = 'RS256' | 'PS256' | 'ES256'
 
-/** A public key by which who asks for tokens is known (RFC 7523, section 3). */
+/** A public key that verifies the assertions of a caller of the token endpoint (RFC 7523, section 3). */
 export interface CallerKey {
   /** SubjectPublicKeyInfo in PEM. */
   readonly publicKey: string
-  /** The only one by which it signs. */
+  /** The only algorithm that is accepted with this key. */
   readonly algorithm: ProofAlgorithm
-  /** What the `kid` of an assertion must be where it has one. Undefined: anything. */
+  /** The `kid` of an assertion must be this, if it has one. Undefined: any. */
   readonly keyId: string | undefined
 }
 
 export interface MaterialContext {
-  /** Of the mapping or list that names them. */
+  /** The path of the mapping or list that holds the option. */
   readonly at: Path
   readonly faults: Faults
   /** Where relative paths start. */
@@ -41,7 +41,7 @@ interface IdentityInput {
   readonly key?: string | undefined
 }
 
-/** A certificate and its key; undefined where something is wrong with them. */
+/** Reads a certificate and its key; undefined where they have faults. */
 export function identityOf(
   { certificate = '', key }: IdentityInput,
   context: MaterialContext,
@@ -76,7 +76,7 @@ export function materialOf(
   return text === undefined ? undefined : { material: { file }, text }
 }
 
-/** No message quotes what was written: it may be a key that is no PEM. */
+/** Reads a file. No message quotes its path, which may be a key that was written without its PEM frame. */
 export function textOf(
   file: string,
   option: string | number,
@@ -128,7 +128,7 @@ function checkPair(chain: string, pem: string, context: MaterialContext): void {
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
-/** TLS passes over what it cannot read: an authority that nobody trusts would not be missed until somebody calls. */
+/** Whether the text holds certificates alone. TLS silently skips all else: a missing authority would be noticed late. */
 export function areCertificates(text: string): boolean {
   const found = text.match(CERTIFICATE) ?? []
   const begun = text.split('-----BEGIN ').length - 1

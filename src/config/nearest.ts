@@ -1,6 +1,6 @@
 /**
- * The candidate that was probably meant, without regard to case; undefined where nothing is near. At most a third of
- * the letters may differ, so that a suggestion is worth reading.
+ * The candidate that was probably meant, ignoring case; undefined where none is near. At most a third of the letters may
+ * differ, or else the suggestion would not help.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
@@ -15,7 +15,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best
 }
 
-/** How to say it in a message: empty, or `, did you mean …?`. */
+/** The end of a message: `, did you mean …?`, or empty where no candidate is near. */
 export function suggestion(word: string, candidates: Iterable<string>): string {
   const meant = nearest(word, candidates)
   return meant === undefined ? '' : `, did you mean \`${meant}\`?`
@@ -23,7 +23,7 @@ export function suggestion(word: string, candidates: Iterable<string>): string {
 
 /** Optimal string alignment: insertions, deletions, replacements and swaps of neighbours. */
 function distanceBetween(left: string, right: string): number {
-  // What nobody mistypes by so much need not be measured.
+  // Words that differ by so much are no typing errors, and long ones take long to compare.
   if (Math.abs(left.length - right.length) > 8 || left.length > 64) return Infinity
   let beforePrevious: number[] = []
   let previous = Array.from({ length: right.length + 1 }, (_, column) => column)

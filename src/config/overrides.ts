@@ -13,7 +13,7 @@ import {
   type Shape,
 } from './shape.ts'
 
-/** A value that stands in for the file's, and what to call it in a message. */
+/** A value that overrides the file's, and the name of its origin for messages. */
 interface Override {
   readonly variable: string
   readonly path: Path
@@ -22,7 +22,7 @@ interface Override {
 
 export interface OverrideOptions {
   readonly environment: Environment
-  /** By path, for example `{ 'server.listen': '127.0.0.1:0' }`: what a command's own flags stand for. They win. */
+  /** The values of a command's own flags, by path: `{ 'server.listen': '127.0.0.1:0' }`. They override the environment. */
   readonly flags: Readonly<Record<string, unknown>>
   readonly readSecret: ReadSecret
   readonly faults: Faults
@@ -31,9 +31,9 @@ export interface OverrideOptions {
 const PREFIX = 'BEHALF_'
 
 /**
- * The configuration with the environment's values and the flags' laid over it, and where they came from.
- * `BEHALF_SERVER__PUBLIC_ORIGIN` is `server.publicOrigin`: levels are separated by two underscores. Variables without
- * two are not ours: orchestrators inject `BEHALF_SERVICE_HOST` and the like.
+ * Overrides the file's values by those of the environment and the flags, and remembers where each came from.
+ * `BEHALF_SERVER__PUBLIC_ORIGIN` is `server.publicOrigin`: two underscores separate levels. Variables without two in a row
+ * are ignored, because orchestrators inject `BEHALF_SERVICE_HOST` and the like.
  */
 export function overridden(value: unknown, options: OverrideOptions): Overridden {
   const { environment, flags } = options
@@ -44,7 +44,7 @@ export function overridden(value: unknown, options: OverrideOptions): Overridden
     result = withValue(result, override.path, override.value)
     origins.set(pathText(override.path), override.variable)
   }
-  // Whole sections, given as JSON, come before single values below them.
+  // In order of their names, so that whole sections in JSON are applied before single values below them.
   for (const name of Object.keys(environment).toSorted()) {
     const text = environment[name]
     if (!name.startsWith(PREFIX) || !name.includes('__') || text === undefined) continue
@@ -61,7 +61,7 @@ export function overridden(value: unknown, options: OverrideOptions): Overridden
 
 export interface Overridden {
   readonly value: unknown
-  /** The variable that a path's value came from, at it or above it. */
+  /** The variable or flag that set the value at the path, or one above it. */
   readonly placeOf: (path: Path) => Place | undefined
 }
 
@@ -107,7 +107,7 @@ function fromVariable(
     try {
       if (isJson) return { variable, path, value: JSON.parse(written) as unknown }
     } catch {
-      // JSON.parse quotes what it read.
+      // The error of `JSON.parse` is dropped, because it quotes the text.
     }
     const example = takes(shape, 'array') ? '["first", "second"]' : '{"key": "value"}'
     return refuse(`must be JSON, such as ${example}`)
@@ -125,7 +125,7 @@ interface Found {
   readonly shape: Shape
 }
 
-/** Where the levels lead, or what is wrong with them. */
+/** The option that the levels name; text says why there is none. */
 function find(levels: readonly string[], current: unknown): Found | string {
   let shape = configurationShape()
   let value = current
@@ -144,19 +144,19 @@ function find(levels: readonly string[], current: unknown): Found | string {
 
 function stepsFor(level: string, shape: Shape, value: unknown): readonly (string | number)[] {
   const keys = candidates(shape, value).filter((name) => asLevel(name, shape) === level)
-  // A list may grow by one at its end, and has no holes.
+  // An index may be one past the end, which appends; a larger one would leave holes.
   const length = Array.isArray(value) ? value.length : 0
   const index = /^\d{1,6}$/.test(level) ? Number(level) : Infinity
   return takes(shape, 'array') && index <= length ? [index] : keys
 }
 
-/** The keys of the schema; of a mapping of names, those that the file has. */
+/** The keys of the schema. For a mapping of names, such as `issuers`, the names in the file. */
 function candidates(shape: Shape, value: unknown): readonly string[] {
   const isMapping = typeof value === 'object' && value !== null && !Array.isArray(value)
   return isNamed(shape) ? (isMapping ? Object.keys(value) : []) : keysOf(shape)
 }
 
-/** `publicOrigin` is `PUBLIC_ORIGIN`; in names of issuers and APIs, case does not count and `-` is `_`. */
+/** `publicOrigin` is `PUBLIC_ORIGIN`. In names of issuers and APIs case is ignored, and `-` is `_`. */
 function asLevel(name: string, shape: Shape): string {
   const split = isNamed(shape) ? name.replaceAll('-', '_') : name.replace(/[A-Z]/g, '_$&')
   return split.toUpperCase()
@@ -168,7 +168,7 @@ function unknownLevel(level: string, path: Path, shape: Shape, value: unknown): 
   return `stands for nothing: ${where} has no \`${level}\`${suggestion(level, names)}`
 }
 
-/** A copy with the value at the path. What is in the way and no container stays, for the checks to name. */
+/** A copy with the value at the path. Text or a number in its way is kept: the later checks report it. */
 function withValue(current: unknown, path: Path, value: unknown): unknown {
   const [step, ...rest] = path
   if (step === undefined) return value

@@ -1,10 +1,10 @@
 import type { z } from 'zod'
 import { suggestion } from './nearest.ts'
 
-/** What an entry became; undefined where it is there and not good. */
+/** Resolved entries by name. Undefined for an entry with faults. */
 export type Named<Value> = ReadonlyMap<string, Value | undefined>
 
-/** A value as its schema reads it; undefined where the schema has something against it. */
+/** Parses a value by its schema; undefined where it has faults, which were reported before. */
 export function part<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,

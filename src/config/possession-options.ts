@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import { duration, secret, text } from './values.ts'
 
-/* The part of the shape that is about proof of possession; see `schema.ts`. How it goes together: `possession.ts`. */
+/* The part of the schema about proof of possession; `possession.ts` judges how the options go together. */
 
-/** Asymmetric ones alone (RFC 9449, section 4.2): each is what a caller's own key signs with. */
+/** Asymmetric algorithms alone (RFC 9449, section 4.2): callers sign proofs with private keys of their own. */
 const PROOF_ALGORITHMS = ['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519', 'PS256', 'RS256'] as const
 
 const LEAST_AGE_MS = 1_000
-/** What was used has to be remembered for as long. */
+/** Used proofs have to be remembered for as long. */
 const MOST_AGE_MS = 600_000
 
 export const proofOfPossession = z

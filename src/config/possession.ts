@@ -5,11 +5,11 @@ import { processesOf } from './processes.ts'
 import type { apiSchema } from './schema.ts'
 import { isShort, weaknessOf } from './secrets.ts'
 
-/** What tokens are bound to, and whether they must be. A token that is bound always needs its proof. */
+/** What tokens may be bound to, and whether they must be. A bound token always needs its proof. */
 export type ProofOfPossession = {
   /** Default true. */
   readonly required: boolean
-  /** The clients whose tokens need not be bound all the same. */
+  /** The clients whose tokens need not be bound even where `required` is true. */
   readonly exempt: ReadonlySet<string>
 } & (DpopConfig | { readonly mechanism: 'mtls' })
 
@@ -17,14 +17,14 @@ export type ProofOfPossession = {
 export interface DpopConfig {
   readonly mechanism: 'dpop'
   readonly algorithms: readonly DpopAlgorithm[]
-  /** How old a proof may be, by its `iat` or, where one is required, by its nonce. Default 60 000; with a nonce 300 000. */
+  /** How old a proof may be, by its `iat`, or by its nonce where one is required. Default 60 000; with a nonce 300 000. */
   readonly maxAgeMs: number
   /**
-   * Proofs must name one (RFC 9449, section 9). Without a secret they are made of the sealing keys that replicas share, else
-   * of one that each process makes for itself.
+   * Proofs must name a nonce (RFC 9449, section 9). Without `secret`, nonces are made with a secret derived from the sealing
+   * keys that replicas share, or else with one that each process makes for itself.
    */
   readonly nonce: { readonly secret: string | undefined } | undefined
-  /** `local`: a proof is taken although only this process could be asked whether it was used. Default: where it is alone. */
+  /** `local`: a proof is taken even where not all stores could tell whether it was used. Undefined: refused then. */
   readonly replay: 'local' | undefined
 }
 
@@ -36,7 +36,7 @@ const DEFAULT_ALGORITHMS: readonly DpopAlgorithm[] = ['ES256', 'EdDSA', 'Ed25519
 const DEFAULT_AGE_MS = { off: 60_000, required: 300_000 }
 const DPOP_ALONE = ['algorithms', 'maxAge', 'nonce', 'nonceSecret', 'replay'] as const
 
-/** What an API asks of its callers; undefined where something is wrong with it. */
+/** Resolves an API's `proofOfPossession`; undefined where it has faults. */
 export function resolvePossession(
   input: PossessionInput,
   at: Path,
@@ -91,9 +91,9 @@ function checkNonceSecret(secret: string, nonce: string, at: Path, faults: Fault
 }
 
 interface Surroundings {
-  /** As they are written. */
+  /** The APIs as they are written, faulty ones included. */
   readonly apis: Readonly<Record<string, unknown>>
-  /** Undefined where something is wrong with the listener. */
+  /** Undefined where `server` has faults. */
   readonly server:
     | {
         readonly publicOrigin?: string | string[] | undefined
@@ -101,11 +101,11 @@ interface Surroundings {
         readonly workers: number
       }
     | undefined
-  /** Whether replicas share a level that knows what was used, and from whose keys nonces are made. */
+  /** Whether replicas share Redis, which knows the proofs that were used, and whose sealing keys nonces are made with. */
   readonly shares: boolean
 }
 
-/** What proofs need beside their API: a place that they are for, and one that knows those that were used. */
+/** Checks what proofs need beside their API: an address that they are for, and a store that knows all used ones. */
 export function checkPossession({ apis, server, shares }: Surroundings, faults: Faults): void {
   if (server === undefined) return
   for (const [name, value] of Object.entries(apis)) {
@@ -117,7 +117,7 @@ export function checkPossession({ apis, server, shares }: Surroundings, faults: 
       faults.add([...at, 'mechanism'], message)
     }
     if (shares) continue
-    // Workers of one replica know each other's proofs, and not each other's nonces.
+    // Workers of one replica share the used proofs, but not the secrets of nonces.
     if (replay === undefined && server.replicas > 1) {
       const message =
         'needs `cache.redis`, or `replay: local`: with several replicas nobody knows all proofs that were used, and each takes a proof once'

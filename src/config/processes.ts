@@ -1,11 +1,11 @@
 interface Serving {
   /** How many times `behalf serve` runs. */
   readonly replicas: number
-  /** How many processes each of them serves by. */
+  /** How many processes each replica serves with. */
   readonly workers: number
 }
 
-/** How many processes there are in all: each worker of each replica. */
+/** The number of processes in all: each worker of each replica. */
 export function processesOf({ replicas, workers }: Serving): number {
   return replicas * workers
 }

@@ -1,28 +1,28 @@
 import type { Grant, ProfileName } from './config.ts'
 
-/** What a configuration may say of a kind of issuer. What is sent and what comes back stands in `exchange/profiles.ts`. */
+/** What a configuration may ask of a kind of issuer. `exchange/profiles.ts` says what is sent and how answers are judged. */
 export interface Manner {
-  /** What its token endpoint takes. The first is the default. */
+  /** The grants that routes may use. The first is the default. */
   readonly grants: readonly Grant[]
-  /** How a client that has a secret authenticates unless it says so. */
+  /** How a client with a secret authenticates, unless `method` says otherwise. */
   readonly secretMethod: 'client_secret_post' | 'client_secret_basic'
   /** How many audiences one exchange may name. */
   readonly audiences: 'none' | 'one' | 'many'
-  /** Whether it knows resource indicators (RFC 8707). */
+  /** Whether the issuer takes resource indicators (RFC 8707). */
   readonly resources: boolean
   /** Whether an exchange must name its scopes. */
   readonly needsScopes: boolean
   /** Scopes that an exchange cannot ask for. */
   readonly refusedScopes: readonly string[]
-  /** Whether it takes an actor token (RFC 8693, section 2.1). */
+  /** Whether the issuer takes an actor token (RFC 8693, section 2.1). */
   readonly delegation: boolean
-  /** By what an exchange asks for a refresh token beside the access token. Undefined: none is given. */
+  /** How an exchange asks for a refresh token beside the access token. Undefined: the issuer gives none. */
   readonly renewedBy: 'scope' | 'type' | undefined
-  /** Whose tokens it exchanges. */
+  /** Whose tokens the issuer exchanges. */
   readonly subjects: 'users' | 'all'
-  /** Whether its tokens tell users from clients. */
+  /** Whether the issuer's tokens tell users from clients. */
   readonly tellsSubjects: boolean
-  /** The most levels of `act` that a token may have which it exchanges. */
+  /** The most levels of `act` in a token that the issuer exchanges. Undefined: any number. */
   readonly maxActorDepth: number | undefined
 }
 
@@ -41,22 +41,22 @@ const RFC8693: Manner = {
   maxActorDepth: undefined,
 }
 
-/** Of issuers that give for a refresh token what it was obtained for, and nothing for another target. */
+/** For issuers that redeem a refresh token only for the target that it was obtained for. */
 const UNREDEEMED = RFC8693.grants.filter((grant) => grant !== 'refresh-token')
 
 const AUTH0_LEGACY: Manner = {
   ...RFC8693,
-  // Auth0's clients are made for POST.
+  // Auth0 creates clients with this method.
   secretMethod: 'client_secret_post',
   audiences: 'one',
   resources: false,
   delegation: false,
-  // On-Behalf-Of is for a user.
+  // The issuer exchanges no tokens of clients.
   subjects: 'users',
 }
 
 export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
-  // On-Behalf-Of answers no refresh token, and takes no token with four actors or more.
+  // On-Behalf-Of returns no refresh token, and refuses a token with more than three levels of `act`.
   auth0: {
     ...AUTH0_LEGACY,
     refusedScopes: ['offline_access'],
@@ -95,6 +95,6 @@ export const MANNERS: Readonly<Record<ProfileName, Manner>> = {
     delegation: false,
     renewedBy: undefined,
   },
-  // Its machines are users, too.
+  // Zitadel's machines are users as well.
   zitadel: { ...RFC8693, grants: UNREDEEMED, resources: false, tellsSubjects: false },
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { secret, text } from './values.ts'
 
-/* The part of the shape that is about setting up a tenant; see `schema.ts`. Bounds are those of Auth0's Management API. */
+/* The part of the schema about setting up a tenant; see `schema.ts`. Bounds are those of Auth0's Management API. */
 
 const MONTH_SECONDS = 2_592_000
 
@@ -195,6 +195,6 @@ export const provision = z
     'What `behalf provision` sets up that routes cannot say. `behalf serve` does not read it.',
   )
 
-/** Under the names and in the units of the file. */
+/** With the names and units of the file. */
 export type ProvisionConfig = z.output<typeof provision>
 export type ManagementConfig = NonNullable<z.output<typeof management>>

@@ -2,7 +2,7 @@ import type { Faults } from './faults.ts'
 import { unknownName } from './parts.ts'
 import type { ProvisionConfig } from './provision-options.ts'
 
-/** Finds what is said of grants that there cannot be. */
+/** Reports grants that are repeated, of unknown APIs, or with options that do not go together. */
 export function checkProvision(
   { grants }: ProvisionConfig,
   apis: Readonly<Record<string, unknown>>,

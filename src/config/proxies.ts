@@ -17,7 +17,7 @@ export interface ProxyContext {
   readonly folder: string
 }
 
-/** Where a route's requests go; undefined where something is wrong with it. */
+/** Resolves a route's `proxy`; undefined where it has faults. */
 export function resolveProxy(input: ProxyInput, context: ProxyContext): ProxyConfig | undefined {
   const { at, faults } = context
   const upstreams = upstreamsOf(input, context)
@@ -91,7 +91,7 @@ function refuseRepeatedRates(
   }
 }
 
-/** What is left must begin with a segment, or one path could be read for another. */
+/** Only whole segments may be stripped, or else the rest could be read as another path. */
 function checkStrip(strip: string | undefined, { match, at, faults }: ProxyContext): void {
   if (strip === undefined || match === undefined) return
   const path = [...at, 'strip']
@@ -132,7 +132,7 @@ function tlsOf(
 
 function isCertificate(text: string): boolean {
   try {
-    // Throws for what is none.
+    // The constructor throws for text that is no certificate.
     return new X509Certificate(text).raw.length > 0
   } catch {
     return false

@@ -3,7 +3,7 @@ import { headers } from './header-options.ts'
 import { limits } from './limit-options.ts'
 import { duration, path, pem, upstream } from './values.ts'
 
-/** Beyond it an upstream that is down costs each request more than it can gain. */
+/** With more retries, an upstream that is down delays each request more than they are worth. */
 const MOST_RETRIES = 5
 
 const tls = z

@@ -3,18 +3,18 @@ import type { Faults } from './faults.ts'
 import { isLoopback } from './issuers.ts'
 import { many, mapping } from './parts.ts'
 
-/** What the demonstration's secrets begin with: everybody can read them. */
+/** The beginning of the demo's secrets, which are published. */
 const OF_THE_DEMO = /^demo-only-/
 
 interface Surroundings {
-  /** As they are written. */
+  /** APIs and issuers as they are written, faulty ones included. */
   readonly apis: Readonly<Record<string, unknown>>
   readonly issuers: Readonly<Record<string, unknown>>
-  /** Where callers are served. */
+  /** The addresses where callers are served. */
   readonly listeners: readonly (Listen | undefined)[]
 }
 
-/** Whoever knows a signing secret can be any user: those of the demonstration are for one machine. */
+/** Refuses the demo's signing secrets beyond loopback: whoever knows a signing secret can pose as any user. */
 export function checkPublishedSecrets(
   { apis, issuers, listeners }: Surroundings,
   faults: Faults,

@@ -19,6 +19,6 @@ async function read(): Promise<Read['result']> {
 }
 
 const answer: Read = { result: await read(), noted }
-// Not by `postMessage` alone, to which keys in buffers are bytes of another kind.
+// Serialized here, because `postMessage` alone would turn each Buffer, such as a sealing key, into a plain Uint8Array.
 const bytes = serialize(answer)
 parentPort?.postMessage(bytes)

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { durationText } from './units.ts'
 import { checked, duration, pem, secret, socketProblem, text } from './values.ts'
 
-/* The part of the shape that is about Redis; see `schema.ts`. */
+/* The part of the schema about Redis; see `schema.ts`. */
 
 const LONGEST_TIMEOUT_MS = 10_000
 const KEY_BYTES = 32
@@ -11,7 +11,7 @@ const MOST_DATABASE = 65_535
 
 const EXAMPLE = '`redis://127.0.0.1:6379` or, with TLS, `rediss://user:password@redis.example`'
 
-/** Its password makes the whole a secret. */
+/** A URL that may hold a password, so that all of it is treated as a secret. */
 function redisUrl() {
   return checked('URL', (written) => {
     if (written.startsWith('unix:')) return socketProblem(written.slice('unix:'.length))
@@ -27,7 +27,7 @@ function redisUrl() {
   }).meta({ writeOnly: true })
 }
 
-/** One of several that are all reached in the same way. */
+/** The URL of one node of several, which all have the same credentials. */
 function nodeUrl() {
   return checked('URL', (written) => {
     const problem = addressProblem(written)
@@ -73,7 +73,7 @@ function sealingKey() {
   )
 }
 
-/** In one spelling only, and nothing that nobody would have got from a source of random bytes. */
+/** Whether the text is canonical base64 of 32 bytes with more than eight different values: random bytes always have more. */
 function isSealingKey(written: string): boolean {
   const bytes = Buffer.from(written, 'base64')
   const isCanonical = bytes.length === KEY_BYTES && bytes.toString('base64') === written

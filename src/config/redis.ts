@@ -13,7 +13,7 @@ export interface TcpAddress {
   readonly port: number
 }
 
-/** One server, a Cluster of which some nodes are known, or whatever server Sentinels say is the master. */
+/** One server, a Cluster by some of its nodes, or the master that the Sentinels name. */
 export type RedisServers =
   | { readonly kind: 'single'; readonly address: TcpAddress | { readonly path: string } }
   | { readonly kind: 'cluster'; readonly nodes: readonly TcpAddress[] }
@@ -21,20 +21,20 @@ export type RedisServers =
       readonly kind: 'sentinel'
       readonly name: string
       readonly nodes: readonly TcpAddress[]
-      /** Of the Sentinels themselves. */
+      /** The credentials for the Sentinels themselves. */
       readonly user: string | undefined
       readonly password: string | undefined
     }
 
 export interface RedisTls {
-  /** Undefined: those that Node brings. */
+  /** Undefined: Node's own. */
   readonly authorities: Material | undefined
   readonly identity: { readonly certificate: Material; readonly key: Material } | undefined
-  /** What certificates must be for. Undefined: the host. */
+  /** The name that the servers' certificates must have. Undefined: the host of each address. */
   readonly serverName: string | undefined
 }
 
-/** The level that replicas share. */
+/** The cache level that replicas share. */
 export interface RedisConfig {
   readonly servers: RedisServers
   /** Undefined: the default user. */
@@ -42,15 +42,15 @@ export interface RedisConfig {
   readonly password: string | undefined
   /** Default 0. */
   readonly database: number
-  /** Undefined: in the clear. */
+  /** Undefined: connections are in the clear. */
   readonly tls: RedisTls | undefined
-  /** Of 32 bytes each. The first seals, each opens. */
+  /** Keys of 32 bytes each. The first seals new entries, and all of them open entries. */
   readonly sealingKeys: readonly Buffer[]
-  /** Share also what rests on the sealing key alone. Default false. */
+  /** Whether entries that only the sealing key protects are shared, too. Default false. */
   readonly shareContext: boolean
-  /** How long an answer is waited for, in milliseconds. Default 20. */
+  /** How long the gateway waits for an answer, in milliseconds. Default 20. */
   readonly timeoutMs: number
-  /** Default 3. */
+  /** The version of Redis's protocol. Default 3. */
   readonly resp: 2 | 3
 }
 
@@ -58,7 +58,7 @@ const PORT = 6379
 const SENTINEL_PORT = 26379
 const WAYS = ['url', 'cluster', 'sentinel'] as const
 
-/** Undefined where something is wrong with it. */
+/** Resolves `cache.redis`; undefined where it has faults. */
 export function resolveRedis(input: RedisInput, context: MaterialContext): RedisConfig | undefined {
   const { at, faults } = context
   const servers = serversOf(input, context)

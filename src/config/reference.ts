@@ -10,7 +10,7 @@ import {
   type Shape,
 } from './shape.ts'
 
-/** `${NAME}` may stand where something else than text is meant: an editor must not call that wrong. */
+/** `${NAME}` may stand in the place of numbers and other values; an editor must not mark it as an error. */
 const REPLACED = { type: 'string', pattern: String.raw`\$\{.+\}` } as const
 
 /** `behalf.schema.json`: JSON Schema 2020-12 for editors (`# yaml-language-server: $schema=behalf.schema.json`). */
@@ -83,7 +83,7 @@ interface Option {
   readonly isRequired: boolean
 }
 
-/** In the notation of the configuration: `issuers.NAME.issuer`, `routes[].match.path`. */
+/** All options below a path, named as in `issuers.NAME.issuer` and `routes[].match.path`. */
 function optionsBelow(path: string, shape: Shape): readonly Option[] {
   if (isNamed(shape)) return optionsBelow(`${path}.NAME`, below(shape, 'NAME')!)
   if (takes(shape, 'array') && !takes(shape, 'string')) {

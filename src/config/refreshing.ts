@@ -18,7 +18,7 @@ type Redeeming = Pick<
   'client' | 'refreshTokenHeader' | 'returnRefreshToken'
 >
 
-/** What a route that redeems its callers' refresh tokens needs; undefined where something of it is wrong. */
+/** Resolves the options of a route that redeems its callers' refresh tokens; undefined where they have faults. */
 export function resolveRedeeming(
   input: ExchangeInput,
   context: RefreshContext,
@@ -59,7 +59,7 @@ function clientOf(
   return issuer && resolveClient(input, { issuer, at, faults, folder })
 }
 
-/** Where no refresh token would come, and so nothing would be renewed by one. */
+/** Refuses `renew` where the issuer would return no refresh token. */
 export function refuseUnrenewable(
   { renew, scopes, parameters }: ExchangeInput,
   { apis, at: of, faults }: RefreshContext,

@@ -7,27 +7,27 @@ export interface ReplaceOptions {
   readonly environment: Environment
   readonly readSecret: ReadSecret
   readonly faults: Faults
-  /** Whether a value came from the environment as a whole: what stands there is meant as it is. */
+  /** Whether all of the value came from the environment or a flag, where `${` is not replaced. */
   readonly isOverridden: (path: Path) => boolean
   readonly standIn?: StandIn | undefined
   readonly onVariable?: OnVariable | undefined
 }
 
-/** Told of each variable that is all of a value, whether or not it is set. */
+/** Called for each variable that is all of a value, whether or not it is set. */
 export type OnVariable = (path: Path, variable: string) => void
 
-/** What to take for a variable that is not set, or is empty, where it is all of a value. Undefined: nothing. */
+/** Supplies a value for an unset or empty variable that is all of a value. Undefined: supplies none. */
 export type StandIn = (path: Path, variable: string) => string | undefined
 
 export interface Replaced {
   readonly value: unknown
-  /** The variables that stand in the text at a path. */
+  /** The variables that the text at a path names. */
   readonly variablesAt: (path: Path) => readonly string[] | undefined
 }
 
 /**
- * A copy in which `${NAME}`, `${NAME:-default}` and `${file:/path}` inside strings are what they stand for. What they
- * stand for is not looked at again: a secret may hold `${`. Keys are left alone.
+ * A copy in which `${NAME}`, `${NAME:-default}` and `${file:/path}` inside strings are replaced. Does NOT replace within the
+ * inserted text, since a secret may hold `${`. Does NOT replace in keys.
  */
 export function replaced(value: unknown, options: ReplaceOptions): Replaced {
   const above = new Set<unknown>()
@@ -62,7 +62,7 @@ export function replaced(value: unknown, options: ReplaceOptions): Replaced {
   }
 }
 
-/** The one key that libraries pass over in silence. */
+/** Reports the key `__proto__`, which libraries silently ignore. */
 function namedEntries(
   node: Record<string, unknown>,
   path: Path,
@@ -92,7 +92,7 @@ function withValues(
   if (!text.includes('${')) return text
   let failed = false
   const refuse = (message: string): string => {
-    // Standing at the path, it also keeps the checks from judging what is not there.
+    // A fault at this path also keeps later checks from judging the missing value.
     faults.add(path, message)
     failed = true
     return ''
@@ -120,7 +120,7 @@ function withValues(
   return failed ? undefined : typed(shape, value)
 }
 
-/** A variable that is empty counts as unset where there is something to take instead, as it does in a shell's `:-`. */
+/** An empty variable counts as unset where there is another value to take, as in a shell's `:-`. */
 function valueOf(
   name: string,
   environment: Environment,
@@ -132,7 +132,7 @@ function valueOf(
   return file === undefined || file === '' ? undefined : readSecret(file)
 }
 
-/** The variables that a text names, for messages: an option that is wrong may have been right in the file. */
+/** The variables that a text names, for messages: a fault may be in a variable's value instead of the file. */
 function variablesIn(text: string): readonly string[] {
   return [...text.matchAll(/\$\{([A-Z_][A-Z0-9_]*)(?::-[^}]*)?\}/g)].map(([, name]) => name!)
 }

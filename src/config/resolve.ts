@@ -22,8 +22,8 @@ import { configurationSchema } from './schema.ts'
 import { resolveTls } from './tls.ts'
 
 /**
- * Finds what values do to each other, and makes the configuration of those that are good. A part that has faults of its
- * own is left out of these checks, and does not hide what is wrong with the others.
+ * Checks how values go together, and makes the configuration. A part that has faults of its own is left out of these checks,
+ * so that the faults of other parts are still found.
  *
  * @param folder where relative paths start
  * @throws {ConfigError}
@@ -48,13 +48,13 @@ export function resolve(raw: unknown, faults: Faults, folder: string): Config {
   )
   const issuers = resolveIssuers(mapping(root['issuers']), faults)
   const apis = resolveApis(mapping(root['apis']), issuers, { faults, folder })
-  // What a faulty API would use cannot be told.
+  // A faulty API may use any of these: while there is one, nothing is reported as unused.
   if (!faults.within(['apis'])) {
     refuseUnusedStaleFor(mapping(root['issuers']), present(apis), faults)
     refuseUnusedIntrospection(present(issuers), present(apis), faults)
   }
   const routes = resolveRoutes(root['routes'], apis, { faults, folder })
-  // What a faulty route would use cannot be told.
+  // A faulty route may use any of these: while there is one, nothing is reported as unused.
   if (!faults.within(['routes'])) refuseUnusedBindings(present(apis), routes, faults)
   const publicOrigins = listeners.server && many(listeners.server.publicOrigin)
   checkResources({ apis: mapping(root['apis']), routes: root['routes'], publicOrigins }, faults)

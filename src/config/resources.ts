@@ -5,7 +5,7 @@ import { mapping } from './parts.ts'
 /** RFC 9728, section 3. */
 const WELL_KNOWN = '/.well-known/oauth-protected-resource'
 
-/** RFC 9728, section 3.1: the well-known part stands between the host and the path. */
+/** RFC 9728, section 3.1: the well-known part is inserted between the host and the path. */
 export function resourceOf(
   identifier: string,
   scopesSupported: readonly string[] | undefined,
@@ -16,14 +16,14 @@ export function resourceOf(
 }
 
 export interface Surroundings {
-  /** As it was written: a faulty API does not hide another's fault. */
+  /** The APIs as they are written, faulty ones included, so that one fault does not hide another. */
   readonly apis: Readonly<Record<string, unknown>>
   readonly routes: unknown
-  /** Undefined where `server` is faulty. */
+  /** Undefined where `server` has faults. */
   readonly publicOrigins: readonly string[] | undefined
 }
 
-/** A resource must be where callers find the gateway, and its metadata where the gateway answers by itself. */
+/** Refuses resources beyond the public origins, and routes with the paths at which the gateway serves metadata. */
 export function checkResources(
   { apis, routes, publicOrigins }: Surroundings,
   faults: Faults,

@@ -8,8 +8,11 @@ import { many, mapping, part, type Named } from './parts.ts'
 import { resolveProxy } from './proxies.ts'
 import { routeSchema } from './schema.ts'
 
-/** Each step of a route is judged by itself, so that a fault in one does not hide those of the others. */
-/** @param folder where relative paths start */
+/**
+ * Resolves the routes. Each step of a route is judged by itself, so that a fault in one does not hide those of the others.
+ *
+ * @param folder where relative paths start
+ */
 export function resolveRoutes(
   raw: unknown,
   apis: Named<Api>,
@@ -87,12 +90,12 @@ function resolveRoute(
   }
 }
 
-/** What routes can be compared by, also where something else is wrong with them. */
+/** The parts that routes are compared by, also where the routes have faults. */
 interface Seen {
   readonly at: Path
   readonly name: string | undefined
   readonly path: string | undefined
-  /** Empty text stands for any. */
+  /** An empty string stands for any host. */
   readonly hosts: readonly string[]
   readonly methods: readonly unknown[] | undefined
 }
@@ -117,7 +120,7 @@ function refuseRepeatedNames(routes: readonly Seen[], faults: Faults): void {
     if (owner === undefined) {
       owners.set(name, index)
     } else if (name === path) {
-      // Its name is its path, and so is the other's: both may be meant.
+      // The name defaults to the path, which several routes may share.
       faults.add(at, `has the name of routes[${owner}], its path: give it a \`name\` of its own`)
     } else {
       faults.add([...at, 'name'], `repeats the name of routes[${owner}]`)
@@ -130,7 +133,7 @@ function refuseRepeatedPaths(routes: readonly Seen[], faults: Faults): void {
   const owners = new Map<string, number>()
   for (const [index, { at, path: written, hosts, methods }] of routes.entries()) {
     if (written === undefined) continue
-    // By whatever names, parameters are the same.
+    // The names of parameters do not distinguish paths.
     const path = written.replace(/\{[^/]*\}/g, '{}')
     const listed = methods === undefined ? [''] : methods.map(String)
     const taken = hosts.flatMap((host) => listed.map((method) => `${host} ${method}`))

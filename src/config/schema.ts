@@ -26,9 +26,9 @@ import {
 } from './values.ts'
 
 /*
- * The shape of `behalf.yaml`, with what each option means, its unit, its default and its danger: the JSON Schema and
- * docs/configuration.md are made from these texts. Only what can be judged by one value alone is judged here;
- * `resolve.ts` judges how values go together.
+ * The schema of `behalf.yaml`, with the meaning, unit, default and danger of each option: the JSON Schema and
+ * docs/configuration.md are made from these texts. The schema judges each value by itself; `resolve.ts` judges how values go
+ * together.
  */
 
 const budget = z
@@ -54,7 +54,7 @@ const budget = z
       'its smallest plan allows; no limit with the others, where only a 429 of the issuer slows the gateway down.',
   )
 
-/** Beyond a day, somebody has to look at the issuer. */
+/** An issuer that has been down for more than a day needs somebody to look at it. */
 const LONGEST_STALE_MS = 86_400_000
 
 export const issuerSchema = z.strictObject({
@@ -103,7 +103,7 @@ export const issuerSchema = z.strictObject({
 
 const algorithms = ['HS256', 'RS256', 'RS512', 'PS256', 'ES256', 'EdDSA'] as const
 
-/** An expired token is accepted for that long. */
+/** Expired tokens are accepted for as long as the tolerance. */
 const LONGEST_TOLERANCE_MS = 300_000
 
 export const apiSchema = z.strictObject({
@@ -244,5 +244,5 @@ export const configurationSchema = z
     description: 'The configuration of Behalf, an On-Behalf-Of token-exchange gateway.',
   })
 
-/** What an object must look like that is given in place of a file. */
+/** The configuration as an object, in place of a file. */
 export type ConfigInput = z.input<typeof configurationSchema>

@@ -1,6 +1,6 @@
-/** Found in documentation, tutorials and standards: whoever guesses a secret begins with them. In lower case. */
+/** Secrets from documentation, tutorials and standards, which attackers try first. In lower case. */
 const PUBLISHED: ReadonlySet<string> = new Set([
-  // jwt.io, then and now.
+  // jwt.io, earlier and today.
   'secret',
   'your-256-bit-secret',
   'your-384-bit-secret',
@@ -41,16 +41,16 @@ const PUBLISHED: ReadonlySet<string> = new Set([
   'test',
 ])
 
-/** RFC 7518, section 3.2: a key as long as the hash. */
+/** RFC 7518, section 3.2: the key is at least as long as the hash. */
 const LEAST_BYTES = 32
-/** A random text of 32 bytes in hexadecimal has fewer once in a billion times. */
+/** Random hexadecimal text of 32 bytes has fewer different characters only once in a billion times. */
 const LEAST_CHARACTERS = 7
 
 /**
- * Why a secret is not one to sign with (RFC 8725, section 3.5); undefined for one that may do, which is not to say that
- * it was chosen at random. Says nothing of the secret itself.
+ * Why a secret must not sign tokens (RFC 8725, section 3.5); undefined where no weakness was found. Does NOT prove that the
+ * secret is random. The text reveals nothing of the secret.
  *
- * @param isShortAllowed below 32 bytes; whatever else makes a secret weak is refused all the same
+ * @param isShortAllowed whether fewer than 32 bytes are accepted. Other weaknesses are still refused
  */
 export function weaknessOf(secret: string, isShortAllowed: boolean): string | undefined {
   if (!isShortAllowed && isShort(secret)) return 'must be at least 32 bytes long (RFC 7518)'
@@ -77,7 +77,7 @@ function isRepeated(secret: string): boolean {
   return false
 }
 
-/** `abcdef…`, `0123456789abcdef…`, and backwards. */
+/** Whether it is a row like `abcdef…` or `0123456789abcdef…`, forwards or backwards. */
 function isRow(secret: string): boolean {
   let neighbours = 0
   for (let index = 1; index < secret.length; index++) {

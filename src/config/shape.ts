@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Path } from './faults.ts'
 import { configurationSchema } from './schema.ts'
 
-/** A part of the JSON Schema: what can be asked about an option without having a value of it. */
+/** A part of the JSON Schema: what is known about an option without a value. */
 export type Shape = z.core.JSONSchema.BaseSchema
 
 let whole: Shape | undefined
@@ -17,7 +17,7 @@ export function alternatives(shape: Shape): readonly Shape[] {
   return shape.anyOf === undefined ? [shape] : shape.anyOf.flatMap(nested).flatMap(alternatives)
 }
 
-/** What stands below a key or an index; undefined where nothing may. */
+/** The shape below a key or an index; undefined where nothing may stand there. */
 export function below(shape: Shape, step: string | number): Shape | undefined {
   for (const one of alternatives(shape)) {
     if (typeof step === 'number') {
@@ -31,7 +31,7 @@ export function below(shape: Shape, step: string | number): Shape | undefined {
   return undefined
 }
 
-/** What stands at a path; undefined where nothing may. */
+/** The shape at a path; undefined where nothing may stand there. */
 export function shapeAt(path: Path): Shape | undefined {
   return path.reduce<Shape | undefined>(
     (shape, step) => shape && below(shape, step),
@@ -53,7 +53,7 @@ export function takes(shape: Shape, type: 'string' | 'array' | 'object'): boolea
   return alternatives(shape).some((one) => one.type === type)
 }
 
-/** Text from the environment as the option wants it; text that does not fit stays as it is, for the checks to name. */
+/** Converts text to the number or boolean that the option takes. Text that does not fit is kept: later checks report it. */
 export function typed(shape: Shape | undefined, text: string): unknown {
   const kinds = shape === undefined ? [] : alternatives(shape).map(({ type }) => type)
   const isNumber = kinds.includes('number') || kinds.includes('integer')

@@ -13,12 +13,12 @@ import {
 } from 'yaml'
 import type { Locate, Path, Place } from './faults.ts'
 
-/** A configuration as it was written, before anything in it was replaced or checked. */
+/** A configuration as it was written, before variables are replaced and values checked. */
 export interface Source {
   readonly value: unknown
   readonly locate: Locate
   readonly faults: readonly SourceFault[]
-  /** Whether the value holds what was written, in spite of faults: whether it is worth while to look for more. */
+  /** Whether the value holds all that was written, so that further faults can be looked for. */
   readonly isReadable: boolean
 }
 
@@ -27,16 +27,16 @@ export interface SourceFault {
   readonly message: string
 }
 
-/** An object that was given in code has no places. */
+/** A configuration that was passed as an object. Its values have no places. */
 export function objectSource(value: unknown): Source {
   return { value, locate: () => undefined, faults: [], isReadable: true }
 }
 
 /**
- * Reads YAML 1.2 with anchors and merge keys. Duplicate keys, unknown tags and several documents are faults, and so are
- * aliases that multiply beyond reason.
+ * Reads YAML 1.2 with anchors and merge keys. Duplicate keys, unknown tags, several documents and excessive expansion of
+ * aliases are faults.
  *
- * @param file as it is to stand in messages
+ * @param file the name that messages give to the file
  */
 export function yamlSource(text: string, file: string): Source {
   const lines = new LineCounter()
@@ -50,7 +50,7 @@ export function yamlSource(text: string, file: string): Source {
       logLevel: 'error',
     })
   } catch (error) {
-    // The parser calls itself for each level.
+    // The parser recurses for each level of nesting, and overflows the stack.
     if (error instanceof RangeError) return unreadable(file, 'is nested too deeply')
     throw error
   }
@@ -74,7 +74,7 @@ export function yamlSource(text: string, file: string): Source {
   return { value, locate, faults, isReadable }
 }
 
-/** Behind the first fault of syntax the parser no longer knows where it is: it finds fault with every word. */
+/** Only the first syntax error is reported: after it the parser reports errors that are not there. */
 function worthTelling(errors: readonly YAMLParseError[]): readonly YAMLParseError[] {
   const first = errors.find(({ code }) => code !== 'DUPLICATE_KEY')
   return errors.filter((error) => error.code === 'DUPLICATE_KEY' || error === first)
@@ -82,7 +82,7 @@ function worthTelling(errors: readonly YAMLParseError[]): readonly YAMLParseErro
 
 function faultMessage({ code, message, pos }: YAMLError, text: string): string {
   if (code === 'DUPLICATE_KEY') return 'the mapping has this key already'
-  // To YAML a mapping begins in the middle of the text.
+  // YAML reads the `{` of an unquoted `${NAME}` as the beginning of a mapping.
   if (text.startsWith('${', pos[0] - 1))
     return '`${NAME}` must stand in quotes inside `{ }` and `[ ]`'
   return worded(message)
@@ -93,10 +93,10 @@ function unreadable(file: string, message: string): Source {
   return { value: undefined, locate: () => place, faults: [{ place, message }], isReadable: false }
 }
 
-// What the parser quotes stands behind one of these: an alias or a tag, which a secret can begin like.
+// The parser's messages quote the file after one of these: an alias, a tag or the like.
 const QUOTATION = /(?:: | [\\%]).*$/s
 
-/** Without what the message quotes of the file: to YAML a secret that begins with `*`, `!`, `|` or `%` is no text. */
+/** Removes what the message quotes of the file: a secret that begins with `*`, `!`, `|` or `%` is no plain text to YAML. */
 function worded(message: string): string {
   if (message.startsWith('Source contains multiple documents')) {
     return 'the file must hold one YAML document'
@@ -104,7 +104,7 @@ function worded(message: string): string {
   return message.charAt(0).toLowerCase() + message.slice(1).replace(QUOTATION, '')
 }
 
-/** Of the deepest node on the path: what is missing is reported where it should have stood. */
+/** The offset of the deepest node on the path: a missing value is reported where it should have stood. */
 function offsetOf(document: Document, path: Path, part: 'key' | 'value'): number {
   let node: unknown = document.contents
   let offset = startOf(node) ?? 0
@@ -128,7 +128,7 @@ function itemOf(document: Document, node: unknown, step: string | number): unkno
   return isSeq(list) && typeof step === 'number' ? list.items[step] : undefined
 }
 
-/** A mapping's own pair, else one that it merges in. */
+/** A mapping's own pair, or else one that it merges in. */
 function pairOf(
   document: Document,
   node: unknown,

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { pem, secret } from './values.ts'
 
-/* The part of the shape that is about TLS on listeners; see `listeners.ts` and `endpoint-options.ts`. */
+/* The part of the schema about TLS on listeners; see `listeners.ts` and `endpoint-options.ts`. */
 
 const identity = {
   certificate: pem().describe(
@@ -48,13 +48,13 @@ export const tls = z
     'TLS for callers. Absent: the listener speaks plain HTTP, to whoever ends TLS in front.',
   )
 
-/** Of the door for forward-auth: who asks there is told from others by its network, and certificates of callers are told by it. */
+/** For forward-auth. Asks for no client certificates: proxies are known by their networks, and forward those of callers. */
 export const forwardAuthTls = z
   .strictObject({ ...identity, http2 })
   .optional()
   .describe('TLS for the proxies that ask. Absent: plain HTTP.')
 
-/** Of listeners that speak HTTP/1.1 alone, and know who asks by a secret. */
+/** For listeners that speak only HTTP/1.1, and authenticate by a secret or an assertion instead of a certificate. */
 export const plainTls = z
   .strictObject(identity)
   .optional()

@@ -5,7 +5,7 @@ import type { plainTls, tls } from './tls-options.ts'
 
 type TlsInput = NonNullable<z.output<typeof plainTls>> & Partial<NonNullable<z.output<typeof tls>>>
 
-/** TLS of a listener; undefined where something is wrong with it. What it has no option for it does not do. */
+/** Resolves a listener's `tls`; undefined where it has faults. Features that the listener has no option for are off. */
 export function resolveTls(input: TlsInput, context: MaterialContext): TlsConfig | undefined {
   const { at, faults } = context
   const { clientCertificates = 'none', clientAuthorities, minVersion, http2 = false } = input

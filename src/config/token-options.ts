@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { secret, text } from './values.ts'
 
-/* How tokens come that are no signed JWTs. How the options go together is judged in `apis.ts` and `authentications.ts`. */
+/* Options for encrypted and opaque tokens. `apis.ts` and `authentications.ts` judge how they go together. */
 
-/** A token that names no key is tried with as many. */
+/** A token without a `kid` is tried with all of them. */
 const MOST_KEYS = 8
 
 export const decryptionKeys = z

@@ -16,7 +16,7 @@ export function parseSize(text: string): number | undefined {
 function whole(amount: string | undefined, factor: number): number | undefined {
   if (amount === undefined) return undefined
   const product = Number(amount) * factor
-  // 1.1 s is 1100.0000000000002 ms to a computer, and 1100 ms to everybody else.
+  // Rounded, because 1.1 s is 1100.0000000000002 ms in floating point.
   const rounded = Math.round(product)
   return Math.abs(product - rounded) < 1e-6 && Number.isSafeInteger(rounded) ? rounded : undefined
 }

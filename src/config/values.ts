@@ -4,7 +4,7 @@ import { durationText, parseDuration, parseSize } from './units.ts'
 
 /* The kinds of value that options take. `kind` names one in the reference; `writeOnly` marks a secret. */
 
-/** Timers count in 32 bits, and past 24 days they fire at once: a day is enough. */
+/** Node's timers count in 32 bits: beyond 24 days they would fire at once. A day is enough. */
 const LONGEST_TIMER_MS = 86_400_000
 export const FOREVER_MS = 366 * 86_400_000
 
@@ -12,7 +12,7 @@ export function text(): z.ZodString {
   return z.string().min(1)
 }
 
-/** What must not be printed, logged or quoted, and has a `_FILE` twin in the environment. */
+/** Text that must not be printed, logged or quoted, and has a `_FILE` twin in the environment. */
 export function secret(): z.ZodString {
   return text().meta({ writeOnly: true })
 }
@@ -68,7 +68,7 @@ export function oneOrMany<Item extends z.ZodType>(item: Item) {
   return z.union([item, z.array(item).min(1)])
 }
 
-/** A string that something finds wrong: the function says what, or undefined. */
+/** Text that is checked by a function, which returns the problem, or undefined where there is none. */
 export function checked(kind: string, problem: (written: string) => string | undefined) {
   return text()
     .check((context) => {
@@ -116,7 +116,7 @@ export function network() {
   })
 }
 
-/** RFC 8414, section 2: neither query nor fragment. */
+/** RFC 8414, section 2: a URL with neither query nor fragment. */
 export function issuerIdentifier() {
   return checked(
     'URL',
@@ -146,7 +146,7 @@ export function resourceIndicator() {
   })
 }
 
-/** RFC 9728, section 1.2; compared as text, so it has one spelling. */
+/** RFC 9728, section 1.2. Compared as text, so only one spelling is accepted. */
 export function resource() {
   return checked('URL', (written) => {
     const problem = urlProblem(written)
@@ -192,7 +192,7 @@ export function upstream() {
   })
 }
 
-/** What the kernel's `sockaddr_un` holds beside the zero at its end, on the narrowest system. */
+/** The smallest `sun_path` of `sockaddr_un` on any system has 104 bytes, one of them for the zero at its end. */
 const LONGEST_SOCKET_PATH = 103
 
 export function socketProblem(path: string): string | undefined {
@@ -202,7 +202,7 @@ export function socketProblem(path: string): string | undefined {
     : undefined
 }
 
-/** A path that requests can be matched by: one that is refused in a request would never match. */
+/** A path that requests can match. Refuses those that are refused in a request, and so would never match. */
 export function path() {
   return checked('path', pathProblem)
 }
@@ -219,12 +219,12 @@ export function pathPattern() {
   })
 }
 
-/** A host by which requests can be told apart. */
+/** A host name, or `*.` and a host name, that requests are matched by. */
 export function hostPattern() {
   return checked('host', hostProblem)
 }
 
-/** A name that a listener is asked by, where addresses are answered anyway. */
+/** A host name that a listener accepts beside addresses and `localhost`, which it always accepts. */
 export function askedHost() {
   return checked('host', (written) =>
     isIP(written) !== 0 || written === 'localhost'
@@ -261,7 +261,7 @@ export function method() {
   })
 }
 
-/** Whose fields say who asks and for whom: nothing that is written down once may stand in their place. */
+/** The fields that select the grant and authenticate the client. The configuration must not replace them. */
 const UNTOUCHABLE: ReadonlySet<string> = new Set([
   'grant_type',
   'client_id',
@@ -295,7 +295,7 @@ export function parameter() {
 
 const NOT_A_PARAMETER = 'must be text, `null` or `{ rename: NAME }`'
 
-/** Headers whose meaning is not ours to give: of HTTP, of browsers, of proxies, or of another token. */
+/** Headers that already have a meaning: to HTTP, browsers, proxies, or for another token. */
 const TAKEN_HEADER = new RegExp(
   `^(?:${[
     'authorization|proxy-.*|cookie|set-cookie|www-authenticate|dpop|dpop-nonce|client-cert.*',
@@ -306,7 +306,7 @@ const TAKEN_HEADER = new RegExp(
   ].join('|')})$`,
 )
 
-/** The name of a header that brings a secret: in lower case, and in no spelling that servers take for another's. */
+/** The name of a header that brings a secret, in lower case. Only characters that every server reads alike are accepted. */
 export function secretHeader() {
   return checked('header', (written) => {
     if (!/^[A-Za-z][A-Za-z0-9-]{2,63}$/.test(written)) {
@@ -318,7 +318,7 @@ export function secretHeader() {
   }).transform((written) => written.toLowerCase())
 }
 
-/** Names of issuers and APIs stand in logs, in metrics and in the names of variables. */
+/** The name of an issuer or API: it appears in logs, metrics and names of variables, which limits its characters. */
 export function name() {
   return checked('name', (written) =>
     /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(written)
@@ -327,7 +327,7 @@ export function name() {
   )
 }
 
-/** A route's may be a path. */
+/** The name of a route, which may be a path. */
 export function routeName() {
   return checked('text', (written) =>
     /^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/.test(written)

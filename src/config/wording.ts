@@ -6,7 +6,7 @@ import { keysOf, shapeAt } from './shape.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** Reports everything about the values that the schema can find by itself. */
+/** Reports all faults that the schema finds. */
 export function checkShape(value: unknown, faults: Faults): void {
   const result = configurationSchema.safeParse(value, { error: wording })
   for (const issue of result.error?.issues ?? []) report(issue, [], faults)
@@ -14,7 +14,7 @@ export function checkShape(value: unknown, faults: Faults): void {
 
 function report(issue: Issue, above: Path, faults: Faults): void {
   const path = [...above, ...issue.path.map((step) => (typeof step === 'symbol' ? '' : step))]
-  // What could not be read is missing here, and was reported.
+  // A value that could not be read was reported before, and is only missing here.
   if (faults.at(path) && issue.code !== 'unrecognized_keys') return
   if (issue.code === 'unrecognized_keys') {
     for (const key of issue.keys) faults.add(path, unknownKey(key, path), { key })
@@ -32,7 +32,7 @@ function report(issue: Issue, above: Path, faults: Faults): void {
   }
 }
 
-/** The branch of a union that was not even tried. */
+/** Whether a branch of a union failed because the value is of another type: then that branch was not meant. */
 function isOfAnotherType(issue: Issue): boolean {
   return issue.code === 'invalid_type' && issue.path.length === 0
 }
@@ -53,7 +53,7 @@ const KINDS: Readonly<Record<string, string>> = {
   boolean: '`true` or `false`',
 }
 
-/** What is wrong with a value, in words. Never quotes it: it may be a secret that slipped into the wrong line. */
+/** Describes what is wrong with a value. Never quotes the value: it may be a secret that stands in the wrong line. */
 function wording(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.input === undefined) return 'is required'
   if (issue.input === null) return 'has no value: write one, or leave the key out'
