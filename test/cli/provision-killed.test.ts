@@ -11,12 +11,14 @@ import { stringify } from 'yaml'
 import { createTenant, type Tenant } from '../../src/tenant/index.ts'
 import { configuration, wholeOf } from '../provision/tenant.ts'
 import { folder } from '../folder.ts'
-import { behalf, MAIN } from './behalf.ts'
+import { MAIN } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
+import { signingKey } from '../tenant/signing-key.ts'
 
 const APPLY = ['provision', '--apply', '--write-env', '.env']
 
 async function setting(t: TestContext) {
-  const tenant = await createTenant({ empty: true })
+  const tenant = await createTenant({ signingKey, empty: true })
   t.after(() => tenant.close())
   const cwd = await folder(t, { 'behalf.yaml': stringify(configuration(tenant.url)) })
   const { clientId, clientSecret } = tenant.management
@@ -35,7 +37,7 @@ for (const [call, made] of [
 ] as const) {
   test(`killed in ${call}, it ends in the same state when it is run again`, async (t) => {
     const whole = await setting(t)
-    assert.equal((await behalf(APPLY, whole)).code, 0)
+    assert.equal((await behalfAgain(APPLY, whole)).code, 0)
     const { tenant, cwd, environment } = await setting(t)
     // Done, and answered when nobody is there any more.
     tenant.fault({ kind: 'slow', delayMs: 60_000, management: call })
@@ -46,7 +48,7 @@ for (const [call, made] of [
     child.kill('SIGKILL')
     assert.deepEqual(await gone, [null, 'SIGKILL'])
     tenant.clearFaults()
-    const { code, err } = await behalf(APPLY, { cwd, environment })
+    const { code, err } = await behalfAgain(APPLY, { cwd, environment })
     assert.equal(code, 0, err)
     assert.deepEqual(wholeOf(tenant), wholeOf(whole.tenant))
     const [client] = tenant.state.clients.values()

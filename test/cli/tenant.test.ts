@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { MAIN } from './behalf.ts'
+import { behalfAgain } from './resident.ts'
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const ANY_PORT = ['--listen', '127.0.0.1:0']
 
 interface Started {
@@ -154,8 +154,7 @@ test('behalf tenant with half of a Management client is a wrong command line', a
 })
 
 test('behalf tenant does not leave loopback: a usage error', async () => {
-  const child = spawn(process.execPath, [MAIN, 'tenant', '--listen', '0.0.0.0:0'])
-  assert.deepEqual(await once(child, 'exit'), [64, null])
+  assert.equal((await behalfAgain(['tenant', '--listen', '0.0.0.0:0'])).code, 64)
 })
 
 for (const [flags, line] of [
@@ -174,7 +173,6 @@ for (const [flags, line] of [
 
 for (const limit of ['0', '8/0', '-1', 'fast', '8/8/8', '1e3']) {
   test(`behalf tenant --limit=${limit} is a wrong command line`, async () => {
-    const child = spawn(process.execPath, [MAIN, 'tenant', ...ANY_PORT, `--limit=${limit}`])
-    assert.deepEqual(await once(child, 'exit'), [64, null])
+    assert.equal((await behalfAgain(['tenant', ...ANY_PORT, `--limit=${limit}`])).code, 64)
   })
 }
