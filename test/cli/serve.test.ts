@@ -95,7 +95,7 @@ test('a defect ends it with 1, and what hangs on the error is not told', async (
 })
 
 test('a defect of a worker is told like one of a process', async (t) => {
-  const { child, saying } = await serve(t, YAML, '--workers', '2')
+  const { child, saying } = await serve(t, YAML.replace('60s', '0ms'), '--workers', '2')
   const [, pid = ''] = /"pid":(\d+)/.exec(await saying('"msg":"listening"')) ?? []
   assert.notEqual(Number(pid), child.pid)
   process.kill(Number(pid), 'SIGUSR2')
