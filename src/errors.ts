@@ -1,4 +1,4 @@
-/** Every failure a caller can meet: its status, and a title that never changes. One line each. */
+/** Every failure that a caller can meet, with its status and a fixed title. One line each. */
 const FAILURES = {
   missing_token: [401, 'No access token was presented'],
   invalid_request: [400, 'The request is malformed'],
@@ -50,7 +50,7 @@ export interface GatewayErrorOptions {
   readonly dpopNonce?: string
 }
 
-/** RFC 9470, section 3. */
+/** The requirements of a step-up challenge (RFC 9470, section 3). */
 export interface StepUp {
   /** Acceptable values of `acr`, the preferred first. One of them is enough. */
   readonly acrValues?: readonly string[]
@@ -184,7 +184,7 @@ const NAMED_IN_CHALLENGE: ReadonlySet<ErrorCode> = new Set([
   'use_dpop_nonce',
 ])
 
-/** Omitted for callers that send no proof, to whom they mean nothing. */
+/** Codes that only DPoP challenges carry: they mean nothing to callers without a proof. */
 const OF_PROOFS: ReadonlySet<ErrorCode> = new Set(['invalid_dpop_proof', 'use_dpop_nonce'])
 
 /** One challenge for each scheme of each API. Equal ones are sent once. */

@@ -10,11 +10,11 @@ export interface Log {
   /** Writes events, as lines of JSON. */
   readonly logger: Logger
   /**
-   * Writes one finished line. The access line is assembled as a string and written here: a pino object per request
-   * costs a quarter of what proxying it does.
+   * Writes one finished line. The access line is assembled as a string and written here, because a pino object per request
+   * costs a quarter as much as proxying the request.
    */
   readonly line: (json: string) => void
-  /** Writes what is buffered, at once. */
+  /** Writes all buffered lines at once. */
   readonly flush: () => void
 }
 

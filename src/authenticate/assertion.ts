@@ -34,7 +34,7 @@ export type CheckAssertion = (assertion: Assertion) => AssertionUse
 export interface CheckAssertionOptions {
   readonly clientId: string
   readonly keys: readonly CallerKey[]
-  /** What `aud` may be, compared as text. */
+  /** The values that `aud` may have, compared as text. */
   readonly audiences: readonly string[]
   /** How far clocks may differ, in milliseconds. */
   readonly clockToleranceMs: number
@@ -95,7 +95,7 @@ function assertHeader({ alg, kid, typ, ...others }: Members): {
   readonly alg: unknown
   readonly kid: string | undefined
 } {
-  // No extension is understood here (RFC 7515, section 4.1.11), the unencoded payload of RFC 7797 neither.
+  // The gateway understands no extension (RFC 7515, section 4.1.11), not even the unencoded payload of RFC 7797.
   if ('crit' in others || 'b64' in others) rejectAssertion('the header asks for an extension')
   if (kid !== undefined && typeof kid !== 'string') {
     rejectAssertion('the "kid" header is not a string')

@@ -17,7 +17,7 @@ export interface SubjectToken extends Parties {
   /** The token as presented, where it came encrypted. Issued tokens are not kept by it: anybody can encrypt `value` anew. */
   readonly encrypted?: { readonly value: string; readonly digest: string } | undefined
   readonly api: Api
-  /** Its `iss`, one of the identifiers of the API's issuer. */
+  /** The token's `iss`, one of the identifiers of the API's issuer. */
   readonly issuer: string
   readonly subject: string
   readonly claims: Readonly<Record<string, unknown>>
@@ -47,7 +47,7 @@ export type Authenticate = (
 export interface AuthenticateOptions {
   /** One for each API that a route names. */
   readonly verifiers: ReadonlyMap<Api, Verifier>
-  /** Where verified tokens are remembered, for at most a minute. */
+  /** Remembers verified tokens, for at most a minute each. */
   readonly verified: Store<Remembered>
   /** One for each API that takes proofs. Default: no API does. */
   readonly checks?: ReadonlyMap<Api, CheckProof>

@@ -78,7 +78,7 @@ function assertEncryption(
   const { alg, enc, kid } = header
   // RFC 8725, section 3.6: the length of a compressed plaintext reveals something of it. It could also inflate to any size.
   if ('zip' in header) rejectToken('the access token is compressed')
-  // No extension is understood here (RFC 7516, section 4.1.13).
+  // The gateway understands no extension (RFC 7516, section 4.1.13).
   if ('crit' in header) rejectToken('the header asks for an extension')
   if (kid !== undefined && typeof kid !== 'string') rejectToken('the "kid" header is not a string')
   if (typeof alg !== 'string' || !algorithms.includes(alg)) {
@@ -98,7 +98,7 @@ function fitting(keys: readonly DecryptionKey[], kid: unknown): readonly Decrypt
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** The epoch is made of the public halves and names alone. */
+/** Adds the epoch, which is a hash of the public keys and their `kid`s alone. */
 export function decryptionKeys(keys: readonly DecryptionKey[]): DecryptionKeys {
   const parts = keys.map(({ key, kid }) => {
     const open = key.type === 'private' ? createPublicKey(key) : key

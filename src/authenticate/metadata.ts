@@ -3,7 +3,7 @@ import type { Outbound } from '../outbound.ts'
 import { parseJsonObject } from './json.ts'
 import { createRefreshed, type Refreshed } from './refreshed.ts'
 
-/** Where an issuer's endpoints are. */
+/** The endpoints of an issuer, as URLs. */
 export interface IssuerMetadata {
   readonly jwksUri: string
   readonly tokenEndpoint: string

@@ -47,7 +47,7 @@ interface Dialect {
   readonly kindOf: (claims: Claims, client: string | undefined) => Kind
 }
 
-/** RFC 9068, section 2.2: where no resource owner is involved, `sub` should be the client. */
+/** RFC 9068, section 2.2: where no resource owner is involved, `sub` should name the client. */
 const RFC9068: Dialect = {
   clientClaims: ['azp', 'client_id'],
   kindOf: ({ sub }, client) =>

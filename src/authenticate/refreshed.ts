@@ -1,6 +1,6 @@
 export interface RefreshedOptions<Value> {
   readonly load: () => Promise<Value>
-  /** How long a value is used without asking again, in milliseconds. */
+  /** How long a value is used before it is loaded again, in milliseconds. */
   readonly freshForMs: number
   /** How much longer a value is used while it cannot be loaded again, in milliseconds. */
   readonly staleForMs: number

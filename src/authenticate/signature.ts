@@ -14,7 +14,7 @@ export interface Signature {
   /**
    * @param token in canonical compact form
    * @param header the token's protected header
-   * @returns the epoch of the keys that verified it
+   * @returns the epoch of the keys that verified the token
    * @throws {GatewayError} `invalid_token`, `keys_unavailable`
    */
   verify(token: string, header: Header): Promise<string>
@@ -84,7 +84,7 @@ function judge(
 /** Checks the header, before any key is fetched. */
 function algorithmOf(header: Header, algorithms: readonly string[]): string {
   const { alg, kid } = header
-  // No extension is understood here (RFC 7515, section 4.1.11), the unencoded payload of RFC 7797 neither.
+  // The gateway understands no extension (RFC 7515, section 4.1.11), not even the unencoded payload of RFC 7797.
   if ('crit' in header || 'b64' in header) rejectToken('the header asks for an extension')
   if (kid !== undefined && typeof kid !== 'string') rejectToken('the "kid" header is not a string')
   if (typeof alg !== 'string' || !algorithms.includes(alg)) {

@@ -79,7 +79,7 @@ interface Issued {
   readonly signature: Signature
 }
 
-/** RFC 8725, section 3.8: `iss` says whose keys to use, compared exactly. */
+/** RFC 8725, section 3.8: the keys are those of the issuer that `iss` names, compared exactly. */
 function issuedBy({ iss }: Members, by: ReadonlyMap<unknown, Signature>): Issued {
   const signature = by.get(iss)
   if (typeof iss !== 'string' || signature === undefined) {

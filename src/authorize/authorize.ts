@@ -4,7 +4,7 @@ import { conditionsOf } from './conditions.ts'
 
 declare const permitted: unique symbol
 
-/** Evidence that `authorize` let this subject use this route. Nothing else makes one. */
+/** Evidence that `authorize` let this subject use this route. Only `authorize` makes one. */
 export interface Permit {
   readonly subject: SubjectToken
   readonly route: Route

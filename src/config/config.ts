@@ -60,13 +60,13 @@ export interface TlsConfig {
   readonly clientAuthorities: Material | undefined
   /** Default `TLSv1.2`. */
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
-  /** Whether callers may speak HTTP/2, too. Default true. */
+  /** Whether callers may also use HTTP/2. Default true. */
   readonly http2: boolean
 }
 
 export interface AdminConfig {
   readonly listen: Listen
-  /** The bearer token that everything but /livez, /readyz and /metrics asks for. Required beyond loopback. */
+  /** The bearer token that everything but /livez, /readyz and /metrics requires. Required beyond loopback. */
   readonly token: string | undefined
   /** Accepted host names, beside addresses, `localhost` and the host of `listen`. `*.` stands for one label. */
   readonly allowedHosts: readonly string[]
@@ -96,7 +96,7 @@ export interface TokenEndpointConfig {
 
 export interface ForwardAuthConfig {
   readonly listen: Listen
-  /** Where the original request is named. */
+  /** Where the asking proxy names the original request. */
   readonly original: 'headers' | 'path'
   /** CIDRs of the proxies that may ask. Default loopback. */
   readonly trustedProxies: readonly string[]
@@ -235,9 +235,9 @@ export interface ProxyConfig {
   readonly prefix: string
   /** How long the upstream may stay silent, before its answer begins and within it. Default 30 000. */
   readonly timeoutMs: number
-  /** How long a connection may take. Default 2 000, at most `timeoutMs`. */
+  /** How long opening a connection may take. Default 2 000, at most `timeoutMs`. */
   readonly connectTimeoutMs: number
-  /** How often a request is sent again. Default 1. */
+  /** How often a failed request is sent again at most. Default 1. */
   readonly retries: number
   readonly tls: UpstreamTls | undefined
   /** Whether the caller's cookies reach the upstream. Default `strip`. */
@@ -322,7 +322,7 @@ interface Asked {
   readonly audience: OneOrMany | undefined
   readonly resource: OneOrMany | undefined
   readonly scopes: readonly string[]
-  /** Changes to the form, by the name of a field. */
+  /** Changes to the form that is sent to the token endpoint, by the name of a field. */
   readonly parameters: Readonly<Record<string, Parameter>>
   /** Whether a cache entry is for the subject token itself, or for all tokens with the same claims. Default `token`. */
   readonly key: 'token' | 'context'

@@ -1,5 +1,5 @@
 interface Serving {
-  /** How many times `behalf serve` runs. */
+  /** How many times `behalf serve` runs with this configuration. */
   readonly replicas: number
   /** How many processes each replica serves with. */
   readonly workers: number

@@ -28,7 +28,7 @@ export interface Manner {
 
 const RFC8693: Manner = {
   grants: ['token-exchange', 'refresh-token', 'client-credentials', 'passthrough', 'none'],
-  // RFC 6749, section 2.3.1: every issuer takes Basic.
+  // RFC 6749, section 2.3.1: every issuer must take Basic.
   secretMethod: 'client_secret_basic',
   audiences: 'many',
   resources: true,

@@ -128,7 +128,10 @@ function refuseRepeatedNames(routes: readonly Seen[], faults: Faults): void {
   }
 }
 
-/** A route that lists a method comes before one without methods; two that list it, or two without, exclude each other. */
+/**
+ * Refuses two routes that take the same requests: on one host and path, both list a method, or neither lists any. A route
+ * that lists a method may stand beside one without methods, and comes first.
+ */
 function refuseRepeatedPaths(routes: readonly Seen[], faults: Faults): void {
   const owners = new Map<string, number>()
   for (const [index, { at, path: written, hosts, methods }] of routes.entries()) {
