@@ -10,15 +10,15 @@ import { GatewayError } from '../errors.ts'
 import type { ReplayStore } from '../store/replay.ts'
 import { refuse, type TokenForm } from './token-form.ts'
 
-/** Who signed an assertion. There may be several where issuers have given one name twice, and they have one key. */
+/** The clients that signed an assertion: several where issuers gave one client id twice, with the same key. */
 export interface Signed {
   readonly clients: readonly Client[]
-  /** Nothing may be done for them before this has been used up. */
+  /** Must be used up before anything is done for them: see `useUp`. */
   readonly use: AssertionUse
 }
 
 /**
- * Does NOT know whether the assertion was used before: see `useUp`.
+ * Finds who signed an assertion. Does NOT check whether it was used before: see `useUp`.
  *
  * @param id the `client_id` of the form, where it has one
  * @throws {TokenRefusal} `invalid_client`, whose cause is for the log
@@ -63,13 +63,13 @@ function signedBy(assertion: Assertion, signers: readonly Signer[]): Signed {
       continue
     }
     clients.push(client)
-    // The tolerance of one may be longer than the other's.
+    // The APIs of these clients may have different clock tolerances: the longest counts.
     if (use === undefined || use.until < found.until) use = found
   }
   return use === undefined ? notKnown(fault) : { clients, use }
 }
 
-/** What is wrong with an assertion is an answer, and a defect is none. */
+/** Returns what is wrong with an assertion; throws defects. */
 function blaming<Value>(look: () => Value): Value | GatewayError {
   try {
     return look()
@@ -80,7 +80,7 @@ function blaming<Value>(look: () => Value): Value | GatewayError {
 }
 
 /**
- * RFC 7523, section 3, check 7.
+ * Refuses an assertion that was used before (RFC 7523, section 3, check 7).
  *
  * @throws {TokenRefusal} `invalid_client`
  * @throws {GatewayError} `replay_store_unavailable`
@@ -98,8 +98,8 @@ const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 /**
  * The assertion of a form; undefined where it holds none.
  *
- * @throws {TokenRefusal} `invalid_request` for half of one, or for another way beside it (RFC 6749, section 2.3);
- *   `invalid_client` for another kind of assertion
+ * @throws {TokenRefusal} `invalid_request` for an assertion without its type or a type without its assertion, or where the
+ *   client authenticates in another way as well (RFC 6749, section 2.3); `invalid_client` for another type of assertion
  */
 export function presentedAssertion(
   authorization: string | undefined,
@@ -118,7 +118,7 @@ export function inOneWayOnly(): never {
 }
 
 /**
- * Whoever does not get in learns no more than that.
+ * Refuses a client in the same words whatever is wrong with it.
  *
  * @param cause for the log
  */

@@ -20,14 +20,14 @@ export interface ForwardAuthOptions extends Omit<GatewayOptions, 'door'> {
   readonly isTrusted: (socket: Socket) => boolean
 }
 
-/** Everything below it is asked for. */
+/** Proxies ask at this path, or where `original` is `path`, below it. */
 const PREFIX = '/forward-auth'
 
 /**
- * The door for proxies that ask which token a request goes on with, and forward it by themselves: nginx `auth_request`,
- * Traefik ForwardAuth, Caddy `forward_auth`, Envoy's HTTP `ext_authz`. It is the same path as the proxy's own, for the
- * request that the proxy was asked. The answer is 200 with `Authorization`, which the proxy puts in the place of the
- * caller's; or a refusal with its challenge. Does NOT answer anybody but trusted proxies, since it hands issued tokens out.
+ * The door for proxies that ask which token to forward a request with, and forward it themselves: nginx `auth_request`,
+ * Traefik ForwardAuth, Caddy `forward_auth`, Envoy's HTTP `ext_authz`. The caller's original request takes the same path as
+ * at the reverse proxy. The answer is 200 with `Authorization`, which the proxy puts in the place of the caller's; or a
+ * refusal with its challenge. Does NOT answer anybody but trusted proxies, because it hands issued tokens out.
  */
 export function createForwardAuth(
   { match, authenticate, exchange }: Omit<Stages, 'proxy'>,
@@ -66,7 +66,7 @@ export function createForwardAuth(
   )
 }
 
-/** The three headers that Traefik sets, each exactly once; the path of the request itself says nothing. */
+/** Reads the three headers that Traefik sets, each exactly once; the path of the request itself is not used. */
 function fromHeaders({ rawHeaders, url = '' }: MountedRequest): Asked {
   if (url !== PREFIX && !url.startsWith(`${PREFIX}?`)) {
     throw new GatewayError('invalid_request_target', `what is asked for here is ${PREFIX}`)
@@ -78,7 +78,7 @@ function fromHeaders({ rawHeaders, url = '' }: MountedRequest): Asked {
   return asked(method, host, told(rawHeaders, 'x-forwarded-uri'))
 }
 
-/** What stands behind the prefix, with the method and the Host of the request itself, as Envoy sends it. */
+/** Reads what follows the prefix, with the method and the Host of the request itself, as Envoy sends it. */
 function fromPath({ url = '', method = '', headers: { host } }: MountedRequest): Asked {
   if (!url.startsWith(`${PREFIX}/`)) {
     throw new GatewayError('invalid_request_target', `what is asked for here is below ${PREFIX}/`)
@@ -87,7 +87,7 @@ function fromPath({ url = '', method = '', headers: { host } }: MountedRequest):
 }
 
 function asked(method: string, host: string | undefined, uri: string): Asked {
-  // Here nobody sends an absolute form: what does not begin with a slash is somebody's guess.
+  // Proxies send no absolute form here: a target without a leading slash comes from a wrong set-up.
   if (!uri.startsWith('/')) {
     throw new GatewayError('invalid_request_target', 'the original target must begin with a slash')
   }
@@ -95,7 +95,7 @@ function asked(method: string, host: string | undefined, uri: string): Asked {
   return { method, host, target, inner: target }
 }
 
-// RFC 9110, section 9.1, in the case that servers agree about.
+// RFC 9110, section 9.1: methods are case-sensitive. Only upper case is read alike by all servers.
 const METHOD = /^[A-Z][A-Z-]{0,31}$/
 
 function told(rawHeaders: readonly string[], name: string): string {
@@ -108,7 +108,7 @@ function told(rawHeaders: readonly string[], name: string): string {
   return found ?? refuse(`${name} is not told`)
 }
 
-/** Design: never a fall-through to what the request itself says. A proxy that is not set up is not one to trust. */
+/** Refuses instead of falling back to what the request itself says: a proxy that sends no such headers is not set up. */
 function refuse(detail: string): never {
   throw new GatewayError('not_permitted', detail)
 }

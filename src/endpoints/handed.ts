@@ -4,8 +4,8 @@ import { GatewayError } from '../errors.ts'
 import { CallerGone } from '../proxy/caller.ts'
 
 /**
- * Whether an issued token of the route may be handed out, to be used by somebody else: not one that is bound to a key of
- * ours, since whoever has it could not prove it; and there must be one, or the caller's own could go on in its place.
+ * Refuses a route whose issued token cannot be handed out for use by another service. A token that is bound to the gateway's
+ * key is of no use without that key. A route without a token could have the caller's own forwarded in its place.
  *
  * @throws {GatewayError} `exchange_misconfigured`
  */
@@ -19,7 +19,7 @@ export function assertHandable(route: Route): void {
 
 const BOUND_TO_KEY = 'its tokens are bound to a key of the gateway'
 
-/** Why nobody but the proxy can use an issued token of the route, even with proofs made for them; undefined where they can. */
+/** Why only the proxy can use an issued token of the route, even if others are given proofs; undefined where they can. */
 export function unusable({ exchange: { grant, bound } }: Route): string | undefined {
   if (bound === 'mtls') return 'its tokens are bound to a certificate of the gateway'
   if (grant === 'none') return 'it has no token'
@@ -28,10 +28,10 @@ export function unusable({ exchange: { grant, bound } }: Route): string | undefi
 }
 
 /**
- * Ends when the answer does. Of a caller that is gone neither `finish` nor the callback of `end` tells, and what waits for it
- * would hold its place among the requests in flight for ever.
+ * Gives an answer, and resolves when it has been sent. It waits for `close`: when the caller goes, Node neither emits
+ * `finish` nor calls the callback of `end`, and the request would count as in flight for ever.
  *
- * @param answer gives it; not called where nobody is left to be answered
+ * @param answer sends it; not called where the caller is gone
  * @throws {CallerGone}
  */
 export function answering(response: ServerResponse, answer: () => void): Promise<'answered'> {

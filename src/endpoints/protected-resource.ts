@@ -6,19 +6,19 @@ import { type Gateway, Journey, type MountedRequest } from '../gateway.ts'
 import { linger } from '../proxy/caller.ts'
 
 export interface PublishingOptions {
-  /** Told of every request that is answered here. */
+  /** Called for every request that is answered here. */
   readonly record: (journey: Journey) => void
 }
 
-/** Below it is nothing but metadata. */
+/** All metadata documents are at this path or below it. */
 const WELL_KNOWN = '/.well-known/oauth-protected-resource'
 
 /**
- * Answers for the metadata of each API that has a `resource` (RFC 9728), and leaves everything else to the gateway. It is
- * for everybody: no token is asked for. A document is found by its path alone; where two origins have one of the same
- * path, `Host` tells which is meant. Does NOT sign the metadata (`signed_metadata`).
+ * Serves the metadata of each API that has a `resource` (RFC 9728) to everybody, without a token, and leaves all other
+ * requests to the gateway. A document is found by its path alone; where two origins have one at the same path, `Host`
+ * decides. Does NOT sign the metadata (`signed_metadata`).
  *
- * Where the gateway is mounted below a path, the well-known address is not below it, and is not seen from here.
+ * A gateway that is mounted below a path does not serve them: Express passes it no request for the well-known path.
  */
 export function publishing(gateway: Gateway, config: Config, options: PublishingOptions): Gateway {
   const documents = documentsOf(config)
@@ -57,14 +57,14 @@ function documentsOf({ apis, routes }: Config): readonly Document[] {
   })
 }
 
-/** RFC 9728, section 2. What is undefined, JSON leaves out. Pure. */
+/** RFC 9728, section 2. `JSON.stringify` leaves out members that are undefined. Pure. */
 export function metadataOf(api: Api, routes: readonly Route[]): object {
   const scopes = api.resource?.scopesSupported ?? scopesAskedOf(api, routes)
   return {
-    // Section 3.3: identical to what the address was made from, or whoever asked throws it away.
+    // Section 3.3: clients discard the document unless this is identical to the identifier that its address was made from.
     resource: api.resource?.identifier,
     authorization_servers: api.issuer.identifiers,
-    // Section 3.2: what would be empty is left out.
+    // Section 3.2: members with no elements are left out.
     scopes_supported: scopes.length === 0 ? undefined : scopes,
     bearer_methods_supported: ['header'],
     ...possessionOf(api),
@@ -76,7 +76,7 @@ function possessionOf({ proofOfPossession: possession }: Api): object {
   if (possession.mechanism === 'mtls') return { tls_client_certificate_bound_access_tokens: true }
   return {
     dpop_signing_alg_values_supported: possession.algorithms,
-    // Whether of everybody: who is exempt may come without.
+    // True only where every caller needs a bound token: exempt clients may come without one.
     dpop_bound_access_tokens_required: possession.required && possession.exempt.size === 0,
   }
 }
@@ -87,7 +87,7 @@ function scopesAskedOf(api: Api, routes: readonly Route[]): readonly string[] {
   return [...new Set(asked)].sort()
 }
 
-// Whoever reads it stands at another origin.
+// The pages that read it have another origin.
 const hardened = helmet({ crossOriginResourcePolicy: { policy: 'cross-origin' } })
 const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
 const FRESH_FOR_SECONDS = 600
@@ -96,10 +96,10 @@ function answer(journey: Journey, { body }: Document): void {
   const { request, response, id } = journey
   hardened(request, response, () => undefined)
   response.setHeader('x-request-id', id)
-  // Nobody's: it says the same to everybody, so every page may read it.
+  // The document is the same for everybody, so every page may read it.
   response.setHeader('access-control-allow-origin', '*')
   if (hasBody(request)) {
-    // Nobody reads it, and it must not be read as the next request.
+    // The body is not read here, and must not be read as the next request.
     response.shouldKeepAlive = false
     linger(request)
   }
@@ -129,7 +129,7 @@ function sendDocument(response: ServerResponse, body: string, headOnly: boolean)
   response.end(headOnly ? undefined : body)
 }
 
-/** What a browser asks first where the page adds headers of its own. */
+/** Answers what a browser asks first where the page adds headers of its own. */
 function preflight(response: ServerResponse): void {
   response.writeHead(204, {
     'access-control-allow-methods': 'GET, HEAD',

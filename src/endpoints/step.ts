@@ -24,7 +24,7 @@ export type Step = (
 export type SteppedRequest = MountedRequest & { behalf?: Behalf }
 
 declare global {
-  // What Express offers for this: an interface of its own that middlewares add to.
+  // Express declares this interface for middleware to extend.
   namespace Express {
     interface Request {
       /** Set by `authenticate` and `onBehalfOf`. */
@@ -36,13 +36,13 @@ declare global {
 export type StepOptions = Omit<GatewayOptions, 'door'>
 
 /**
- * The door for handlers of one's own, which want to know whose request it is, or a token to call others with. It is the
- * same path as the proxy's, for the route that is given: Express has matched the request. It ends when the handler's answer
- * does, and counts as a request of the route until then.
+ * The door for an application's own handlers, which want to know whose request it is, or want a token to call other services
+ * with. The request takes the same path as at the reverse proxy, for the route that is given: Express has matched it. It
+ * counts as a request of the route until the handler has answered.
  *
- * @param step how far it goes: `authenticate` ends with the route's conditions, `exchange` with the issued token
- * @throws {TypeError} where the handler could not use the route's token: one that is bound to a certificate, or comes with
- *   a refresh token to tell back; or there is none
+ * @param step the last step: `authenticate` stops after the route's conditions, `exchange` after the issued token
+ * @throws {TypeError} where the handler could not use the route's token: it is bound to a certificate, or comes with a
+ *   refresh token that the caller must get; or the route has none
  */
 export function createStep(
   { authenticate, exchange }: Pick<Stages, 'authenticate' | 'exchange'>,
@@ -56,7 +56,7 @@ export function createStep(
   const following = new WeakMap<SteppedRequest, () => void>()
   const door: Door = (request) => {
     const { method = '', headers, originalUrl, url = '' } = request
-    // Proofs are for what the caller sees; nothing is matched or forwarded by it.
+    // A proof names the target that the caller sees. Nothing is matched or forwarded by it.
     const target = canonicalTarget(originalUrl ?? url, headers)
     return { method, host: headers.host, target, inner: target }
   }
@@ -82,9 +82,9 @@ export function createStep(
   }
 }
 
-/** Whose request it is. Everything is a copy: what a handler does to it changes nothing for others. */
+/** Whose request it is. Everything is a copy: a handler that changes it changes nothing for other requests. */
 export class Behalf {
-  /** What the log and the metrics know the request by. */
+  /** The `request_id` of the log, and the `X-Request-Id` of the gateway's answers. */
   readonly requestId: string
   /** The name of the API that the subject token is for. */
   readonly api: string
@@ -96,7 +96,7 @@ export class Behalf {
   /** When the subject token ends, in epoch milliseconds. */
   readonly expiresAt: number
   readonly #subject: SubjectToken
-  /** By the names of their routes: one for each `onBehalfOf` so far. */
+  /** The issued tokens, by the names of their routes: one for each `onBehalfOf` so far. */
   readonly tokens: ReadonlyMap<string, HandedToken>
   #claims: Readonly<Record<string, unknown>> | undefined
 
@@ -118,7 +118,7 @@ export class Behalf {
   }
 
   /**
-   * What the subject token was exchanged for, where that is one token.
+   * The issued token, where there is exactly one.
    *
    * @throws {TypeError} where no `onBehalfOf` stands before the handler, or several do: `tokens` has them by name
    */
@@ -130,12 +130,12 @@ export class Behalf {
   }
 }
 
-/** An issued token in the hands of a handler. Printed, it shows neither the token nor a proof. */
+/** An issued token for a handler to use. Printed, it shows neither the token nor a proof. */
 export class HandedToken {
   readonly scheme: 'Bearer' | 'DPoP'
   /** When it ends, in epoch milliseconds. */
   readonly expiresAt: number
-  /** What was granted of the scopes that the route asks for. */
+  /** The granted ones of the scopes that the route asks for. */
   readonly scopes: readonly string[]
   readonly #token: IssuedToken
 
@@ -151,9 +151,9 @@ export class HandedToken {
   }
 
   /**
-   * What one request goes on with: `authorization`, and `dpop` where the token is bound to a key (RFC 9449, section 7.1).
+   * The headers for one request: `authorization`, and `dpop` where the token is bound to a key (RFC 9449, section 7.1).
    *
-   * @param nonce what the server asked for by `DPoP-Nonce`, if it did
+   * @param nonce the server's `DPoP-Nonce`, if it sent one
    */
   headersFor(
     method: string,

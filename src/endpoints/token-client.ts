@@ -5,16 +5,17 @@ import type { MountedRequest } from '../gateway.ts'
 import { createWhoSigned, inOneWayOnly, notKnown, presentedAssertion } from './client-assertion.ts'
 import { refuse, type TokenForm } from './token-form.ts'
 
-/** Who asks. There may be several where issuers have given one name twice, and one secret or key. */
+/** The clients that ask: several where issuers gave one client id twice, with the same secret or key. */
 export interface KnownClient {
   readonly clients: readonly Client[]
-  /** Where it signed who it is: nothing may be done for it before this has been used up. */
+  /** Set for an assertion: it must be used up before anything is done for the client. */
   readonly use?: AssertionUse
 }
 
 /**
- * Who asks: by the secret of an API's own client, in the header or in the form (RFC 6749, section 2.3.1), or by an
- * assertion (RFC 7523, section 2.2); each client in the way that it is configured for, and in no other.
+ * Authenticates the client that asks: by the secret of an API's own client, in the header or in the form (RFC 6749, section
+ * 2.3.1), or by an assertion (RFC 7523, section 2.2). Each client is authenticated in the way that it is configured for, and
+ * in no other.
  *
  * @throws {TokenRefusal} `invalid_client`, `invalid_request` for two ways at once
  */
@@ -76,7 +77,7 @@ function formDecoded(text: string): string {
   }
 }
 
-/** Of one length, whatever was sent. */
+/** `timingSafeEqual` needs two values of one length. */
 function digest(text: string): Buffer {
   return hash('sha256', text, 'buffer')
 }

@@ -31,7 +31,7 @@ export interface TokenForm {
   all(name: string): readonly string[]
 }
 
-/** RFC 8693, section 2.1: of these there may be several. */
+/** RFC 8693, section 2.1: these parameters may come more than once. */
 const REPEATABLE: ReadonlySet<string> = new Set(['audience', 'resource'])
 
 /** @throws {TokenRefusal} `invalid_request` for a parameter that comes twice */

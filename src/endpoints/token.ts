@@ -23,9 +23,9 @@ import { readForm, refuse, TokenRefusal, type TokenForm } from './token-form.ts'
 
 export interface TokenEndpointOptions extends Omit<GatewayOptions, 'door' | 'render'> {
   readonly endpoint: TokenEndpointConfig
-  /** What clients sign assertions for, as it is or with the path of the endpoint: `aud` is one of these. */
+  /** The `aud` of clients' assertions is one of these, as it is or with the path of the endpoint. */
   readonly publicOrigins: readonly string[]
-  /** Knows the assertions that were used. */
+  /** Remembers the assertions that were used. */
   readonly replays: ReplayStore
 }
 
@@ -36,10 +36,10 @@ const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const TOKEN_TYPES = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 
 /**
- * The door for services that only want the issued token: a token endpoint (RFC 8693, section 2), on the same path as every
- * other request, with its cache and its budget. `audience` and `resource` select one of the routes that are listed, or
+ * The door for services that only want the issued token: a token endpoint (RFC 8693, section 2). Its requests take the same
+ * path as all others, with the same cache and budget. `audience` and `resource` select one of the routes that are listed, or
  * `route` names it. Callers authenticate as the client of the route's API (RFC 6749, section 2.3.1; RFC 7523, section 2.2).
- * Does NOT take actor tokens, nor give a scope that the route does not ask for, nor hand out tokens that are bound.
+ * Does NOT take actor tokens, give a scope that the route does not ask for, or hand out bound tokens.
  */
 export function createTokenEndpoint(
   { authenticate, exchange }: Omit<Stages, 'proxy' | 'match'>,
@@ -62,7 +62,7 @@ export function createTokenEndpoint(
     return {
       method: 'POST',
       host: request.headers.host,
-      // Proofs are made for this address, whatever route they are about.
+      // Proofs name the address of the endpoint, whatever the route.
       target: { path: PATH, query: '' },
       inner: { path: route.name, query: '' },
       credentials: presentedBy(request, form),
@@ -85,8 +85,8 @@ export function createTokenEndpoint(
 }
 
 /**
- * Each assertion is good once. It is used up last, for a request that is otherwise good: who is told to name a nonce sends
- * the same form again with another proof (RFC 9449, section 8).
+ * Uses assertions up: each is good once. That comes last, when the rest of the request is good, because a caller that is
+ * told to use a nonce sends the same form again with another proof (RFC 9449, section 8).
  */
 function usingUp(
   authenticate: Authenticate,
@@ -104,7 +104,7 @@ function usingUp(
   }
 }
 
-/** Its address. Forms are read before anybody looks at them. */
+/** Adds the endpoint to an application, at its path. The form is read whole before the endpoint is called. */
 export function addTokenEndpoint(app: Express, endpoint: Gateway): void {
   const parse = express.text({ limit: LARGEST_FORM, type: 'application/x-www-form-urlencoded' })
   app.post(PATH, parse, (request, response) => void endpoint(request, response))
@@ -119,7 +119,7 @@ function bodyOf(request: MountedRequest & { readonly body?: unknown }): string {
     : refuse('invalid_request', 'the body must be application/x-www-form-urlencoded')
 }
 
-/** RFC 8693, section 2.1, as far as what is asked for is not the route's to say. */
+/** The parameters of RFC 8693, section 2.1, that do not depend on the route. */
 function presentedBy({ headers }: MountedRequest, form: TokenForm): Credentials {
   if (form.required('grant_type') !== TOKEN_EXCHANGE) {
     refuse('unsupported_grant_type', `the only grant here is ${TOKEN_EXCHANGE}`)
@@ -134,13 +134,13 @@ function presentedBy({ headers }: MountedRequest, form: TokenForm): Credentials 
     refuse('invalid_request', 'actor tokens are not taken: the gateway acts for itself')
   }
   const token = form.required('subject_token')
-  // Node joins several lines by commas, which no proof holds.
+  // Node joins several lines by commas, which no proof contains: two proofs are refused.
   const { dpop } = headers
   const proof = Array.isArray(dpop) ? dpop.join(', ') : dpop
   return { scheme: proof === undefined ? 'Bearer' : 'DPoP', token, proof }
 }
 
-/** RFC 8707, section 2: what names no target, or more than one, is `invalid_target`. */
+/** RFC 8707, section 2: a form that selects no route, or more than one, is `invalid_target`. */
 function selected(form: TokenForm, routes: readonly Route[]): Route {
   const name = form.get('route')
   const audience = form.all('audience')
@@ -171,7 +171,7 @@ function assertScopes(form: TokenForm, { exchange }: Route): void {
   }
 }
 
-/** Whichever of the route's APIs the subject token will turn out to be for. */
+/** Whether the client is that of every API of the route: the subject token may be for any of them. */
 function isOf({ authenticate: { apis } }: Route, clients: readonly Client[]): boolean {
   return apis.every(({ client }) => client !== undefined && clients.includes(client))
 }
@@ -198,8 +198,8 @@ function answer({ response, id }: Journey, token: IssuedToken): Promise<'answere
 }
 
 /**
- * RFC 6749, section 5.2. Of a subject token that is no good, or not good enough, RFC 8693 says `invalid_request` (section
- * 2.2.2); `code` tells more than that.
+ * RFC 6749, section 5.2. A subject token that is invalid or not sufficient is `invalid_request` (RFC 8693, section 2.2.2);
+ * `code` is more precise.
  */
 function render(error: GatewayError, id: string): ErrorAnswer {
   const { status, headers } = errorAnswer(error, id)
@@ -221,7 +221,7 @@ function render(error: GatewayError, id: string): ErrorAnswer {
   }
 }
 
-/** Of what is about the request alone. */
+/** Statuses that are kept: they are about the request alone. */
 const OWN_STATUS: ReadonlySet<number> = new Set([413, 429])
 
 const NAMES: Partial<Record<ErrorCode, string>> = {
@@ -234,7 +234,7 @@ const NAMES: Partial<Record<ErrorCode, string>> = {
   rate_limited: 'temporarily_unavailable',
 }
 
-/** What the parser throws: a form that is too large, or no text. */
+/** Answers what the parser throws: the form is too large, or no text. */
 const unread: ErrorRequestHandler = (cause, _request, response, _next) => {
   const tooLarge = (cause as { readonly status?: unknown }).status === 413
   const refusal = new GatewayError(
