@@ -15,11 +15,11 @@ export type Readiness = true | string
 
 export interface AdminOptions {
   readonly metrics: { render(): string | Promise<string> }
-  /** How it is asked, as it is now. While there is no token there is nothing but `/livez`, `/readyz` and `/metrics`. */
+  /** The configuration as it is now. Without a token there is nothing but `/livez`, `/readyz` and `/metrics`. */
   readonly admin: () => Pick<AdminConfig, 'listen' | 'token' | 'allowedHosts'>
   /** Whether new requests should come here. */
   readonly ready: () => Readiness
-  /** What is not well though requests are served, in words for an operator. */
+  /** What is wrong though requests are served, in words for an operator. */
   readonly ailments: () => readonly string[] | Promise<readonly string[]>
   readonly purge: (what: Purge) => unknown
   readonly explain: Explain
@@ -28,7 +28,7 @@ export interface AdminOptions {
 
 /**
  * The operators' listener: `/livez`, `/readyz` (with `?verbose`) and `/metrics`; with a token `POST /purge`,
- * `POST /explain` and `POST /reload`. What says more than one word is said to those who ask by a host of operators.
+ * `POST /explain` and `POST /reload`. All but `/livez` and the plain `/readyz` answer only an allowed `Host`.
  */
 export function createAdmin(options: AdminOptions): Express {
   const { admin, metrics, ready, ailments, purge, explain, reload } = options
@@ -74,11 +74,11 @@ export function createAdmin(options: AdminOptions): Express {
 }
 
 const VERBOSE = /[?&]verbose(?:[=&]|$)/
-/** Probes by any name go on; a page that lets its name lead here learns no more than that somebody listens. */
+/** Probes may use any host. A page whose own name leads here (DNS rebinding) learns only that something listens. */
 const UNKNOWN_HOST =
   'operators do not ask by this host: `admin.allowedHosts` names those that they do'
 
-/** What has faults was understood, and cannot be followed (RFC 9110, section 15.5.21). */
+/** RFC 9110, section 15.5.21: a configuration with faults was understood, but cannot be used. */
 const RELOADED = { reloaded: 200, unchanged: 200, refused: 422, failed: 500 } as const
 
 const PURGE_PARTS: readonly string[] = ['issuer', 'subject', 'sid', 'client']
@@ -103,7 +103,7 @@ function purging(purge: AdminOptions['purge']): express.RequestHandler {
       await purge(what)
       response.status(204).end()
     } catch (cause) {
-      // Half a purge is none: whoever asked has to ask again.
+      // A purge must reach all workers: the operator has to ask again.
       refuse(response, new GatewayError('internal_error', 'not everybody has purged', { cause }))
     }
   }
@@ -112,7 +112,7 @@ function purging(purge: AdminOptions['purge']): express.RequestHandler {
 const EXPLAIN_FORM =
   'the body must be a JSON object of the strings method and target, and maybe host and token'
 
-/** What is asked holds a token, and what is answered is about one user: neither is logged, or kept by anyone. */
+/** The question holds a token, and the answer is about one user: neither is logged or stored. */
 function answering(explain: Explain): express.RequestHandler {
   return async (request, response) => {
     const question = questionOf(request.body)
@@ -134,7 +134,7 @@ function questionOf(body: unknown): Question | undefined {
   return isQuestion ? (body as Question) : undefined
 }
 
-/** What Express's parsers throw. */
+/** Answers what Express's parsers throw. */
 const malformed: express.ErrorRequestHandler = (cause, request, response, _next) => {
   const form = request.path === '/explain' ? EXPLAIN_FORM : PURGE_FORM
   refuse(response, new GatewayError('invalid_request', form, { cause }))

@@ -12,7 +12,7 @@ export interface AdmissionOptions {
   readonly shed: Shed
 }
 
-/** The requests that are under way. Those that another configuration let in count as well. */
+/** The requests in flight, also those that a former configuration let in. */
 export interface Counts {
   inFlight: number
   /** Requests in flight of the routes that limit them, by the route's name. */
@@ -27,14 +27,14 @@ export function createCounts(metrics: Metrics): Counts {
 }
 
 export interface CountedAdmission extends Admission {
-  /** Resolves when nobody is in whom this one let in. From then on nobody may come. */
+  /** Resolves when all requests that this one let in have ended. No more may be given to it from now on. */
   emptied(): Promise<void>
 }
 
-/** When those who were turned away may come again, in seconds. */
+/** The Retry-After of requests that are turned away, in seconds. */
 const RETRY_AFTER_S = 1
 
-/** Counts requests in and out, and turns away at once what would only wait: nothing has been spent on it yet. */
+/** Counts requests in flight, and turns away at once those that would only wait: nothing has been spent on them yet. */
 export function createAdmission(options: AdmissionOptions): CountedAdmission {
   const { limits, loopDelay, counts, shed } = options
   const { byRoute } = counts

@@ -5,10 +5,11 @@ import type { AdminConfig } from '../config/config.ts'
 type Asked = Pick<IncomingMessage, 'url' | 'headers'>
 
 /**
- * Whether a request asks by a name that only operators give this listener. A page in a browser of theirs reads what its own
- * name answers, wherever it lets that lead (DNS rebinding); but it has to ask by that name. So addresses are answered, which
- * lead nowhere else, `localhost`, which is nobody's (RFC 6761, section 6.3), the host that is listened on, and those that are
- * listed, whatever the port. So is who names no host (HTTP/1.0): browsers always do. Does NOT say who asks.
+ * Whether a request names a host by which only operators reach this listener. It protects against DNS rebinding: a page in
+ * an operator's browser can have its own name lead here and read the answer, but its requests then carry that name in
+ * `Host`. So these hosts are allowed, whatever the port: addresses, which no page can redirect; `localhost`, which nobody
+ * can register (RFC 6761, section 6.3); the host that is listened on; and those that are configured. So are requests
+ * without a host (HTTP/1.0): browsers always send one. Does NOT authenticate anybody.
  */
 export function isAllowedHost(
   { url = '', headers }: Asked,
@@ -28,6 +29,6 @@ export function isAllowedHost(
   )
 }
 
-/** It comes before the Host header (RFC 9112, section 3.2.2). */
+/** The authority of an absolute-form target takes precedence over the Host header (RFC 9112, section 3.2.2). */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)/i
 const AUTHORITY = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/

@@ -2,8 +2,8 @@ import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/faults.ts'
 
 /**
- * For whoever serves by the process that it is called in: workers that are configured would not be there, and their shares of
- * the budgets nobody's.
+ * Refuses workers where the calling process serves alone: they would not be started, and their shares of the budgets would
+ * be lost.
  *
  * @throws {ConfigError} `server.workers` is more than 1
  */

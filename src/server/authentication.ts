@@ -21,38 +21,38 @@ import { createLasting, type Lease } from './lasting.ts'
 import type { ReplaysOf } from './replays.ts'
 
 export interface AuthenticationOptions {
-  /** Whose tokens are taken. */
+  /** The APIs whose tokens are accepted. */
   readonly apis: readonly Api[]
   readonly outbound: Outbound
   /** How many verified tokens are remembered. */
   readonly maxEntries: number
-  /** What they may weigh, in bytes. */
+  /** The most memory for these, in bytes. */
   readonly maxBytes: number
-  /** What is there already: keys and addresses of issuers. Default: nothing. */
+  /** Parts that exist already: keys and addresses of issuers. Default: none. */
   readonly lease?: Lease
   /** Default: this process alone knows the proofs that were used. */
   readonly proofs?: ProofsOptions | undefined
 }
 
-/** What is to be known about proofs beyond this process. */
+/** What the checks of proofs need from outside this process. */
 export interface ProofsOptions {
   readonly replaysOf: ReplaysOf
-  /** What nonces are made of where an API names no secret. */
+  /** The secrets of nonces, for APIs that configure none. */
   readonly nonceSecrets: readonly Uint8Array[] | undefined
 }
 
-/** The step `authenticate`, and what others need of the issuers that it asks. */
+/** The step `authenticate`, and what other parts need to know about its issuers. */
 export interface Authentication {
   readonly authenticate: Authenticate
-  /** @throws {TypeError} for an issuer of none of the APIs */
+  /** @throws {TypeError} the issuer belongs to none of the APIs */
   metadataOf(issuer: Issuer): Metadata
-  /** Each with the identifier that it is of. */
+  /** The key sets, each with the identifier of its issuer. */
   keySets(): readonly (readonly [string, IssuerKeys])[]
-  /** Closes the connections that are its own; the `outbound` that was given is not. */
+  /** Closes its own connections, not the `outbound` that was given. */
   close(): Promise<void>
 }
 
-/** Puts together what verifies tokens: for the gateway, and for the commands that do as it does. */
+/** Puts together what verifies tokens, for the gateway and for commands that verify as it does. */
 export function createAuthentication(options: AuthenticationOptions): Authentication {
   const { apis, outbound, maxEntries, maxBytes, proofs } = options
   const { lease = createLasting().lease() } = options
@@ -88,7 +88,7 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
   }
 }
 
-/** What of an issuer decides whom it is asked, and what is believed. */
+/** What of an issuer's configuration decides where its metadata and keys come from, and how they are used. */
 function askedAs(issuer: Issuer): unknown {
   const { budget: _, management: __, ...asked } = issuer
   return asked
@@ -101,10 +101,10 @@ function nested({ decryptionKeys }: Api, signed: Verifier): Verifier {
   return createNestedVerifier({ signed, decrypt, epoch: () => keys.now().epoch })
 }
 
-/** The keys of callers that come back: what is dropped is read once more. */
+/** Keys of callers' proofs that were parsed before: a key that is dropped is parsed again. */
 const PROOF_KEYS = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
 
-/** One for each API that takes proofs. They share what they know, since a proof is for an address, whatever its API. */
+/** A check for each API that takes proofs. They share what was used, because a proof is for an address, whatever the API. */
 function proofChecks(
   apis: readonly Api[],
   { replaysOf, nonceSecrets }: ProofsOptions = alone(),

@@ -11,7 +11,7 @@ import { hostBudgetOf } from './host.ts'
 import type { Lease } from './lasting.ts'
 import type { Primary } from './primary.ts'
 
-/** Where replicas share their budgets. */
+/** What replicas share their budgets by. */
 export interface SharedBudgets {
   readonly turns: SharedTurns
   readonly seals: Seals
@@ -20,16 +20,16 @@ export interface SharedBudgets {
 export interface BucketsOptions {
   readonly metrics: Metrics
   readonly lease: Lease
-  /** Undefined: this process is the only one of its host. */
+  /** Undefined: this process is no worker. */
   readonly primary: Primary | undefined
   /** Undefined: each replica has its share. */
   readonly shared: SharedBudgets | undefined
 }
 
 /**
- * A bucket for each issuer: of all replicas where they share a level, and while that answers; else of this host, in the
- * process that its workers came from; else of this process, also while that one is silent. What has left counts whoever sent
- * it: a bucket is as full as it was, unless it is of another size.
+ * A bucket for each issuer. Replicas that share Redis share one, while Redis answers; else the workers of a host share one,
+ * in the primary; else, and while the primary is silent, each process has its own. A reload keeps a bucket as full as it
+ * is, unless its size changes.
  */
 export function bucketsOf(config: Config, options: BucketsOptions): ReadonlyMap<Issuer, Bucket> {
   const { metrics, lease, primary, shared } = options
@@ -45,7 +45,7 @@ export function bucketsOf(config: Config, options: BucketsOptions): ReadonlyMap<
     const help = 'Exchanges that could leave now.'
     const available = (): number => bucket.available
     const labels = { issuer: issuer.name }
-    // Workers know one and the same bucket.
+    // All workers report the same bucket, hence `max`.
     lease.own(metrics.sampled('behalf_issuer_budget_available', help, available, labels, 'max'))
   }
   return buckets

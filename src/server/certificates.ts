@@ -13,13 +13,13 @@ import { joinReadings, readingOf, watchFiles } from './watch.ts'
 /** A listener by its name in the configuration. */
 export type ListenerName = 'server' | 'admin' | 'endpoints.forwardAuth' | 'endpoints.token'
 
-/** What the listeners of a process show, and read again. */
+/** The certificates that the listeners of a process show. */
 export interface Certificates {
-  /** Has a listener follow its files from now on, if it speaks TLS. */
+  /** From now on the listener shows what its files hold, if it speaks TLS. */
   follow(name: ListenerName, server: http.Server, config: Config): void
-  /** Has all of them follow another configuration. */
+  /** From now on all listeners show the files of another configuration. */
   use(config: Config): void
-  /** What is not well, in words for an operator. */
+  /** What is wrong, in words for an operator. */
   ailments(): readonly string[]
   close(): void
 }
@@ -30,8 +30,8 @@ export interface CertificatesOptions {
 }
 
 /**
- * Reads certificates and keys when their files change, and has those who shake hands from then on see them; connections that
- * are open live on. A pair that is half written, or not one, changes nothing: it is logged, counted and told.
+ * Reads certificates and keys again when their files change, and shows them in later handshakes; open connections live on.
+ * A pair that is half written or does not match changes nothing: it is logged, counted and among the ailments.
  */
 export function createCertificates({ log, metrics }: CertificatesOptions): Certificates {
   const shown = new Map<ListenerName, Shown>()
@@ -73,7 +73,7 @@ interface ShownOptions {
   readonly metrics: Metrics
 }
 
-/** What one listener shows. */
+/** The certificate that one listener shows. */
 class Shown {
   readonly readings = new Map<string, string | undefined>()
   readonly #name: ListenerName
@@ -107,21 +107,21 @@ class Shown {
       )
     this.#used = changes('used')
     this.#refused = changes('refused')
-    // What it was made with was read a moment ago, and may have changed since.
+    // The listener was made from the files a moment ago, and they may have changed since.
     this.#now = this.#readAll()
     server.setSecureContext(this.#now)
     this.#expiresAt = expiryOf(this.#now)
   }
 
   use(tls: TlsConfig | undefined): void {
-    // A door that is configured no more is shut, and shows what it has.
+    // A door that a reload removed goes on with the certificate that it has.
     if (tls === undefined) return
     this.#tls = tls
     this.readings.clear()
     this.read()
   }
 
-  /** Has the listener show what its files hold, where that is good and new. */
+  /** Shows what the files hold, where that is valid and new. */
   read(): void {
     try {
       const next = this.#readAll()
@@ -171,7 +171,7 @@ function expiryOf({ cert }: ShownContext): number {
   return Math.min(...chain.map(({ validTo }) => Date.parse(validTo)))
 }
 
-/** TLS takes half a chain, and a key that is not the certificate's is found out by the first caller. */
+/** Checked here because OpenSSL accepts half a chain, and a key of another certificate until the first handshake. */
 function assertPair({ cert, key, ca }: ShownContext): void {
   if (!areCertificates(cert)) throw new Error('the certificate is no whole one')
   if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {

@@ -2,14 +2,14 @@ import { setImmediate as others } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Config, TokenEndpointConfig } from '../config/config.ts'
 
-/** What tells one configuration from another, by name: `routes.orders`, `server.limits`. Holds no value of either. */
+/** The differences between two configurations, by name: `routes.orders`, `server.limits`. Holds no value of either. */
 export interface Changes {
   readonly added: readonly string[]
   readonly changed: readonly string[]
   readonly removed: readonly string[]
 }
 
-/** Of ten thousand routes that is half a second of work: after so many parts, whoever waits goes first. */
+/** Comparing ten thousand routes takes half a second: after so many parts, waiting requests go first. */
 const AT_ONCE = 250
 
 export async function changesBetween(before: Config, after: Config): Promise<Changes> {
@@ -29,7 +29,7 @@ export function isNothing({ added, changed, removed }: Changes): boolean {
   return added.length + changed.length + removed.length === 0
 }
 
-/** Each by what it says itself: an issuer that changed is no change of its APIs. What only `provision` reads is none. */
+/** Each part by its own options: a changed issuer does not change its APIs. What only `provision` reads is left out. */
 function partsOf(config: Config): ReadonlyMap<string, unknown> {
   const { server, admin, issuers, apis, routes, endpoints, cache } = config
   const parts = new Map<string, unknown>()

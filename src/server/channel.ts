@@ -1,17 +1,17 @@
-/** What two processes of one gateway ask each other, and how. Both run the same release: nothing is judged twice. */
+/** How two processes of one gateway ask each other. Both run the same release, so messages are not validated again. */
 import { masked } from '../log.ts'
 
-/** Each thing that can be asked, with what goes there and what comes back. Plain data, of structured clones. */
+/** Each question, with what is sent and what is answered: plain data that can be cloned (`structuredClone`). */
 export type Protocol = Readonly<Record<string, (what: never) => unknown>>
 
-/** The side that is asked. */
+/** The handlers of the side that is asked. */
 export type Handlers<Of extends Protocol> = {
   readonly [Name in keyof Of]: (
     what: Parameters<Of[Name]>[0],
   ) => ReturnType<Of[Name]> | Promise<ReturnType<Of[Name]>>
 }
 
-/** A process of `node:cluster`, or the one that it came from. */
+/** A worker of `node:cluster`, or its primary. */
 export interface Peer {
   readonly connected?: boolean | undefined
   send?(message: object, callback: (error: Error | null) => void): unknown
@@ -31,7 +31,7 @@ interface Answered {
   readonly failure?: { readonly message: string; readonly code?: string | undefined }
 }
 
-/** The other process answered with a failure. Its `code` is the one that it had there. */
+/** The other process answered with a failure, or not at all. `code` is the one of its error there. */
 export class PeerFailure extends Error {
   override readonly name = 'PeerFailure'
   readonly code: string
@@ -55,13 +55,13 @@ interface Waiting {
   readonly timer: NodeJS.Timeout
 }
 
-/** What no question has as its number: whoever answers is there. What is sent before, Node may lose. */
+/** The number that the answering side sends first, to say that it listens: Node may lose messages sent before. */
 const HERE = 0
 
 /**
- * The side that asks. What was asked of a process that goes is rejected.
+ * The side that asks. Open questions to a process that goes are rejected.
  *
- * @param isThere whether the other is known to answer already; default: it is waited for
+ * @param isThere whether the other side is known to listen already. Default: questions wait until it says so
  */
 export function asking<Of extends Protocol>(peer: Peer, isThere = false): Ask<Of> {
   const waiting = new Map<number, Waiting>()
@@ -109,10 +109,10 @@ export function asking<Of extends Protocol>(peer: Peer, isThere = false): Ask<Of
     })
 }
 
-/** Answers whatever the peer asks. What a handler throws goes back by its message and code alone. */
+/** Answers what the peer asks. Of what a handler throws, only the message, masked, and the code are sent back. */
 export function answering<Of extends Protocol>(peer: Peer, handlers: Handlers<Of>): void {
   const answer = (message: Answered): void => {
-    // Who asked may have gone.
+    // The peer may be gone by now.
     if (peer.connected !== false) peer.send?.(message, () => undefined)
   }
   peer.on('message', (message) => {

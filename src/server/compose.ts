@@ -44,15 +44,15 @@ import { connectRedis } from './redis.ts'
 export interface ComposeOptions {
   readonly log: Log
   readonly metrics: Metrics
-  /** The process that this one came from, as one of its workers. Default: it came from none. */
+  /** The primary process, where this one is one of its workers. Default: it is no worker. */
   readonly primary?: Primary | undefined
   /** Where Express mounted the gateway. Default: at the root. */
   readonly mountPath?: () => string
-  /** What is there already, and stays when this is closed as long as others use it. Default: nothing. */
+  /** Parts that exist already, and stay when this is closed as long as others use them. Default: none. */
   readonly lease?: Lease
 }
 
-/** The whole gateway, and what those who run it need to know about it. */
+/** The whole gateway, and what the server needs to run it. */
 export interface Composed {
   readonly gateway: Gateway
   /** The door for proxies that forward by themselves; undefined where none is configured. */
@@ -60,25 +60,25 @@ export interface Composed {
   /** The door for services that only want the issued token; undefined where none is configured. */
   readonly tokenEndpoint: Gateway | undefined
   /**
-   * A middleware that goes as far as this for the route of a name, before a handler of somebody's own.
+   * A middleware that takes requests up to this step of the named route, before an application's own handler.
    *
-   * @throws {TypeError} no route has the name, or its token is none for handlers
+   * @throws {TypeError} no route has the name, or handlers cannot use its token
    */
   step(name: string, step: 'authenticate' | 'exchange'): Step
-  /** Resolves when what is worth waiting for before the first request is there, or late. */
+  /** Resolves when Redis is connected, or is not to be waited for any longer; at once without Redis. */
   readonly started: Promise<void>
-  /** What is not well, in words for an operator; empty when everything is. */
+  /** What is wrong, in words for an operator; empty when nothing is. */
   ailments(): readonly string[]
   /**
-   * Forgets issued tokens, also those that are on their way.
+   * Forgets issued tokens, also those that are being exchanged.
    *
    * @throws {TypeError} where nothing is named
    */
   purge(what: Purge): void
   readonly explain: Explain
-  /** Ends WebSockets well: those that are open, and those that open later. */
+  /** Closes all WebSockets by a close frame, also those that open later. */
   leave(): Promise<void>
-  /** Closes it when the last request has ended that it let in; WebSockets are requests. From now on none may come. */
+  /** Closes it when the last request that it let in has ended, WebSockets included. It must be given no more requests. */
   retire(): Promise<void>
   close(): Promise<void>
 }
@@ -86,7 +86,7 @@ export interface Composed {
 /** Verified tokens are small and short-lived beside issued ones. */
 const VERIFIED_SHARE = 0.25
 
-/** Puts the implementations together. Nobody else knows them all. */
+/** Puts the implementations together: the only place that imports all of them. */
 export function compose(config: Config, options: ComposeOptions): Composed {
   const { log, metrics, mountPath = () => '', lease = createLasting().lease() } = options
   const outbound = lease.use('outbound', null, createOutbound, (one) => one.close())
@@ -192,7 +192,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     { match, authenticate, exchange },
     { admission, record },
   )
-  // Key sets are fetched ahead of the first request. Where that fails, the first request tries again.
+  // Key sets are fetched before the first request. Where that fails, the first request tries again.
   for (const [identifier, keys] of authentication.keySets()) {
     keys.current().catch((error: unknown) => {
       log.logger.warn({ issuer: identifier, error }, 'the keys cannot be had yet')
@@ -253,7 +253,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   }
 }
 
-/** The headers of all routes that bring refresh tokens: one that is sent to the wrong route must not reach its upstream. */
+/** The headers in which callers of any route send refresh tokens: sent to another route, they must not be forwarded. */
 function ownedHeaders({ routes }: Config): ReadonlySet<string> | undefined {
   const names = routes.flatMap(({ exchange }) =>
     exchange.grant === 'refresh-token' ? [exchange.refreshTokenHeader] : [],
@@ -270,15 +270,15 @@ function forwardAuthOf(
   const { original, trustedProxies } = endpoints.forwardAuth
   const peerOf = createPeerOf(trustedProxies)
   const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
-  // The proxies that ask pass the caller's headers on: `server.trustedProxies` says whose word about certificates counts.
+  // The proxies that ask forward the caller's headers: only `server.trustedProxies` are believed about certificates.
   const tellerOf = createPeerOf(server.trustedProxies)
   return createForwardAuth(stages, {
-    // What the original request named is read by the door itself.
+    // The door itself reads the host of the original request, and gives it.
     originsOf: createOriginsOf(server.publicOrigins),
     original,
     isTrusted,
     certificateOf: createCertificateOf((socket) => tellerOf(socket).trusted),
-    // The asking proxies are hops on the caller's way as well.
+    // The proxies that ask are hops of the caller's request as well.
     addressOf: createAddressOf([...trustedProxies, ...server.trustedProxies]),
     ...shared,
   })

@@ -4,20 +4,20 @@ import type { Socket } from 'node:net'
 
 export interface ConnectionsOptions {
   readonly most: number
-  /** Told of each that is one too many. */
+  /** Called for each connection beyond `most`. */
   readonly refused: () => void
-  /** What those are told, as it stands on the wire. */
+  /** The answer that those get, as bytes on the wire. */
   readonly refusal: () => string
 }
 
-/** How many of those that are turned away are told why; more would be connections of their own. */
+/** How many refused connections may be open at once to be told why: more would be a load of their own. */
 const MOST_TOLD = 128
-/** How long they have to read it, in milliseconds: closing at once could take it away. */
+/** How long a refused caller has to read that, in milliseconds: closing at once could take the answer away. */
 const LINGER_MS = 1_000
 
 /**
- * Takes no more connections than that, so that those who have one are served. The others are told so and closed before Node
- * has read anything of them. Where they would have to shake hands first, they are only closed.
+ * Takes at most `most` connections, so that those that are open can be served. Others are told so and closed before Node has
+ * read anything from them. With TLS they are only closed, because an answer would need a handshake first.
  *
  * @returns how many are open
  */

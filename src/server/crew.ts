@@ -15,37 +15,37 @@ import type { WorkerProtocol } from './worker.ts'
 export interface CrewOptions {
   readonly level: Level
   readonly log: Log
-  /** Those of the process that has the workers. */
+  /** The metrics of the primary process. */
   readonly metrics: Metrics
-  /** Of each place for a worker. Default: as `Respawn` has it. */
+  /** Makes the restart policy of each slot. Default: `Respawn` with its defaults. */
   readonly respawn?: () => Respawn
 }
 
-/** A place for a worker, whoever has it. */
+/** A place for a worker, which outlives the workers in it. */
 interface Slot {
   /** From 1. */
   readonly number: number
   readonly respawn: Respawn
   state: 'starting' | 'ready' | 'waiting' | 'given up' | 'ended'
   worker: Worker | undefined
-  /** While it is ready. */
+  /** Set while the worker is ready. */
   ask: Ask<WorkerProtocol> | undefined
-  /** As it was last told. */
+  /** The last metrics that the worker sent. */
   last: Snapshot
 }
 
-/** How long a start may take, in milliseconds: a Redis that does not answer is waited for. */
+/** How long a start may take, in milliseconds: a worker waits for a Redis that does not answer. */
 const OPEN_MS = 60_000
-/** How long an answer may take, in milliseconds, of a process that may have much to do. */
+/** How long an answer may take, in milliseconds: the worker may be busy. */
 const ANSWER_MS = 5_000
-/** A scrape does not wait for who is late: what they last told is told again. */
+/** How long a scrape waits for a worker, in milliseconds: for one that is late its last metrics are used again. */
 const SNAPSHOT_MS = 2_000
-/** Beyond what a drain may take by its configuration. */
+/** What a drain may take beyond its configured times, in milliseconds. */
 const DRAIN_SLACK_MS = 10_000
 
 /**
- * The workers of one `behalf serve`. Connections are accepted here and handed to them in turn, so that each has its share,
- * and none is lost when a worker is: only those that it has. One that ends is started again.
+ * The workers of one `behalf serve`. The primary accepts connections and hands them to the workers in turn, so that each has
+ * its share. When a worker ends, only the connections that it has are lost, and another one is started.
  */
 export class Crew {
   readonly #log: Log
@@ -62,7 +62,7 @@ export class Crew {
   readonly hopeless: Promise<void>
   #loseHope = (): void => undefined
   #config: Config
-  /** What those counted who are no more. */
+  /** What workers counted that have ended. */
   #departed: Snapshot = []
   #ending = false
 
@@ -86,11 +86,11 @@ export class Crew {
     cluster.setupPrimary({
       exec: fileURLToPath(new URL('worker.js', import.meta.url)),
       args: [],
-      // Lines of several processes in one pipe would break into each other: they pass through here.
+      // Lines of several processes in one pipe could be mixed up: the primary writes all of them.
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
       serialization: 'advanced',
     })
-    // Whoever ends this process at once means all of it.
+    // When the primary exits at once, its workers end as well.
     process.on('exit', this.#kill)
   }
 
@@ -99,7 +99,7 @@ export class Crew {
     return this.#slots.filter(({ ask }) => ask !== undefined).map(({ number }) => number)
   }
 
-  /** Starts all of them. Rejects, and leaves none behind, where one cannot be started. */
+  /** Starts all workers. Rejects where one cannot be started; `close` then ends the others. */
   async start(): Promise<Origins> {
     const opened = await Promise.all(this.#slots.map((slot) => this.#start(slot)))
     return opened[0]!
@@ -119,7 +119,7 @@ export class Crew {
     try {
       const told = { level: this.#level, worker: slot.number, fingerprints: fingerprintsKey() }
       const origins = await ask('open', { config, ...told }, OPEN_MS)
-      // What was read meanwhile reaches it, too.
+      // A configuration that was read meanwhile reaches this worker, too.
       if (config !== this.#config) await ask('reload', this.#config, ANSWER_MS)
       slot.state = 'ready'
       slot.ask = ask
@@ -139,7 +139,7 @@ export class Crew {
       this.#ended(slot, performance.now() - startedAt)
     }
     worker.once('exit', (code, signal) => ended({ code, signal }))
-    // What was sent to one that is ending is no failure of this process. One that never began has no end of its own.
+    // A message to a worker that is ending may fail: that is no defect. A worker that never began emits no `exit`.
     worker.on('error', (error) => {
       if (who.pid === undefined) ended({ error })
       else this.#log.logger.warn({ ...who, error }, 'a worker does not hear')
@@ -175,7 +175,7 @@ export class Crew {
     })
   }
 
-  /** What is not well: of the workers, and what they say of themselves. */
+  /** What is wrong with the workers, and what they report themselves. */
   async ailments(): Promise<readonly string[]> {
     const told = await Promise.all(
       this.#slots.map(async ({ number, state, ask, respawn }) => {
@@ -191,21 +191,21 @@ export class Crew {
     return [...new Set(told.flat())]
   }
 
-  /** What they counted, those who are no more among them, and their states. */
+  /** What all workers counted, those that have ended included, and the gauges of the others. */
   async snapshot(): Promise<Snapshot> {
     const available = this.#host.available()
     await Promise.all(
       this.#slots.map(async (slot) => {
         const { ask } = slot
         const last = await ask?.('snapshot', available, SNAPSHOT_MS).catch(() => undefined)
-        // What somebody counted who has ended meanwhile is counted already.
+        // A worker that ended meanwhile is in `#departed` already.
         if (last !== undefined && slot.ask === ask) slot.last = last
       }),
     )
     return joinSnapshots([this.#departed, ...this.#slots.map(({ last }) => last)])
   }
 
-  /** Asks each worker that is ready. Rejects where one does not do it: what all are to know must not be half known. */
+  /** Asks every worker that is ready. Rejects where one fails, so that the caller can try again with all. */
   async all<Name extends 'purge'>(
     name: Name,
     what: Parameters<WorkerProtocol[Name]>[0],
@@ -215,7 +215,7 @@ export class Crew {
     await Promise.all(asked.map((ask) => ask(name, what, ANSWER_MS)))
   }
 
-  /** Asks one of them, whichever is ready. */
+  /** Asks any one worker that is ready. */
   async one<Name extends 'explain'>(
     name: Name,
     what: Parameters<WorkerProtocol[Name]>[0],
@@ -226,9 +226,9 @@ export class Crew {
   }
 
   /**
-   * Has all of them serve by another configuration, one of them first: what it cannot be put together from changes nothing.
+   * Has all workers serve by another configuration. The first one tries it alone: if it cannot, nothing changes.
    *
-   * @throws {Error} the first could not
+   * @throws {Error} the first worker could not
    */
   async swap(config: Config): Promise<void> {
     const [first, ...others] = this.#slots.filter(({ ask }) => ask !== undefined)
@@ -240,7 +240,7 @@ export class Crew {
     for (const slot of this.#slots) this.#hope(slot)
   }
 
-  /** One that cannot do what another could is started anew. */
+  /** Ends a worker that does not take a configuration which another one took: it is started again with it. */
   async #follow({ ask, worker, number }: Slot, config: Config): Promise<void> {
     const outcome = await ask!('reload', config, OPEN_MS).catch(() => undefined)
     if (outcome?.outcome === 'reloaded' || outcome?.outcome === 'unchanged') return
@@ -248,7 +248,7 @@ export class Crew {
     worker?.process.kill('SIGKILL')
   }
 
-  /** What it was that ended it, another configuration may have mended. */
+  /** Lets a slot start workers again: the new configuration may have mended what ended them. */
   #hope(slot: Slot): void {
     slot.respawn.forget()
     if (slot.state !== 'given up') return
@@ -256,7 +256,7 @@ export class Crew {
     this.#again(slot)
   }
 
-  /** Ends all of them well, each as configured. Those that are late are ended at once. */
+  /** Drains all workers, as configured. Those that are late are killed. */
   async drain(): Promise<void> {
     this.#ending = true
     const { delayMs, timeoutMs } = this.#config.server.drain
@@ -278,7 +278,7 @@ export class Crew {
     await ended
   }
 
-  /** Ends all of them at once. */
+  /** Kills all workers. */
   close(): void {
     this.#ending = true
     this.#kill()
@@ -290,7 +290,7 @@ export class Crew {
   }
 }
 
-/** Whole lines, as they come. */
+/** Passes whole lines on as they arrive. */
 function passLines(from: Readable, { line }: Log): void {
   let rest: Buffer = Buffer.alloc(0)
   from.on('data', (chunk: Buffer) => {

@@ -5,8 +5,8 @@ import type { Material, NamedKey } from '../config/config.ts'
 import { current, type Current, reread } from '../exchange/reread.ts'
 
 /**
- * The keys that tokens are decrypted with: a file that is replaced takes its key with it. All that is remembered of a key
- * that left is forgotten within a second.
+ * The keys that tokens are decrypted with. When a file is replaced, its former key is forgotten within a second, and with it
+ * all that is remembered of tokens that it decrypted.
  */
 export function currentDecryptionKeys(named: readonly NamedKey[]): Current<DecryptionKeys> {
   const files = named.map(({ material, kid }) => ({

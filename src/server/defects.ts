@@ -1,8 +1,8 @@
 import type { Log } from '../log.ts'
 
 /**
- * Has a defect that nobody caught end the process, as Node would, and say no more of it than a log may hold: Node prints all
- * that hangs on an error and on its causes, whole answers of issuers among it.
+ * Ends the process at an uncaught exception, as Node would, but writes only what a log may hold: Node prints every property
+ * of an error and of its causes, among them whole answers of issuers.
  */
 export function tellDefects({ logger, flush }: Log): void {
   process.on('uncaughtException', (error) => {

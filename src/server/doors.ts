@@ -18,7 +18,7 @@ import { createReload, type Reload } from './reload.ts'
 import { createShed } from './shed.ts'
 import { upgrading } from './upgrade.ts'
 
-/** Where the doors are. */
+/** The addresses of the doors. */
 export interface Origins {
   /** Where callers reach the gateway, for example `http://127.0.0.1:8080`. */
   readonly origin: string
@@ -28,24 +28,24 @@ export interface Origins {
   readonly tokenOrigin: string | undefined
 }
 
-/** The gateway of one process at its doors, and what an operator asks of it. */
+/** The gateway of one process with its doors, and what an operator asks of it. */
 export interface Doors {
   readonly metrics: Metrics
   /** Whether new requests should come here. */
   ready(): Readiness
-  /** What is not well though requests are served, in words for an operator. */
+  /** What is wrong though requests are served, in words for an operator. */
   ailments(): readonly string[]
   purge(what: Purge): void
   readonly explain: Explain
   /** Reads the configuration anew. */
   readonly reload: Reload
-  /** What listeners show to those who shake hands. */
+  /** The certificates that its listeners show. */
   readonly certificates: Certificates
-  /** What operators are answered by, as it is now. */
+  /** The configuration of the admin listener, as it is now. */
   admin(): AdminConfig
-  /** Listens. Rejects when a door cannot be had. */
+  /** Listens. Rejects when a door cannot be opened. */
   open(): Promise<Origins>
-  /** Ends them well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
+  /** Ends them without losing requests: readiness first, then idle connections, then requests in flight, as configured. */
   drain(): Promise<void>
   /** Ends them at once. */
   close(): Promise<void>
@@ -53,13 +53,13 @@ export interface Doors {
 
 export interface DoorsOptions {
   readonly log: Log
-  /** The process that this one came from, as one of its workers. Default: it came from none. */
+  /** The primary process, where this one is one of its workers. Default: it is no worker. */
   readonly primary?: Primary | undefined
-  /** Reads the configuration once more, for reloads. Default: there are none. */
+  /** Reads the configuration again, for reloads. Default: every reload fails. */
   readonly load?: (() => Promise<Config>) | undefined
 }
 
-/** Puts the gateway together, and its doors around it. Nobody is let in before they are opened. */
+/** Puts the gateway together, with its doors. They are closed until `open` is called. */
 export function createDoors(config: Config, { log, load, primary }: DoorsOptions): Doors {
   const metrics = createMetrics()
   const live = createLive(config, { log, metrics, primary })
@@ -86,7 +86,7 @@ export function createDoors(config: Config, { log, load, primary }: DoorsOptions
     upgrade: upgrading(gateway),
     limits: config.server.limits,
     shed: createShed(metrics),
-    // Each route says how long its bodies may take.
+    // Each route limits how long its bodies may take.
     requestTimeoutMs: 0,
   })
   metrics.sampled('behalf_connections_open', 'Connections of callers that are open.', () =>
@@ -114,11 +114,11 @@ export function createDoors(config: Config, { log, load, primary }: DoorsOptions
   certificates.follow('server', traffic, config)
   if (asking) certificates.follow('endpoints.forwardAuth', asking, config)
   if (issuing) certificates.follow('endpoints.token', issuing, config)
-  /** What callers depend on, and is drained. */
+  /** The doors that are drained. The admin listener is none of them. */
   const doors = [traffic, asking, issuing].filter((door) => door !== undefined)
 
   async function open(): Promise<Origins> {
-    // Redis is waited for, though not for long: the other replicas' tokens spare the first requests an exchange.
+    // Waits for Redis, though not for long: with the other replicas' tokens the first requests need no exchange.
     await live.composed.started
     await listen(traffic, config.server.listen)
     if (asking) await listen(asking, config.endpoints.forwardAuth!.listen)
@@ -190,7 +190,7 @@ function tokenDoorOf(endpoint: Gateway, tls: TlsConfig | undefined): Door {
   return createServer(app, { tls })
 }
 
-/** A door that is configured no more is shut, though its listener needs a restart to go. */
+/** A door that a reload removed answers 404, because its listener stays until a restart. */
 function whileOpen(gateway: () => Gateway | undefined): Gateway {
   return (request, response) => {
     const behind = gateway()
@@ -200,7 +200,7 @@ function whileOpen(gateway: () => Gateway | undefined): Gateway {
   }
 }
 
-/** Rejects when it cannot be had. */
+/** Rejects when the address cannot be had. */
 export async function listen(server: Door, { host, port }: Listen): Promise<void> {
   server.listen(port, host)
   await once(server, 'listening')

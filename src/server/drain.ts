@@ -8,22 +8,22 @@ export interface DrainOptions {
   readonly delayMs: number
   /** How long requests in flight may take after that, in milliseconds. */
   readonly timeoutMs: number
-  /** Ends what would not end by itself: WebSockets. */
+  /** Closes WebSockets, which would not end by themselves. */
   readonly leave: () => Promise<void>
   readonly logger: Logger
-  /** Ends the drain itself: everything is cut anyway. */
+  /** Aborts the drain, because everything is cut anyway. */
   readonly signal: AbortSignal
 }
 
 /** How often connections are looked for that have become idle, in milliseconds. */
 const SWEEP_EVERY_MS = 100
-/** How long one that has never said anything is waited for, in milliseconds: it may have been opened to ask at once. */
+/** How long a connection without any bytes yet is waited for, in milliseconds: its first request may be on its way. */
 const SILENT_MS = 1_000
 
 /**
- * Ends doors without losing a request: each answer ends its connection; after the delay nobody new is let in; what is in
- * flight is finished. Connections that said nothing for all of the delay are closed at its end: HTTP/1.1 cannot tell them
- * before. What is left when the time is up is for the caller of this to cut.
+ * Ends doors without losing a request. From now on each answer ends its connection; after the delay no new connection is
+ * accepted; requests in flight are finished. Connections that were idle for all of the delay are closed at its end, because
+ * HTTP/1.1 cannot tell their clients earlier. What is left when the time is up is for the calling code to cut.
  *
  * @returns whether all of them have ended
  */
@@ -33,11 +33,11 @@ export async function drain(doors: readonly Door[], options: DrainOptions): Prom
   for (const door of doors) door.endConnections()
   await sleep(delayMs, undefined, { signal }).catch(() => undefined)
   if (signal.aborted) return false
-  // The system cuts off connections that wait in the listener's queue when it closes; right after a poll there are fewest.
+  // Closing the listener cuts off connections that wait in its queue. Right after a poll there are fewest.
   await polled()
   const ended = doors.map(finished)
   logger.info('accepting no more connections')
-  // Those whose ends do not answer hold us no longer than all the rest.
+  // Not awaited: a WebSocket whose side does not answer delays the drain no longer than requests do.
   void leave()
   const isOver = Promise.all(ended).then(() => true)
   const isLate = sleep(timeoutMs, false, { ref: false })
@@ -47,7 +47,7 @@ export async function drain(doors: readonly Door[], options: DrainOptions): Prom
   return inTime
 }
 
-/** Resolves when the last connection has ended. Node closes those that are idle only when it is asked to. */
+/** Resolves when the last connection has ended. Node closes connections that become idle only when it is asked to. */
 async function finished(door: Door): Promise<void> {
   const closed = new Promise<void>((resolve) => door.once('close', resolve))
   door.close()

@@ -11,11 +11,11 @@ import { type Upgrade, upgrading } from './upgrade.ts'
 export interface EmbedOptions {
   /** Default: JSON lines on standard output. */
   readonly log?: Log
-  /** Default: none that anyone can read. */
+  /** Default: metrics that nothing exports. */
   readonly metrics?: Metrics
   /**
-   * The literal path that the gateway is mounted below. Needed only where a Router mounts it: an application tells it
-   * by itself.
+   * The literal path that the gateway is mounted below. Needed only where a Router mounts it: an Express application tells
+   * the gateway itself.
    */
   readonly mountPath?: string
 }
@@ -23,7 +23,7 @@ export interface EmbedOptions {
 /** An Express middleware that answers every request that reaches it. */
 export interface Middleware {
   (request: MountedRequest, response: ServerResponse): void
-  /** Takes WebSockets, which Express never sees: `server.on('upgrade', middleware.upgrade)`. It answers whatever it is given. */
+  /** Takes WebSockets, which Express never sees: `server.on('upgrade', middleware.upgrade)`. Answers every such request. */
   readonly upgrade: Upgrade
   close(): Promise<void>
 }
@@ -42,8 +42,8 @@ export function embed(config: Config, options: EmbedOptions = {}): Middleware {
   const middleware = (request: MountedRequest, response: ServerResponse): void =>
     void gateway(request, response)
 
-  // Express finds a mount without regard to case, and tells the path as it was given to applications only: to whatever
-  // has `handle` and `set`, as its `mountpath`.
+  // Express compares mount paths without case. Only to an application does it give the path as it was configured: it sets
+  // the `mountpath` of whatever has `handle` and `set`.
   const upgrade = upgrading(gateway, mount)
   const embedded = Object.defineProperties(Object.assign(middleware, { upgrade, close }), {
     handle: { value: middleware },
@@ -62,12 +62,12 @@ export function embed(config: Config, options: EmbedOptions = {}): Middleware {
   return embedded
 }
 
-/** How to make the steps of a gateway: they share its cache and its budget. */
+/** Makes the steps of a gateway, which share its cache and its budget. */
 const steps = new WeakMap<Middleware, Composed['step']>()
 
 /**
- * The first steps alone, for a handler of one's own: the token is authenticated and the route's conditions are judged, and
- * `request.behalf` says whose request it is. Does NOT exchange anything.
+ * The first steps alone, before an application's own handler: authenticates the token, judges the route's conditions, and
+ * sets `request.behalf`, which says whose request it is. Does NOT exchange anything.
  *
  * @param behalf what `gateway()` made, whether or not it is mounted anywhere
  * @param route the name of a route; Express matched the request, so that its `match` and `proxy` say nothing here
@@ -78,12 +78,13 @@ export function authenticate(behalf: Middleware, route: string): Step {
 }
 
 /**
- * All steps but the proxy: `request.behalf.token` is what the subject token was exchanged for, from the same cache and
- * within the same budget as the gateway's own.
+ * All steps but the proxy: `request.behalf.token` is the issued token, from the same cache and within the same budget as the
+ * gateway's own.
  *
  * @param behalf what `gateway()` made, whether or not it is mounted anywhere
  * @param route the name of a route; its `match` and `proxy` say nothing here
- * @throws {TypeError} no route has the name, or its token is none for handlers: bound to a certificate, redeemed, or none
+ * @throws {TypeError} no route has the name, or handlers cannot use its token: it is bound to a certificate, comes of a
+ *   refresh token, or there is none
  */
 export function onBehalfOf(behalf: Middleware, route: string): Step {
   return stepOf(behalf, route, 'exchange')

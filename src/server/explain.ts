@@ -17,20 +17,20 @@ import { Report, type Explanation } from './explain/report.ts'
 import { noteSubject, noteUnverified } from './explain/token-facts.ts'
 import { clientSecrets, secretsOf } from './secrets.ts'
 
-/** A request that somebody wonders about. */
+/** The request to explain. */
 export interface Question {
   readonly method: string
   /** Path and query, as a request line has them. */
   readonly target: string
-  /** The Host header. Default: none, which decides nothing but an absolute-form target and routes that tell hosts apart. */
+  /** The Host header, needed for an absolute-form target and for routes with `match.hosts`. Default: none. */
   readonly host?: string | undefined
   /** The access token. Default: none is sent. */
   readonly token?: string | undefined
 }
 
 /**
- * Takes a request the way that it would go, with the steps of the gateway, as far as that is free: keys are fetched where
- * they are not known, and nothing is asked of a token endpoint or an upstream. Resolves whatever becomes of it.
+ * Takes a request through the steps of the gateway as far as that costs nothing: keys are fetched where they are not known,
+ * but no token endpoint and no upstream is asked. Never rejects: a refusal is part of the explanation.
  */
 export type Explain = (question: Question) => Promise<Explanation>
 
@@ -65,7 +65,7 @@ export function createExplain(options: ExplainOptions): Explain {
       report.refuse(error, (step, code) => remedyOf(step, code, circumstances))
     }
     const { steps } = report
-    // A token in the query, or one that comes back in a claim, ends here.
+    // Removes a token that is in the query, or comes back in a claim.
     const own = [...redeemers, ...(token === undefined ? [] : [token])]
     return secretsOf(apis, ...own).without({
       ok: steps.every(({ verdict }) => verdict === 'passes'),
@@ -75,7 +75,7 @@ export function createExplain(options: ExplainOptions): Explain {
   }
 }
 
-/** @throws {GatewayError} of the step that refuses */
+/** @throws {GatewayError} the refusal of the step that refuses */
 async function walk(
   question: Question,
   report: Report,
@@ -108,7 +108,7 @@ async function walk(
   }
 }
 
-/** Where a request would go. */
+/** The address that a request would go to. */
 function addressAt(url: string, { proxy: { prefix, strip } }: Route, target: Target): string {
   const isSocket = url.startsWith('unix:')
   const { origin, pathname } = new URL(isSocket ? 'http://localhost' : url)
@@ -167,7 +167,7 @@ async function explainExchange(
   const by = grant === 'client-credentials' ? 'the client, for all' : key
   report.note('kept by', `${by}, for at most ${durationText(maxAgeMs)}`)
   report.add({ key: keyFields(permit) })
-  // What a caller redeems is a part of it, and is not here.
+  // With `grant: refresh-token` the key depends on the caller's refresh token, which is not given here.
   if (grant !== 'refresh-token') report.note('key', exchangeKey(permit))
 }
 

@@ -1,23 +1,23 @@
 import type { Worker } from 'node:cluster'
 
-/** A connection as `node:cluster` hands it on. */
+/** A connection as `node:cluster` hands it to a worker. */
 interface Handed {
   close(): void
 }
 
 interface Message {
   readonly act?: unknown
-  /** Of the listener. */
+  /** The listener that accepted the connection. */
   readonly key?: unknown
 }
 
 /**
- * Connections on their way to workers. `node:cluster` hands a worker one of each listener, and the next when it has said that
- * it took that one. If it ends before, the connection would stay open with nobody behind it, and its caller wait for ever:
- * here it is closed. To give it to another worker would not be safe, since nobody knows whether a part of it was read.
+ * Closes connections that are on their way to a worker when it ends. `node:cluster` hands a worker one connection of each
+ * listener, and the next when the worker has taken that one. If the worker ends before that, Node would leave the connection
+ * open, and its caller would wait for ever. Another worker cannot have it, because a part of it may have been read.
  */
 export class HandedConnections {
-  /** The last that each was handed, by listener. Those that were taken are closed here already. */
+  /** The last connection that each worker was handed, by listener. One that was taken is closed in this process already. */
   readonly #last = new Map<Worker, Map<unknown, Handed>>()
 
   watch(worker: Worker): void {
@@ -36,7 +36,7 @@ export class HandedConnections {
     const close = (): void => {
       for (const connection of handed.values()) connection.close()
     }
-    // In whichever order they come: between the two it may be handed one more.
+    // Both, in whichever order they come: between them the worker may be handed one more.
     worker.once('disconnect', close)
     worker.once('exit', () => {
       this.#last.delete(worker)
@@ -44,7 +44,7 @@ export class HandedConnections {
     })
   }
 
-  /** What a worker would not take is handed to another. */
+  /** Node hands a connection that a worker did not take to another one. */
   #forget(connection: Handed): void {
     for (const handed of this.#last.values()) {
       for (const [key, one] of handed) if (one === connection) handed.delete(key)

@@ -6,41 +6,41 @@ import { canonicalJson } from '../exchange/key.ts'
 import { createMemoryReplayStore, ReplaysFull, type ReplayStore } from '../store/replay.ts'
 import { answering, type Peer } from './channel.ts'
 
-/** A bucket of the host, told by whoever needs it: processes may be at different configurations for a moment. */
+/** A bucket of the host, described by the worker that needs it: for a moment workers may have different configurations. */
 export interface HostBudget {
-  /** Of what it is made, so that it stays as long as nothing of that changes. */
+  /** Made of all that the bucket depends on: the bucket stays as long as nothing of that changes. */
   readonly name: string
-  /** Of the issuer's budget, for all processes of the host together. */
+  /** The share of the issuer's budget for all processes of the host together. */
   readonly share: Budget | undefined
 }
 
-/** What a worker asks the process that it came from. */
+/** What a worker asks the primary. */
 export type HostProtocol = {
-  /** Answered when the turn has come, or cannot come in time. */
+  /** Answered when the turn has come, or when it cannot come in time. */
   readonly take: (what: { readonly of: HostBudget; readonly place: Place }) => Taken
   /** Gives up a place, by its number. */
   readonly leave: (what: number) => true
   readonly promise: (what: { readonly of: HostBudget; readonly key: string | undefined }) => number
   readonly pause: (what: { readonly of: HostBudget; readonly until: number }) => true
   readonly use: (what: Parameters<ReplayStore['isFirst']>) => 'first' | 'used' | 'full'
-  /** Whether anybody answers. */
+  /** Shows that the primary answers. */
   readonly here: (what: undefined) => true
 }
 
-/** What workers are told of a bucket that one of them paused. */
+/** What all workers are told when one of them has paused a bucket. */
 export interface Paused {
   readonly name: string
   /** Epoch milliseconds. */
   readonly until: number
 }
 
-/** What the workers of one host have in common: one budget of each issuer, and the proofs that were used at any of them. */
+/** What the workers of one host share: one budget for each issuer, and the proofs that were used at any of them. */
 export interface Host {
-  /** Answers a worker until it is gone. Its places in line are free then. */
+  /** Answers a worker until it is gone. Its places in line are then given up. */
   answer(worker: Peer): void
   /** How many exchanges could leave now, by bucket. */
   available(): Readonly<Record<string, number>>
-  /** Forgets the buckets that this configuration does not need. Whoever waits there waits on. */
+  /** Forgets the buckets that this configuration does not need. Exchanges that wait for one wait on. */
   keep(config: Config): void
 }
 
@@ -50,7 +50,7 @@ interface Kept {
 }
 
 export interface HostOptions {
-  /** Tells all workers, so that they know also when this process does not answer. */
+  /** Tells all workers at once, so that they keep the pause even while the primary is silent. */
   readonly tell: (paused: Paused) => void
   /** The proofs that were used. Default: none yet. */
   readonly replays?: ReplayStore

@@ -8,22 +8,22 @@ import { nextRequestId } from '../gateway.ts'
 
 type Listener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown
 
-/** RFC 9113, section 6.5.2, recommends no less. */
+/** RFC 9113, section 6.5.2, recommends at least 100. */
 const MAX_STREAMS = 128
-/** As Node counts for HTTP/1.1: names and values. */
+/** Node's limit for HTTP/1.1, counted alike: names and values. */
 const MAX_HEADER_BYTES = 16_384
 /** How long a body may go on after its answer, in milliseconds. */
 const LINGER_MS = 5_000
 /** As in HTTP/1.1: longer than the idle time of the balancers in front. */
 const IDLE_MS = 65_000
-/** How long an answer that has been written whole may wait for its caller to take it, in milliseconds. */
+/** How long an answer that is written may wait for its caller to take it, in milliseconds. */
 const UNTAKEN_MS = 30_000
 const CHECK_EVERY_MS = 5_000
 
 /**
- * What one connection may do that no client has a reason for, before it is ended: Node counts. Beside these there are what
- * nghttp2 itself stands no more of: streams that are reset at once (a thousand, then 33 a second), heads that go on and on,
- * and acknowledgements that nobody takes.
+ * How often one connection may do what no client has a reason for, before Node ends it. nghttp2 has limits of its own: for
+ * streams that are reset at once (a thousand, then 33 a second), for endless heads, and for acknowledgements that the client
+ * does not read.
  */
 const PATIENCE = {
   /** Frames that make no sense, and empty ones. */
@@ -32,31 +32,32 @@ const PATIENCE = {
   maxSessionRejectedStreams: 100,
   /** In one SETTINGS frame. */
   maxSettings: 32,
-  /** For streams, their heads and what waits to be sent, in MB: streams beyond it are refused. */
+  /** Memory for streams, their heads and what waits to be sent, in MB: further streams are refused. */
   maxSessionMemory: 10,
-  /** More than any route takes, so that too many are told so; few enough, since a line of the table costs one byte. */
+  /** More than any route takes, so that 431 can be answered; bounded, because a line from HPACK's table costs one byte. */
   maxHeaderListPairs: 600,
 }
 
-/** As in HTTP/1.1, where Node reads no others. */
+/** As in HTTP/1.1, where Node's parser accepts no other methods. */
 const METHODS: ReadonlySet<string> = new Set(http.METHODS)
 
 export interface Http2 {
   /**
-   * Tells all clients to ask on another connection (GOAWAY), and those that come later with their first request. What has
-   * been read is answered. What is on its way is refused, which tells a client that it was not looked at and may be sent
-   * again (RFC 9113, section 8.7): a first GOAWAY that excludes nothing (section 6.8) Node cannot send.
+   * Tells all clients to use another connection (GOAWAY); those that connect later are told with their first request.
+   * Requests that have been read are answered. Those on their way are refused, so that the client knows that they were not
+   * processed and may be sent again (RFC 9113, section 8.7): Node cannot send the first GOAWAY that excludes nothing
+   * (section 6.8).
    */
   goAway(): void
 }
 
 /**
- * Speaks HTTP/2 (RFC 9113) on those connections of a TLS server that agreed on it (ALPN `h2`). Requests look as they would
- * in HTTP/1.1, so that one path reads both: the authority as Host, no pseudo-header, one Cookie line, and where a body of
- * unknown length follows, Transfer-Encoding.
+ * Speaks HTTP/2 (RFC 9113) on those connections of a TLS server that agreed on it (ALPN `h2`). Requests are given the form
+ * of HTTP/1.1, so that one path reads both: the authority as Host, no pseudo-header, one Cookie line, and Transfer-Encoding
+ * where a body of unknown length follows.
  *
- * They do not pass through Express, which takes its own classes for all requests. Does NOT push, and does NOT open
- * WebSockets (RFC 8441): a client that is not offered that opens them by HTTP/1.1.
+ * They do not pass through Express, which takes every request for one of its own classes. Does NOT push, and does NOT open
+ * WebSockets (RFC 8441): clients that are not offered that open them by HTTP/1.1.
  */
 export function speakHttp2(server: https.Server, listener: Listener): Http2 {
   const sessions = new Set<http2.ServerHttp2Session>()
@@ -65,7 +66,7 @@ export function speakHttp2(server: https.Server, listener: Listener): Http2 {
     Http2ServerResponse: PlainResponse as typeof http2.Http2ServerResponse,
     settings: {
       maxConcurrentStreams: MAX_STREAMS,
-      // Beyond it Node resets the stream without an answer.
+      // Beyond this size Node resets the stream without an answer.
       maxHeaderListSize: 4 * MAX_HEADER_BYTES,
       enablePush: false,
     },
@@ -88,7 +89,7 @@ export function speakHttp2(server: https.Server, listener: Listener): Http2 {
   speaking.on('session', (session) => {
     sessions.add(session)
     session.on('close', () => sessions.delete(session))
-    // What the peer did wrong ends its own connection, and is told to nobody else.
+    // A client's protocol error ends its own connection, and nothing else.
     session.on('error', () => undefined)
     session.setTimeout(IDLE_MS, () => session.close())
   })
@@ -105,13 +106,13 @@ export function speakHttp2(server: https.Server, listener: Listener): Http2 {
   const closeIdleConnections = server.closeIdleConnections.bind(server)
   server.closeIdleConnections = () => {
     closeIdleConnections()
-    // It ends when its streams have, and begins no other.
+    // The session ends with its last stream, and begins no other.
     for (const session of sessions) if (!session.closed) session.close()
   }
   return {
     goAway() {
       for (const session of sessions) session.close()
-      // Before it has asked anything, a client that hears this has connected in vain. What it has asked at once is read first.
+      // Not before the first request: the client would have connected in vain. What it sent along with that is read first.
       speaking.on('stream', ({ session }) => setImmediate(() => session?.close()))
     },
   }
@@ -121,7 +122,7 @@ function sizeOf(rawHeaders: readonly string[]): number {
   return rawHeaders.reduce((size, text) => size + text.length, 0)
 }
 
-/** What HTTP/1.1 would not let pass either. */
+/** Refuses what Node's HTTP/1.1 parser would not let pass either. */
 function faultOf(request: http.IncomingMessage): GatewayError | undefined {
   const { method = '', rawHeaders } = request
   if (sizeOf(rawHeaders) > MAX_HEADER_BYTES) {
@@ -148,13 +149,13 @@ class PlainRequest extends http2.Http2ServerRequest {
     rawHeaders: readonly string[],
   ) {
     const lines = linesOf(rawHeaders, stream)
-    // The method and the target are read from among them.
+    // Node reads the method and the target from `headers`, so the pseudo-headers stay there.
     headers.host = headers[':authority'] ?? headers.host
     if (lines.includes(UNSIZED)) headers['transfer-encoding'] = 'chunked'
     super(stream, headers, options, lines)
   }
 
-  /** Of a stream that broke off Node says that its body has ended: half of it must not pass for the whole. */
+  /** Node ends the body of a stream that was broken off: half a body must not pass for a whole one. */
   override push(chunk: unknown, encoding?: BufferEncoding): boolean {
     if (chunk !== null || !this.stream.closed) return super.push(chunk, encoding)
     this.destroy()
@@ -164,7 +165,7 @@ class PlainRequest extends http2.Http2ServerRequest {
 
 const UNSIZED = 'transfer-encoding'
 
-/** RFC 9113, sections 8.2.3 and 8.3.1. Two hosts that differ stay two. */
+/** RFC 9113, sections 8.2.3 and 8.3.1. Two hosts that differ stay two lines, which the path refuses. */
 function linesOf(raw: readonly string[], stream: http2.Http2Stream): string[] {
   const lines: string[] = []
   const crumbs: string[] = []
@@ -187,10 +188,10 @@ function linesOf(raw: readonly string[], stream: http2.Http2Stream): string[] {
   return lines
 }
 
-/** Answers that have been written, the oldest first, and when, in epoch milliseconds. */
+/** Written answers that callers have not taken yet, the oldest first, and when they were written, in epoch milliseconds. */
 const untaken = new Map<PlainResponse, number>()
 
-/** A caller that opens no window for what it asked for could hold it, and its place among the requests, for ever. */
+/** Resets old ones: a caller that opens no window for an answer would keep its request in flight for ever. */
 function giveUpUntaken(): void {
   const before = Date.now() - UNTAKEN_MS
   for (const [response, writtenAt] of untaken) {
@@ -201,7 +202,7 @@ function giveUpUntaken(): void {
 }
 
 class PlainResponse extends http2.Http2ServerResponse {
-  /** As HTTP/1.1 has it. There is no connection of its own to end here. */
+  /** For code that sets it as in HTTP/1.1. It has no effect: a stream has no connection of its own to end. */
   shouldKeepAlive = true
   #written = false
 
@@ -210,14 +211,14 @@ class PlainResponse extends http2.Http2ServerResponse {
     stream.once('close', () => untaken.delete(this))
     stream.once('finish', () => {
       untaken.delete(this)
-      // RFC 9113, section 8.1: the answer is whole, and the rest of the request is of no use.
+      // RFC 9113, section 8.1: the answer is complete, and the rest of the request is not wanted.
       const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref()
       stream.once('close', () => clearTimeout(timer))
     })
   }
 
   static {
-    // Node has not given it these, though its declarations say so.
+    // Node's class lacks these, though its declarations have them.
     Object.defineProperties(PlainResponse.prototype, {
       destroyed: {
         get(this: PlainResponse) {
@@ -238,12 +239,12 @@ class PlainResponse extends http2.Http2ServerResponse {
   }
 
   /**
-   * Also as names and values in turn. Of names that come more than once, only Set-Cookie stays several lines. It leaves
-   * with what follows, so that a head that is all of an answer ends it: gRPC tells such answers from others.
+   * Also takes names and values in turn. Lines of one name are joined, except Set-Cookie. The head leaves with what follows,
+   * so that a head that is the whole answer ends the stream: gRPC distinguishes such answers from others.
    */
   override writeHead(status: number, ...rest: unknown[]): this {
     const headers = rest.at(-1)
-    // Node itself says no more than that when the first byte leaves.
+    // Node itself calls this with the status alone when the first byte leaves.
     if (typeof headers !== 'object' || headers === null) return super.writeHead(status)
     const lines = Array.isArray(headers) ? gathered(headers as string[]) : headers
     this.statusCode = status
@@ -259,7 +260,7 @@ class PlainResponse extends http2.Http2ServerResponse {
     return super.end(...(rest as []))
   }
 
-  /** Half an answer must not pass for a whole one. */
+  /** Resets the stream, so that half an answer does not pass for a whole one. */
   override destroy(): this {
     if (!this.stream.closed) this.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
     return this

@@ -1,7 +1,7 @@
 import type { Client, Config } from '../config/config.ts'
 import { inheritDpopKey } from '../exchange/dpop.ts'
 
-/** What belongs to a part of a configuration and is not written in it, goes on to the same part of the next. */
+/** Carries over what belongs to a client and is not configured, its generated DPoP key, to the same client of the next. */
 export function inherit(config: Config, from: Config): void {
   const before = clientsOf(from)
   for (const [name, client] of clientsOf(config)) {
@@ -10,7 +10,7 @@ export function inherit(config: Config, from: Config): void {
   }
 }
 
-/** By issuer and identifier: a secret is no part of who a client is. */
+/** By issuer, place and id: a client whose secret changes is still the same. */
 function clientsOf({ apis, routes }: Config): ReadonlyMap<string, Client> {
   const clients = new Map<string, Client>()
   const add = (issuer: string, place: string, client: Client | undefined): void => {

@@ -21,7 +21,7 @@ export interface Introspections {
   close(): Promise<void>
 }
 
-/** Who asks issuers about tokens: the client of each API, at its issuer's own endpoint. */
+/** Asks issuers about tokens: as the client of each API, at the endpoint of its issuer. */
 export function createIntrospections(options: IntrospectionsOptions): Introspections {
   const { metadataOf, keysOf, outbound } = options
   const endpoints: IntrospectionEndpoint[] = []
@@ -43,7 +43,7 @@ export function createIntrospections(options: IntrospectionsOptions): Introspect
         identifier,
         recipients: [client.id, audience],
         keys: () => keysOf(issuer)(identifier),
-        // A secret signs this API's own tokens, and nothing else.
+        // The signing secret of an API is for its tokens alone, not for introspection answers.
         algorithms: verification.kind === 'jwks' ? verification.algorithms : ['RS256'],
         clockToleranceMs,
       })

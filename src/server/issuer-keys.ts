@@ -3,7 +3,7 @@ import type { Issuer } from '../config/config.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Lease } from './lasting.ts'
 
-/** Shows of each issuer whose keys are used whether it gave them when it was last asked; an issuer of several, all of them. */
+/** Shows for each issuer whose keys are used whether it gave them when last asked; with several identifiers, all of them. */
 export function showIssuerKeys(
   issuers: readonly Issuer[],
   keySets: readonly (readonly [string, IssuerKeys])[],

@@ -7,8 +7,8 @@ import {
 } from '../metrics.ts'
 
 /**
- * The metrics of several processes as those of one: counters and histograms are added up, and so are gauges, unless they
- * say otherwise. No process becomes a label: how many there are is not for those who keep series to pay.
+ * Joins the metrics of several processes: counters and histograms are added up, and so are gauges, unless they say otherwise
+ * (`together`). Processes are no label, so that more of them do not mean more series.
  */
 export function joinSnapshots(snapshots: readonly Snapshot[]): Snapshot {
   const families = new Map<string, { first: FamilySnapshot; series: Map<string, Series> }>()
@@ -16,7 +16,7 @@ export function joinSnapshots(snapshots: readonly Snapshot[]): Snapshot {
     const { name, series } = family
     const known = families.get(name) ?? { first: family, series: new Map<string, Series>() }
     families.set(name, known)
-    // Of another kind is another release of the gateway, which is not to be mixed with this one.
+    // A metric of another kind comes from another release of the gateway, and is left out.
     if (known.first.kind !== family.kind) continue
     for (const one of series) {
       const key = seriesOf(one.labels)
@@ -30,7 +30,7 @@ export function joinSnapshots(snapshots: readonly Snapshot[]): Snapshot {
   }))
 }
 
-/** What stays true of a process that has ended: what it counted. */
+/** What stays true of a process that has ended: its counters and histograms, not its gauges. */
 export function countsOf(snapshot: Snapshot): Snapshot {
   return snapshot.filter(({ kind }) => kind !== 'gauge')
 }

@@ -1,23 +1,24 @@
 import { hash } from 'node:crypto'
 import { canonicalJson } from '../exchange/key.ts'
 
-/** What outlives a reload: caches, counts and connections stay where the next configuration wants the same. */
+/** Parts that outlive a reload: caches, counts and connections stay where the next configuration wants the same. */
 export interface Lasting {
   lease(): Lease
 }
 
-/** What one configuration uses of it. */
+/** The parts that one configuration uses. */
 export interface Lease {
   /**
-   * What was made of this kind for the same, or is made now. All that it is made of has to be told, or outlive any lease.
+   * Returns the part of this kind that was made of the same, or makes it now. Whatever `make` uses must be in `of`, or
+   * outlive every lease.
    *
-   * @param of plain data
-   * @param end told when nobody uses it any more
+   * @param of what the part is made of, as plain data
+   * @param end called when no lease uses the part any more
    */
   use<Part>(kind: string, of: unknown, make: () => Part, end?: (part: Part) => unknown): Part
-  /** Something that belongs to this lease alone, and ends with it. */
+  /** Adds something that belongs to this lease alone, and ends with it. */
   own(end: () => unknown): void
-  /** Ends what nobody else uses, the last first: what was made of others goes before them. Once. */
+  /** Ends the parts that no other lease uses, the last one first, because later parts may use earlier ones. Works once. */
   release(): Promise<void>
 }
 

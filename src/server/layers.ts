@@ -23,18 +23,18 @@ import type { Primary } from './primary.ts'
 import { refreshes, type SharedRefreshes } from './refreshes.ts'
 
 export interface LayersOptions {
-  /** What kept tokens may weigh, in bytes. */
+  /** The most memory for kept tokens, in bytes. */
   readonly maxBytes: number
   readonly metrics: Metrics
-  /** The process that this one came from, as one of its workers. Default: it came from none. */
+  /** The primary process, where this one is one of its workers. Default: it is no worker. */
   readonly primary?: Primary | undefined
   /** What replicas share. Default: nothing. */
   readonly shared?: SharedLevel | undefined
-  /** What is there already, and stays as long as others use it. Default: nothing, and `close` ends it. */
+  /** Parts that exist already, and stay as long as others use them. Default: none; `close` ends those that are made. */
   readonly lease?: Lease
 }
 
-/** Where replicas keep what they share, and how. */
+/** What replicas share their tokens, budgets and refresh tokens by. */
 export interface SharedLevel extends SharedBudgets, SharedRefreshes {
   readonly store: SharedStore
 }
@@ -42,20 +42,20 @@ export interface SharedLevel extends SharedBudgets, SharedRefreshes {
 export interface Layers {
   readonly exchange: Exchange
   /**
-   * Forgets issued tokens, also those that are on their way.
+   * Forgets issued tokens, also those that are being exchanged.
    *
    * @throws {TypeError} where nothing is named
    */
   purge(what: Purge): void
-  /** Ends what runs by itself. */
+  /** Ends what the layers made, where no lease was given. */
   close(): void
 }
 
-/** Refusals last for seconds, and so do replaced tokens: these bounds are for floods. */
+/** Refusals and replaced tokens are kept for seconds only: these bounds are for floods. */
 const REFUSALS = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
 const REPLACED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
 
-/** Puts the layers around an exchange. Their order is the design. */
+/** Puts the layers around an exchange. Their order matters: the comments say why. */
 export function layered(exchange: Exchange, config: Config, options: LayersOptions): Layers {
   const { maxBytes, metrics, primary, shared: level } = options
   const own = options.lease === undefined ? createLasting().lease() : undefined
@@ -66,7 +66,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   )
   const replaced = lease.use('replaced tokens', null, () => createMemoryStore<Replaced>(REPLACED))
   const purges = lease.use('purges', null, () => createPurges())
-  // Not leased: after a reload refusals are asked for anew, so that whoever mended the configuration sees the effect.
+  // Not leased: a reload forgets refusals and breakers, so that whoever mended the configuration sees the effect.
   const refusals = createMemoryStore<GatewayError>(REFUSALS)
   const breakers = createBreakers()
   const buckets = bucketsOf(config, { metrics, lease, primary, shared: level })
@@ -91,7 +91,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
     () => amongReplicas(level, { memory: issued, purges, metrics }),
     (one) => one.close(),
   )
-  // One refresh for each key. Each request of it is paced by itself: the refresh, and the exchange that may replace it.
+  // One refresh for each key. Its requests are paced one by one: the refresh, and the exchange that may replace it.
   const { everywhere } = among
   const refreshed = refreshes(paced, config, {
     purges,
@@ -102,7 +102,7 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
   // Inside the join, so that a token that was paid for is kept even when its callers have left.
   const remembered = kept(refusing(refreshed.inner, refusals), among.memory, purges)
   const guarded = breakers.guarded(remembered)
-  // Between the two: each replica looks a key up once, and one replica of all exchanges.
+  // The shared level stands between the join and the exchange: each replica looks a key up once, and one of all exchanges.
   const one = joined(among.shared(guarded), purges)
   // Outside the join: refusals are remembered by token, and callers of one key may hold different tokens.
   const answered = unrefused(one, refusals)
@@ -125,16 +125,16 @@ export function layered(exchange: Exchange, config: Config, options: LayersOptio
 
 interface Among {
   shared(exchange: Exchange): Exchange
-  /** Where tokens are kept; what is dropped there is dropped for all. */
+  /** Where tokens are kept. What is deleted here is deleted for all replicas. */
   readonly memory: Pick<Store<Kept>, 'set'> & Pick<Sharing, 'delete'>
   /** Tells the other replicas what was purged. */
   tell(tags: readonly string[]): void
-  /** The purges of all of them. */
+  /** The purges of all replicas. */
   readonly everywhere?: Everywhere
   close(): void
 }
 
-/** A replica that shares nothing has nobody to tell. */
+/** The shared level; without one its parts do nothing. */
 function amongReplicas(
   level: SharedLevel | undefined,
   of: { readonly memory: Store<Kept>; readonly purges: Purges; readonly metrics: Metrics },

@@ -14,13 +14,13 @@ import type { Shed } from './shed.ts'
 import { createTlsServer } from './tls.ts'
 import type { Upgrade } from './upgrade.ts'
 
-/** Longer than the idle time of the balancers in front, or they reuse what we are closing. */
+/** Longer than the idle time of the balancers in front, or else they reuse connections that the gateway is closing. */
 const KEEP_ALIVE_MS = 65_000
 const HEADERS_MS = 10_000
 const CHECK_EVERY_MS = 2_000
 const REQUEST_MS = 30_000
 
-/** An Express application that decides nothing by itself: no parsers, no views, no guesses about requests. */
+/** An Express application without parsers, views and defaults of its own. */
 export function createApp(): Express {
   const app = express()
   app.disable('x-powered-by')
@@ -31,13 +31,13 @@ export function createApp(): Express {
   return app
 }
 
-/** A server that can end well. */
+/** A server that can end without losing requests. */
 export interface Door extends http.Server {
   /** From now on each answer is the last of its connection: `Connection: close`, and in HTTP/2 a GOAWAY. */
   endConnections(): void
-  /** Closes those on which nothing has been asked yet. */
+  /** Closes the connections on which nothing has arrived yet. */
   closeSilentConnections(): void
-  /** How many there are. */
+  /** How many connections are open. */
   openConnections(): number
 }
 
@@ -46,22 +46,22 @@ export type Listener = (request: http.IncomingMessage, response: http.ServerResp
 export interface ServerOptions {
   readonly unrouted?: Listener
   readonly tls?: TlsConfig | undefined
-  /** How long a whole request may take to arrive, in milliseconds; 0 leaves bodies to who reads them. Default 30 000. */
+  /** How long a whole request may take to arrive, in milliseconds; 0: whoever reads the body limits it. Default 30 000. */
   readonly requestTimeoutMs?: number
-  /** How many connections, and how many requests that wait on one. Default: any. */
+  /** The most connections, and the most requests that wait on one of them. Default: any number. */
   readonly limits?: Pick<ServerLimits, 'connections' | 'pipelined'>
-  /** Told of what was turned away. */
+  /** Called for each connection or request that was turned away. */
   readonly shed?: Shed
-  /** Takes the offers of a WebSocket. Default: they are requests like any other. */
+  /** Takes WebSocket handshakes. Default: they are requests like any other. */
   readonly upgrade?: Upgrade
 }
 
 /**
- * The HTTP server of an application. What Express itself gives up on, because it cannot read the target, goes to
- * `unrouted`, which answers in our form. With `tls` it speaks nothing else.
+ * The HTTP server of an application. A request whose target Express cannot read goes to `unrouted`, which answers in the
+ * gateway's form. With `tls` the server speaks nothing else.
  *
  * Express gives each request and response its application's prototypes by `Object.setPrototypeOf`, which on Node 22 and
- * before makes every later property look-up slow: two to three times less throughput. Here they are born with those
+ * before makes every later property look-up slow: two to three times less throughput. Here they are created with those
  * prototypes, and setting them again changes nothing.
  */
 export function createServer(app: Express, given: ServerOptions = {}): Door {
@@ -78,7 +78,7 @@ export function createServer(app: Express, given: ServerOptions = {}): Door {
       if (place === 'last') refusePipelined(response, shed)
       return
     }
-    // Node does not read what arrives in one piece with an offer of another protocol: nothing may follow such a request.
+    // Node loses what arrives in one piece with an offer of another protocol, so nothing may follow such a request.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     return app(request as Request, response as Response, () => unrouted(request, response))
   }
@@ -93,7 +93,7 @@ export function createServer(app: Express, given: ServerOptions = {}): Door {
   }
   const server = tls === undefined ? http.createServer(options) : createTlsServer(tls, options)
   server.on('request', listener)
-  // Node would answer 100 before anyone has looked at the token.
+  // Without these listeners Node would answer 100 before the token has been looked at.
   server.on('checkContinue', listener)
   server.on('checkExpectation', listener)
   server.on('connect', refuseTunnel)
@@ -121,8 +121,9 @@ export function createServer(app: Express, given: ServerOptions = {}): Door {
 }
 
 /**
- * Said with the head of each answer, and not when its request arrives: so it holds for what is under way as well, and where
- * others wait behind it the last of them says it. Until somebody asks for it, it costs nothing.
+ * Adds `Connection: close` when the head of an answer is written, not when its request arrives. So it covers requests that
+ * are under way, and of several that wait on a connection only the last answer has it. It costs nothing before it is
+ * called.
  */
 function endWithAnswers({ response }: Express, pipeline: Pipeline): void {
   const { writeHead } = response
@@ -135,7 +136,7 @@ function endWithAnswers({ response }: Express, pipeline: Pipeline): void {
   } as typeof writeHead
 }
 
-/** Node counts those as busy for as long as a request's head may take. */
+/** Node's `closeIdleConnections` spares connections without a request yet, for as long as a head may take to arrive. */
 function silentConnections(server: http.Server): () => void {
   const open = new Set<Socket>()
   const watch = (socket: Socket): void => {
@@ -143,7 +144,7 @@ function silentConnections(server: http.Server): () => void {
     socket.once('close', () => open.delete(socket))
   }
   server.on('connection', watch)
-  // A TLS handshake counts as bytes read, but is no request yet.
+  // The raw socket has read a handshake by then, which is no request: the TLS socket counts what follows it.
   server.on('secureConnection', watch)
   return () => {
     for (const socket of open) if (socket.bytesRead === 0) socket.destroy()
@@ -154,12 +155,12 @@ function overloaded(detail: string): GatewayError {
   return new GatewayError('overloaded', detail, { retryAfter: 1 })
 }
 
-/** Node reads HTTP/0.9 and HTTP/2.0 as well where they are only said: the framing of neither is that of HTTP/1.1. */
+/** Node also parses request lines that say HTTP/0.9 or HTTP/2.0, whose framing is not that of HTTP/1.1. */
 function refuseVersion(response: http.ServerResponse): void {
   refuseLast(response, new GatewayError('invalid_request', 'the request is not HTTP/1.1'))
 }
 
-/** The last answer of its connection: what follows has not been waited for. */
+/** The last answer of its connection: what follows on it is not read. */
 function refusePipelined(response: http.ServerResponse, shed: Shed | undefined): void {
   shed?.('pipelined')
   refuseLast(response, overloaded('too many requests wait on this connection'))
@@ -177,13 +178,13 @@ function refuse(response: http.ServerResponse, refusal: GatewayError): void {
 
 function presetPrototypes(app: Express): http.ServerOptions {
   class PresetRequest extends http.IncomingMessage {
-    // No field of the class: those come to be after Node's constructor, which sets it already.
+    // Declared only: a field would be initialised after Node's constructor, which has set it by then.
     declare private _offers: boolean | null
 
     /**
-     * Node hands over the connection of every request of which this is true, once anybody listens for it, and does not
-     * read the bodies of those. Of ours only WebSockets are: clients that would rather speak HTTP/2 say so with each
-     * request that they begin with, and want it answered all the same (RFC 9110, section 7.8).
+     * Where there is an `upgrade` listener, Node hands over the connection of every request for which this is true, and
+     * does not read its body. Here it is true of WebSockets alone: clients that prefer HTTP/2 offer that with their first
+     * request, and expect an answer all the same (RFC 9110, section 7.8).
      */
     get upgrade(): boolean | null {
       if (this._offers !== true || this.method === 'CONNECT') return this._offers
@@ -204,7 +205,7 @@ function presetPrototypes(app: Express): http.ServerOptions {
   return { IncomingMessage: PresetRequest, ServerResponse: PresetResponse } as http.ServerOptions
 }
 
-/** Connections that were handed over, Node does not close. */
+/** Node's `closeAllConnections` does not close connections that were handed over. */
 function closeUpgraded(server: http.Server): void {
   const open = new Set<Duplex>()
   server.on('upgrade', (_request, socket) => {
@@ -218,10 +219,10 @@ function closeUpgraded(server: http.Server): void {
   }
 }
 
-/** Who ends its side within a request has left: an answer would only be refused (RFC 9112, section 8, asks for none). */
+/** The caller ended its side within a request: it would not take an answer (RFC 9112, section 8, asks for none). */
 const GONE: ReadonlySet<string | undefined> = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE'])
 
-/** Bytes that are not HTTP never reach the path, but are answered in the same form. */
+/** Answers bytes that are not HTTP in the same form: they never reach the path. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (GONE.has(error.code) || !socket.writable || answering(socket)) {
     socket.destroy()
@@ -264,8 +265,8 @@ function onWire(refusal: GatewayError): string {
 }
 
 /**
- * Whether an answer is under way that ours would be read as a part of: one that has begun, or the one to a request that
- * had arrived whole. Node keeps it on the connection, and looks at it there before it answers by itself.
+ * Whether an answer is under way that a refusal would be read as a part of: it has begun, or its request arrived whole. Node
+ * keeps it on the socket, and also looks at it there before it answers malformed requests itself.
  */
 function answering(socket: Duplex): boolean {
   const { _httpMessage: response } = socket as {

@@ -3,19 +3,19 @@ import { compose, type Composed, type ComposeOptions } from './compose.ts'
 import { inherit } from './inherit.ts'
 import { createLasting } from './lasting.ts'
 
-/** The configuration in force, and those before it that are not over. */
+/** The configuration in force, and former ones that requests still use. */
 export interface Live {
   readonly config: Config
-  /** Read once for each request, at the top of its path: it goes on with that one to its end. */
+  /** To be read once for each request, when it arrives: the request uses that one to its end. */
   readonly composed: Composed
   /**
-   * Puts another in its place, as a whole and at once. What is kept and connected stays as far as both want the same. The one
-   * before it goes when the last request has ended that it let in.
+   * Replaces the configuration, as a whole and at once. Caches and connections stay as far as both want the same. The former
+   * one is closed when the last request that it let in has ended.
    *
-   * @throws {Error} it cannot be put together; then nothing has changed
+   * @throws {Error} the gateway cannot be put together from it; then nothing has changed
    */
   swap(config: Config): Promise<void>
-  /** Of all of them. */
+  /** Closes all WebSockets by a close frame, those of former configurations as well. */
   leave(): Promise<void>
   close(): Promise<void>
 }

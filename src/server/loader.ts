@@ -2,14 +2,14 @@ import type { Config } from '../config/config.ts'
 import type { NoteRead } from '../config/faults.ts'
 import { joinReadings, readingOf, type Readings } from './watch.ts'
 
-/** Reads the configuration, and knows what it was read from. */
+/** Reads the configuration, and remembers the files that it was read from. */
 export interface Loader {
   load(): Promise<Config>
-  /** Of the last time that it was read, whatever came of it. */
+  /** The files of the last time that it was read, with or without faults. */
   readings(): Readings
 }
 
-/** @param read reads it, and tells of each file */
+/** @param read reads the configuration, and calls back for each file */
 export function createLoader(read: (noteRead: NoteRead) => Promise<Config>): Loader {
   let readings: Readings = new Map()
   return {

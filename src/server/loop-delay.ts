@@ -1,10 +1,10 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-/** How late this process does what it has to do. */
+/** How late the event loop of this process is. */
 export interface LoopDelay {
-  /** Whether that is too late for more. Costs a property. */
+  /** Whether it is too late to take more requests. Costs a property look-up. */
   readonly isTooLate: boolean
-  /** As it was last looked at. */
+  /** As it was last measured. */
   readonly ms: number
   close(): void
 }
@@ -21,8 +21,8 @@ const RESOLUTION_MS = 20
 const SAMPLE_MS = 250
 
 /**
- * One long pause, of a collection or of a machine that slept, says nothing about the next request: the median must be too
- * late, twice in a row.
+ * Measures the delay every quarter of a second. It is too late when the median is, twice in a row: one long pause, as of a
+ * garbage collection or a machine that slept, says nothing about the next request.
  */
 export function watchLoopDelay(
   mostMs: number,
@@ -31,7 +31,7 @@ export function watchLoopDelay(
   let wasTooLate = false
   delays.enable()
   const timer = setInterval(() => {
-    // What is measured is the time from one look to the next.
+    // Node measures the time between two samples, which includes the resolution.
     const median = delays.percentile(50) / 1e6 - RESOLUTION_MS
     delays.reset()
     const tooLate = median > mostMs

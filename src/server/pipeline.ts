@@ -2,17 +2,17 @@ import type http from 'node:http'
 import type { Socket } from 'node:net'
 
 export interface Pipeline {
-  /** Whether a request may wait behind the others of its connection; `last` may not, and nothing comes after it. */
+  /** Whether a request may wait behind others on its connection. `last`: it may not, and nothing after it is read. */
   place(request: http.IncomingMessage, response: http.ServerResponse): 'taken' | 'last' | 'dropped'
-  /** Whether nothing waits behind it so far. */
+  /** Whether no other request waits behind this one so far. */
   isLast(response: http.ServerResponse): boolean
-  /** Nothing that arrives after this answer is looked at (RFC 9112, section 9.6). */
+  /** Makes this the last answer: requests that arrive after it are dropped (RFC 9112, section 9.6). */
   end(response: http.ServerResponse): void
 }
 
 /**
- * Node begins with each request of a connection as soon as it is read, and holds their answers back until it is their turn:
- * one caller could have any number of them under way. Few callers pipeline; who waits for answers is never counted.
+ * Bounds pipelining. Node starts each request of a connection as soon as it is read, and holds its answer back until its
+ * turn has come: one caller could have any number of them under way. Callers that wait for their answers are never counted.
  */
 export function createPipeline(most: number): Pipeline {
   const waiting = new WeakMap<Socket, number>()
@@ -20,7 +20,7 @@ export function createPipeline(most: number): Pipeline {
   const ended = new WeakSet<Socket>()
   return {
     place(request, response) {
-      // It has the connection: no other is under way.
+      // The response has the socket: no earlier one is under way.
       if (response.socket !== null) return 'taken'
       const { socket } = request
       if (ended.has(socket)) return 'dropped'
@@ -32,7 +32,7 @@ export function createPipeline(most: number): Pipeline {
         return 'taken'
       }
       if (before === most) return 'last'
-      // Who sends on and on does not wait for answers.
+      // A caller that goes on sending this long does not wait for answers.
       if (before > 2 * most) socket.destroy()
       return 'dropped'
     },

@@ -3,37 +3,37 @@ import { ReplaysFull, type ReplayStore, ReplaysUnknown } from '../store/replay.t
 import type { Ask } from './channel.ts'
 import type { HostBudget, HostProtocol, Paused } from './host.ts'
 
-/** The process that a worker came from, as far as the worker needs it to serve. */
+/** The primary process, as far as a worker needs it to serve. */
 export interface Primary {
-  /** The bucket that it has for all its workers. */
+  /** The bucket that it keeps for all its workers. */
   bucket(of: HostBudget): Elsewhere
-  /** The proofs that were used at any of its workers. */
+  /** The proofs and assertions that were used at any of its workers. */
   readonly replays: ReplayStore
-  /** To be told what it says of a bucket. */
+  /** To be called when it says that a bucket is paused. */
   paused(what: Paused): void
-  /** To be told how much its buckets hold, by name. */
+  /** To be called with how many exchanges its buckets would let leave, by name. */
   available(what: Readonly<Record<string, number>>): void
 }
 
 export interface PrimaryOptions {
-  /** Told when it does not answer, and when it does again. */
+  /** Called when the primary falls silent, and when it answers again. */
   readonly noticed?: (state: 'there' | 'silent') => void
 }
 
-/** So often is looked, while something was asked and not answered, in milliseconds. */
+/** While a question is open, silence is looked for this often, in milliseconds. */
 const LOOK_MS = 50
-/** After so many looks that heard nothing, one asks whether it is there: a turn may take longer than that. */
+/** After so many looks without an answer the worker asks whether the primary is there: a turn may just take long. */
 const LOOKS_BEFORE_ASKING = 2
-/** After so many it is silent: a second. */
+/** After so many it counts as silent: a second. */
 const LOOKS_BEFORE_SILENCE = 20
-/** However late the looks were: so much longer is nobody kept waiting, in milliseconds. */
+/** It also counts as silent after this time without an answer, in milliseconds, even if the looks were late. */
 const LONGEST_MS = 5_000
-/** How long a single question is good for. */
+/** How long one question may wait for its answer, in milliseconds. */
 const ANSWER_MS = 10_000
 
 /**
- * What is asked of it is answered by `undefined` as soon as it is silent: whoever asked goes on without it. It may be busy, stopped
- * or gone.
+ * Asks the primary. While it is silent every answer is `undefined`, and the worker goes on by itself: the primary may be
+ * busy, stopped or gone.
  */
 export function createPrimary(
   ask: Ask<HostProtocol>,
@@ -82,11 +82,11 @@ export function createPrimary(
 type Answer<Name extends keyof HostProtocol> = ReturnType<HostProtocol[Name]>
 type Question<Name extends keyof HostProtocol> = Parameters<HostProtocol[Name]>[0]
 
-/** Asks, and notices silence. */
+/** Asks the primary, and notices its silence. */
 class Link {
   readonly #ask: Ask<HostProtocol>
   readonly #noticed: (state: 'there' | 'silent') => void
-  /** To give each up that was not answered. */
+  /** Gives up the questions that are open. */
   readonly #waiting = new Set<() => void>()
   #isThere = true
   #heardAt = 0
@@ -100,7 +100,7 @@ class Link {
     this.#noticed = noticed
   }
 
-  /** Never rejects. Undefined: there is no answer. */
+  /** Never rejects. Resolves with undefined where there is no answer. */
   ask<Name extends keyof HostProtocol>(
     name: Name,
     what: Question<Name>,
@@ -115,18 +115,18 @@ class Link {
           this.#answered(giveUp)
           resolve(answer)
         },
-        // It is gone: nothing that it is asked fails.
+        // A question fails only when the primary is gone or late.
         () => this.#fallSilent(),
       )
     })
   }
 
-  /** What nobody waits for. It is sent also to one that is silent: it may read it when it hears again. */
+  /** Sends what needs no answer, even while the primary is silent: it may read it later. */
   tell<Name extends 'leave' | 'pause'>(name: Name, what: Question<Name>): void {
     this.#ask(name, what, ANSWER_MS).catch(() => undefined)
   }
 
-  /** Whether it answers again. One asks for all. */
+  /** Whether it answers again. Concurrent calls share one question. */
   async probe(): Promise<boolean> {
     if (this.#isThere) return true
     this.#probing ??= this.#ask('here', undefined, ANSWER_MS).then(
@@ -171,7 +171,7 @@ class Link {
 
   #look(): void {
     const now = Date.now()
-    // Who is woken late shares the processor, and so may the other process: that is no silence.
+    // A late timer means that the processor is busy, and the primary may be late for that as well: that is no silence.
     if (now - this.#lookedAt < 2 * LOOK_MS) this.#silentLooks++
     if (this.#silentLooks >= LOOKS_BEFORE_SILENCE || now - this.#heardAt >= LONGEST_MS) {
       this.#fallSilent()

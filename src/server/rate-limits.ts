@@ -8,14 +8,14 @@ import type { Shed } from './shed.ts'
 
 export interface RateLimitsOptions {
   readonly routes: readonly Route[]
-  /** How many share the rates. */
+  /** How many processes share the rates. */
   readonly processes: number
-  /** What callers took so far. Default: nothing. */
+  /** What callers took before a reload. Default: nothing. */
   readonly rates?: () => Rates
   readonly shed: Shed
 }
 
-/** How many callers are told apart at once; they take about 20 MB. */
+/** How many callers are counted at once; they take about 20 MB. */
 const MAX_KEYS = 100_000
 
 export function createCallerRates(): Rates {
@@ -25,11 +25,11 @@ export function createCallerRates(): Rates {
 type Authenticated = Pick<SubjectToken, 'issuer' | 'subject' | 'client'>
 
 /**
- * Counts what callers ask of a route: by address before their tokens are looked at, by subject and client when those are
- * known to be good. Addresses and subjects are kept as hashes. It counts in this process alone, its share of the rate.
+ * Counts the requests of a route: by address before the token is looked at, by subject and client after it is verified.
+ * Addresses and subjects are kept as hashes. Each process counts by itself, up to its share of the rate.
  *
- * Without a library for rates, on purpose: those that are well kept answer by a promise, keep a timer for each key, and as
- * many keys as callers make up. Here lru-cache bounds them, and there is nothing to wait for.
+ * No library for rate limits is used, on purpose: those that are maintained answer by a promise, and keep a timer for each
+ * key and as many keys as callers make up. Here lru-cache bounds the keys, and nothing is asynchronous.
  */
 export function rateLimited(authenticate: Authenticate, options: RateLimitsOptions): Authenticate {
   const { routes, processes, shed, rates: ratesOf = createCallerRates } = options
@@ -48,17 +48,17 @@ export function rateLimited(authenticate: Authenticate, options: RateLimitsOptio
     })
   }
 
-  // Who is refused as a subject costs the others of its client nothing.
+  // The subject comes first: a refused request does not count for the other subjects of its client.
   function counted<Subject extends Authenticated>(subject: Subject, route: Route): Subject {
     take('subject', route, subject.issuer, subject.subject)
-    // Those that name no client are one.
+    // All tokens without a client count as one.
     take('client', route, subject.issuer, subject.client ?? '')
     return subject
   }
 
   return (presented, route) => {
     if (route.proxy.limits.rates.length === 0) return authenticate(presented, route)
-    // Who cannot be told from others is limited with all of them.
+    // All callers without a known address count as one.
     take('address', route, presented.address?.() ?? '')
     const subject = authenticate(presented, route)
     return subject instanceof Promise

@@ -6,19 +6,19 @@ import type { Log } from '../log.ts'
 import type { Cell, Histogram, Metrics } from '../metrics.ts'
 import { CallerGone } from '../proxy/caller.ts'
 
-/** The metrics of one route: found once, then plain numbers. */
+/** The metrics of one route: looked up once, then plain numbers. */
 interface RouteMetrics {
   readonly byStatus: Map<number, Cell>
   readonly seconds: Histogram
   readonly upstreamSeconds: Histogram
 }
 
-/** What nginx logs for a caller that went away before it was answered. */
+/** The status that nginx logs for a caller that went away before it was answered. */
 const CALLER_GONE = 499
 
 const SPARED: ReadonlySet<ExchangeOutcome> = new Set(['hit', 'renewed', 'joined', 'shared'])
 
-/** Writes the access line of a request, and counts it. A line never holds a query, a token or an upstream's words. */
+/** Writes the access line of a request, and counts the request. It never holds a query, a token or an upstream's text. */
 export function createRecord(
   log: Log,
   metrics: Metrics,
@@ -60,7 +60,7 @@ export function createRecord(
     if (outcome === undefined) return
     cacheCell(outcome).value++
     const spared = SPARED.has(outcome)
-    // A request that got no token was not spared an exchange.
+    // A request that failed before the proxy got no token, and was not spared an exchange.
     if (spared && proxyAt !== undefined && subject !== undefined) savings.save(subject.api.issuer)
   }
 
@@ -87,27 +87,27 @@ export function createRecord(
     const error = asGatewayError(failure)
     const { code, cause } = error
     log.line(accessLine(journey, status, gone ? 'caller_gone' : code, endedAt))
-    // Those who waited for one exchange share its failure: its cause is told once. What has none is told by its code.
+    // Requests that joined one exchange share its error: the cause is logged once. An error without one needs only its code.
     if (gone || cause === undefined || told.has(error)) return
     told.add(error)
     log.logger[levelOf(code)]({ request_id: journey.id, code, error: cause }, error.message)
   }
 }
 
-/** Anybody can cause them. */
+/** Failures that any caller can cause. */
 const OF_CALLERS: ReadonlySet<ErrorCode> = new Set([
   'invalid_token',
   'invalid_request',
   'invalid_dpop_proof',
 ])
 
-/** The level `error` is for what an operator has to mend; outages that pass and callers' mistakes are less. */
+/** `error` is for what an operator has to mend, `warn` for outages that pass, `info` for callers' mistakes. */
 function levelOf(code: ErrorCode): 'error' | 'warn' | 'info' {
   if (code === 'internal_error' || code === 'exchange_misconfigured') return 'error'
   return OF_CALLERS.has(code) ? 'info' : 'warn'
 }
 
-/** Assembled by hand: an object for a logger to walk costs a quarter of what proxying the request does. */
+/** Assembled as a string: logging an object would cost a quarter of what proxying the request does. */
 function accessLine(
   { method, id, target, route, subject, outcome, startedAt, exchangeAt, proxyAt }: Journey,
   status: number,
@@ -131,7 +131,7 @@ function accessLine(
 const SHORT = 64
 const TOKEN_SHAPED = /[\w~+=%-]{8,}(?:\.[\w~+=%-]*){2,}|[\w~+=%.-]{80,}/g
 
-/** Some put tokens into paths, which is their right; a log is no place for them. */
+/** Masks what looks like a token, because some applications put tokens into paths. */
 function shown(path: string): string {
   return path.length <= SHORT ? path : path.replace(TOKEN_SHAPED, '[masked]')
 }
@@ -144,7 +144,7 @@ function quoted(text: string): string {
 
 const THOUSANDTHS = Array.from({ length: 1_000 }, (_, n) => `.${String(n).padStart(3, '0')}`)
 
-/** With three decimals. A number that is not whole costs several times as much to spell. */
+/** With three decimals, from whole numbers: converting a fraction to text costs several times as much. */
 function rounded(ms: number): string {
   const microseconds = Math.round(ms * 1_000)
   return String(Math.floor(microseconds / 1_000)) + THOUSANDTHS[microseconds % 1_000]
@@ -153,7 +153,7 @@ function rounded(ms: number): string {
 let second = 0
 let secondText = ''
 
-/** As `Date.toISOString` without its `Z`, which costs as much as the rest of the line, for many requests within one second. */
+/** As `Date.toISOString` without its `Z`, but made once a second: it would cost as much as the rest of the line. */
 function isoTime(): string {
   const now = Date.now()
   const ms = now % 1_000

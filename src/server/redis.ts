@@ -10,17 +10,17 @@ import { createSharedTakingStore } from '../store/shared-taking.ts'
 import { createSharedTurns } from '../store/turns.ts'
 import type { SharedLevel } from './layers.ts'
 
-/** The connection to what replicas share, and what is built on it. */
+/** The connection to Redis, and what replicas share through it. */
 export interface Connected extends SharedLevel {
-  /** The proofs that any replica took. */
+  /** The proofs and assertions that any replica has taken. */
   readonly replays: ReplayStore
-  /** Resolves when it is there, or is not to be waited for any more. */
+  /** Resolves when Redis answers, or is not to be waited for any longer. */
   readonly started: Promise<void>
   readonly isThere: boolean
   close(): Promise<void>
 }
 
-/** Begins to connect. What is configured is all that is needed for a start: Redis need not be there. */
+/** Begins to connect. Does not need Redis to answer: the gateway starts without it. */
 export function connectRedis(
   { sealingKeys, shareContext, ...where }: RedisConfig,
   { log, metrics }: { readonly log: Log; readonly metrics: Metrics },

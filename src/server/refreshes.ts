@@ -15,7 +15,7 @@ import type { SharedTakingStore } from '../store/shared-taking.ts'
 import { createMemoryTakingStore } from '../store/taking.ts'
 import type { Lease } from './lasting.ts'
 
-/** What replicas share of refresh tokens, and how. */
+/** What replicas share refresh tokens by. */
 export interface SharedRefreshes {
   readonly store: SharedStore
   readonly families: SharedTakingStore
@@ -27,23 +27,23 @@ export interface RefreshesOptions {
   readonly purges: Purges
   readonly lease: Lease
   readonly metrics: Metrics
-  /** Default: what one process has no other has. */
+  /** Undefined: each process has its own refresh tokens. */
   readonly shared: (SharedRefreshes & { readonly everywhere: Everywhere }) | undefined
 }
 
-/** The two layers around an exchange that know refresh tokens. */
+/** The two layers around an exchange that deal with refresh tokens. */
 export interface Refreshes {
-  /** Inside the join and what remembers refusals. */
+  /** Stands inside the join and the layer that remembers refusals. */
   readonly inner: Exchange
-  /** Outside the cache, whose key what a caller brings is a part of. */
+  /** Stands outside the cache, because a caller's own refresh token is a part of the cache's key. */
   outer(exchange: Exchange): Exchange
 }
 
-/** Refresh tokens are short, and one too many that is forgotten costs an exchange. */
+/** Refresh tokens are short, and forgetting one costs an exchange. */
 const FAMILY_BYTES = 64 * 1024 * 1024
 const SUCCESSIONS = { maxEntries: 50_000, maxBytes: 64 * 1024 * 1024 }
 
-/** What no route asks for takes no place. */
+/** Adds the layers that routes ask for, and no others. */
 export function refreshes(
   exchange: Exchange,
   config: Config,
@@ -82,7 +82,7 @@ function familiesOf({ cache }: Config, options: RefreshesOptions): Families {
   )
 }
 
-/** Who shares nothing has nobody to ask. */
+/** The layers that ask other replicas; without a shared level they do nothing. */
 function betweenReplicas(
   successions: Successions,
   { cache }: Config,

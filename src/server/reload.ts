@@ -11,25 +11,25 @@ export type Outcome =
   | {
       readonly outcome: 'reloaded' | 'unchanged'
       readonly changes: Changes
-      /** What of them holds only after a restart. */
+      /** The names of options that take effect only after a restart. */
       readonly needsRestart: readonly string[]
     }
-  /** The configuration has faults: the one before it is in force. */
+  /** The configuration has faults: the former one stays in force. */
   | { readonly outcome: 'refused'; readonly faults: readonly Fault[] }
-  /** What it takes could not be had: the one before it is in force. */
+  /** The configuration could not be read or put to use: the former one stays in force. */
   | { readonly outcome: 'failed'; readonly reason: string }
 
-/** Reads the configuration anew, and serves by it from then on. Never rejects. One at a time: who comes meanwhile waits. */
+/** Reads the configuration again, and serves by it from then on. Never rejects. Reloads run one at a time. */
 export type Reload = () => Promise<Outcome>
 
 export interface Reloading {
   readonly reload: Reload
-  /** What is not well since the last one, in words for an operator. */
+  /** What has been wrong since the last reload, in words for an operator. */
   ailments(): readonly string[]
 }
 
 export interface ReloadOptions {
-  /** Reads it. Absent: there is nothing to read, and every reload fails. */
+  /** Reads the configuration. Undefined: there is nothing to read, and every reload fails. */
   readonly load: (() => Promise<Config>) | undefined
   readonly live: Pick<Live, 'config' | 'swap'>
   readonly log: Log
@@ -37,8 +37,8 @@ export interface ReloadOptions {
 }
 
 /**
- * The configuration is read and judged whole before anything of it is used. What has faults, or cannot be put together,
- * changes nothing. What needs a restart is named, and the rest is served.
+ * Reads and judges the whole configuration before anything of it is used. One that has faults, or cannot be put to use,
+ * changes nothing. Options that need a restart are named, and the rest takes effect.
  */
 export function createReload({ load, live, log, metrics }: ReloadOptions): Reloading {
   const first = live.config
@@ -66,7 +66,7 @@ export function createReload({ load, live, log, metrics }: ReloadOptions): Reloa
   let running: Promise<unknown> = Promise.resolve()
   let next: Promise<Outcome> | undefined
   return {
-    // One reload that begins after they asked serves all of them.
+    // All that ask during a reload get the outcome of one more, which begins after it.
     reload: () =>
       (next ??= running.then(() => {
         next = undefined

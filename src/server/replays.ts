@@ -4,26 +4,26 @@ import type { Metrics } from '../metrics.ts'
 import { createMemoryReplayStore, type ReplayStore, ReplaysUnknown } from '../store/replay.ts'
 
 export interface ReplaysOptions {
-  /** Of all workers of this host. Default: there are none. */
+  /** The store of all workers of this host. Default: this process is no worker. */
   readonly host?: ReplayStore | undefined
-  /** What replicas share. Default: nothing. */
+  /** The store that replicas share. Default: none. */
   readonly shared?: ReplayStore | undefined
-  /** What this process knows. Default: nothing yet. */
+  /** The store of this process. Default: an empty one. */
   readonly local?: ReplayStore
   readonly metrics: Metrics
 }
 
-/** The store for each API, by what it says of proofs, and for the assertions of clients. All of them know the same. */
+/** The store for the proofs of an API, or for clients' assertions, by its `replay` option. All share what they know. */
 export type ReplaysOf = (of: Pick<DpopConfig, 'replay'>) => ReplayStore
 
 type Proof = Parameters<ReplayStore['isFirst']>
-/** `local`: first as far as was known, and somebody who might know more could not be asked. */
+/** `local`: not known to be used, but a wider store could not be asked. */
 type Outcome = 'first' | 'used' | 'local' | 'unavailable'
 
 /**
- * Who knows the proofs that were used: first this process, which refuses at once what it saw itself, and bounds what one key
- * may use; then all workers of the host; then all replicas, where they share a level. Where one of these cannot be asked a
- * proof is refused, unless its API says `replay: local`; the others are asked all the same.
+ * Finds out whether a proof was used. It asks this process first, which refuses at once what it has seen, and bounds how
+ * many proofs one key may use; then the host's workers; then all replicas, where they share Redis. Where one of these
+ * cannot be asked the proof is refused, unless its API says `replay: local`; then the remaining ones are still asked.
  */
 export function createReplays(options: ReplaysOptions): ReplaysOf {
   const { host, shared, metrics, local = createMemoryReplayStore() } = options
@@ -37,7 +37,7 @@ export function createReplays(options: ReplaysOptions): ReplaysOf {
       try {
         if (!(await store.isFirst(...proof))) return 'used'
       } catch (error) {
-        // A key that used too much is refused, whoever else could be asked.
+        // A key that has used too many proofs (`ReplaysFull`) is refused in any case.
         if (!mayBeLocal || !(error instanceof ReplaysUnknown)) throw error
         outcome = 'local'
       }

@@ -3,26 +3,26 @@ import type { Config, Listen, TlsConfig } from '../config/config.ts'
 import { ConfigError } from '../config/faults.ts'
 import { isLoopback } from '../config/issuers.ts'
 
-/** A configuration as far as a running process can serve by it. */
+/** A configuration, reduced to what a running process can serve by. */
 export interface Settled {
   readonly config: Config
-  /** What of it needs a restart, by name: the process goes on with what it has. */
+  /** The names of what needs a restart: there the process goes on with what it has. */
   readonly needsRestart: readonly string[]
 }
 
 export interface SettleOptions {
-  /** What the process was started with: its listeners were made by it. */
+  /** The configuration that the process was started with, and made its listeners by. */
   readonly first: Config
-  /** What it serves by now. */
+  /** The configuration that it serves by now. */
   readonly running: Config
 }
 
 /**
- * An address is had once, and so is what a listener was made with; the bounds of the cache are its own for as long as it
- * lives. A door that is configured no more stays shut, though its address is held; one that is new needs a listener.
+ * Listeners keep their addresses and most of their options, and the cache keeps its bounds, until a restart. A door that is
+ * no longer configured is shut, though its address is still taken; a new door needs a listener, and so a restart.
  *
- * @throws {ConfigError} a listener was moved to loopback: what may be said there alone, such as `clients: none`, would be said where
- *   others reach it
+ * @throws {ConfigError} a listener was moved to loopback: options that are allowed there alone, such as `clients: none`,
+ *   would hold at the old address, which others reach
  */
 export function settled(next: Config, { first, running }: SettleOptions): Settled {
   const needsRestart: string[] = []

@@ -1,17 +1,17 @@
 import type { Api, Client } from '../config/config.ts'
 
-/** What must not be printed. */
+/** Texts that must not be printed. */
 export interface Secrets {
   add(secret: string): void
-  /** The same value, without any of the secrets, anything that looks like a JWT, and control characters. */
+  /** The same value without the secrets, without what looks like a JWT, and without control characters. */
   without<Value>(value: Value): Value
 }
 
-/** Shorter ones are found in any text, and protect nothing. */
+/** Shorter secrets would be found in any text, and protect nothing. */
 const SHORTEST = 4
 const JWT_SHAPED = /eyJ[\w-]{8,}(?:\.[\w-]*)+/g
 
-/** The last thing before standard output: whatever was forgotten elsewhere, or comes back in a claim, ends here. */
+/** The last guard before output: it removes secrets that other code forgot, or that come back in a claim. */
 export function createSecrets(): Secrets {
   const known = new Set<string>()
 
@@ -40,7 +40,7 @@ export function createSecrets(): Secrets {
 
 const PUBLIC: ReadonlySet<string> = new Set(['id', 'method', 'keyId', 'algorithm'])
 
-/** The tokens, and whatever of the APIs and their clients is not known to be public. */
+/** The given tokens, the signing secrets of the APIs, and everything of their clients that is not known to be public. */
 export function secretsOf(apis: readonly Api[], ...tokens: readonly string[]): Secrets {
   const secrets = createSecrets()
   tokens.forEach(secrets.add)
@@ -62,7 +62,7 @@ const PUBLIC_FIELDS: ReadonlySet<string> = new Set([
   ...['resource', 'scope', 'client_id', 'client_assertion_type', 'requested_token_use'],
 ])
 
-/** Of a token endpoint's form. Any other may be a credential, whatever it is called: a route can send fields of its own. */
+/** Whether a field of a token request is public. Any other may be a credential: a route can send fields of its own. */
 export function isPublicField(name: string): boolean {
   return PUBLIC_FIELDS.has(name)
 }

@@ -11,15 +11,15 @@ import type { Reload } from './reload.ts'
 export interface Serving extends Origins {
   readonly adminOrigin: string
   readonly metrics: Metrics
-  /** Reads the configuration anew. */
+  /** Reads the configuration again. */
   readonly reload: Reload
-  /** Ends it well: readiness first, then idle connections, then what is in flight, each for as long as configured. */
+  /** Ends it without losing requests: readiness first, then idle connections, then requests in flight, as configured. */
   drain(): Promise<void>
   /** Ends it at once. */
   close(): Promise<void>
 }
 
-/** Starts all listeners. Rejects when one of them cannot be had. */
+/** Starts all listeners. Rejects when one of them cannot be opened. */
 export async function serve(config: Config, options: DoorsOptions): Promise<Serving> {
   refuseWorkers(config)
   const { log } = options

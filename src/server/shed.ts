@@ -1,12 +1,12 @@
 import type { Metrics } from '../metrics.ts'
 
-/** Why something was turned away. */
+/** Why a connection or a request was turned away. */
 const REASONS = [
   ...(['connections', 'pipelined', 'loop_delay', 'in_flight', 'route_in_flight'] as const),
   ...(['rate_subject', 'rate_client', 'rate_address'] as const),
 ]
 
-/** Counts what is turned away because it is too much. */
+/** Counts connections and requests that are turned away by a limit. */
 export type Shed = (reason: (typeof REASONS)[number]) => void
 
 export function createShed(metrics: Metrics): Shed {

@@ -6,15 +6,15 @@ import type { Socket } from 'node:net'
 import type { SecureContextOptions, TLSSocket } from 'node:tls'
 import type { Material, TlsConfig } from '../config/config.ts'
 
-/** Who has not shaken hands by then holds a connection and nothing else. */
+/** How long a handshake may take, in milliseconds, so that nobody holds connections without one. */
 const HANDSHAKE_MS = 10_000
 
 /**
- * An HTTP/1.1 server behind TLS. Which certificate a caller shows decides nothing here, unless `clientAuthorities` are
- * configured: tokens are bound to one certificate, whoever issued it (RFC 8705, section 3), and TLS has seen its key used.
+ * An HTTP/1.1 server behind TLS. Any client certificate is accepted unless `clientAuthorities` are configured: a token is
+ * bound to one certificate, whoever issued it (RFC 8705, section 3), and the handshake proves that the caller has its key.
  *
- * Does NOT speak HTTP/2 by itself, though it agrees on it where that is configured, does NOT look at revocation lists, and reads its files
- * once: see `certificates.ts`.
+ * Does NOT speak HTTP/2 itself, though it agrees on it where that is configured, does NOT look at revocation lists, and
+ * reads its files once: see `certificates.ts`.
  *
  * @throws {Error} a file cannot be read any more
  */
@@ -31,14 +31,14 @@ export function createTlsServer(tls: TlsConfig, options: http.ServerOptions): ht
   if (asks && tls.clientAuthorities !== undefined) {
     server.prependListener('secureConnection', refuseStranger)
   }
-  // Node hands what is no TLS to whoever answers malformed HTTP; an answer would wait for a handshake that never ends.
+  // Node answers what is no TLS as malformed HTTP, and that answer would wait for a handshake that never ends.
   server.removeAllListeners('tlsClientError')
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   closeHandshakes(server)
   return server
 }
 
-/** What is shown and taken, which `setSecureContext` wants whole as well: what is not said anew goes. */
+/** The whole context: `setSecureContext` resets every option that it is not given. */
 export interface ShownContext extends SecureContextOptions {
   readonly cert: string
   readonly key: string
@@ -46,7 +46,7 @@ export interface ShownContext extends SecureContextOptions {
   readonly minVersion: TlsConfig['minVersion']
 }
 
-/** @param read what a file or a text holds now */
+/** @param read returns what a file or a text holds now */
 export function secureContextOf(tls: TlsConfig, read = textOf): ShownContext {
   const { certificate, key, clientAuthorities, minVersion } = tls
   return {
@@ -54,7 +54,7 @@ export function secureContextOf(tls: TlsConfig, read = textOf): ShownContext {
     key: read(key),
     ...(clientAuthorities && { ca: read(clientAuthorities) }),
     minVersion,
-    // A second handshake could change the certificate under what is known of the connection. TLS 1.3 has none.
+    // A renegotiation could change the client certificate of a connection that is known already. TLS 1.3 has none.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   }
 }
@@ -63,12 +63,12 @@ function textOf(material: Material): string {
   return 'pem' in material ? material.pem : readFileSync(material.file, 'utf8')
 }
 
-/** Who shows none is not refused: whether one is needed, the token says. */
+/** Refuses a certificate of another authority. A caller without one goes on: its token may not need any. */
 function refuseStranger(socket: TLSSocket): void {
   if (!socket.authorized && socket.getPeerX509Certificate() !== undefined) socket.destroy()
 }
 
-/** To Node's HTTP server a connection begins when the handshake has ended, and it closes no others. */
+/** Node's `closeAllConnections` does not close connections whose handshake has not ended. */
 function closeHandshakes(server: https.Server): void {
   const open = new Set<Socket>()
   server.on('connection', (socket: Socket) => {

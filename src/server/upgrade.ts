@@ -4,12 +4,12 @@ import type { Duplex } from 'node:stream'
 import type { Gateway, MountedRequest } from '../gateway.ts'
 import { UpgradeResponse } from '../proxy/upgrade-response.ts'
 
-/** As Node's HTTP servers call a listener of `upgrade`. */
+/** A listener of `upgrade` of Node's HTTP servers. */
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 
 /**
- * Takes requests that offer another protocol on the same path as all others. Express never sees them, so what it does
- * with a request below a mount is done here.
+ * Takes requests that offer another protocol along the same path as all others. Express never sees them, so this sets
+ * `originalUrl`, `baseUrl` and `url` as Express would below a mount.
  */
 export function upgrading(gateway: Gateway, mountPath: () => string = () => ''): Upgrade {
   return (request, socket, head) => {
@@ -19,7 +19,7 @@ export function upgrading(gateway: Gateway, mountPath: () => string = () => ''):
   }
 }
 
-/** What is not below the mount stays as it is: the gateway refuses it. */
+/** A request that is not below the mount keeps its `url`: the gateway refuses it. */
 function mountedAt(mount: string, request: IncomingMessage): MountedRequest {
   const { url = '' } = request
   const isBelow = mount !== '' && url.startsWith(`${mount}/`)

@@ -3,34 +3,34 @@ import { type FSWatcher, watch as watchFolder } from 'node:fs'
 import { readFile, realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-/** What files held when they were read last: SHA-256 of their texts; undefined of those that could not be read. */
+/** What files held when they were last read: SHA-256 of their texts; undefined for those that could not be read. */
 export type Readings = ReadonlyMap<string, string | undefined>
 
 export interface WatchOptions {
-  /** By absolute paths. Whoever is told of a change reads them again, and has other readings from then on. */
+  /** By absolute paths. After `changed` has read the files again, this returns the new readings. */
   readonly readings: () => Readings
-  /** One of them holds something else by now. Must not reject. */
+  /** Called when one of the files holds something else. Must not reject. */
   readonly changed: () => Promise<unknown>
-  /** How often they are looked at in any case, in milliseconds. Default 5 000. */
+  /** How often the files are looked at without an event, in milliseconds. Default 5 000. */
   readonly everyMs?: number
   /** Default: by `fs.watch`. */
   readonly watchFolder?: (folder: string, heard: () => void) => Pick<FSWatcher, 'close'>
 }
 
 export interface Watch {
-  /** There are other readings than before: looks whether they are still true, and listens where they are from. */
+  /** To be called when `readings` has changed: compares the files with it, and watches their folders. */
   look(): void
   close(): void
 }
 
 const EVERY_MS = 5_000
-/** Who writes one file is about to write the next, in milliseconds. */
+/** How long to wait for further events, in milliseconds: files are often written in groups. */
 const SETTLE_MS = 100
 
 /**
- * Tells when files hold something else than was read of them, whoever replaced them, and however: contents are compared.
- * Folders are listened to, since Kubernetes swaps a link beside the files (`..data`), and editors replace files; where nobody
- * tells of changes, as in network file systems, they are found by looking.
+ * Calls `changed` when files hold something else than what was read, however they were replaced: contents are compared.
+ * Folders are watched instead of files, because Kubernetes swaps a link beside the files (`..data`), and editors replace
+ * files. Where there are no events, as on network file systems, changes are found by polling.
  */
 export function watchFiles(options: WatchOptions): Watch {
   const { readings, changed, everyMs = EVERY_MS, watchFolder = listenTo } = options
@@ -65,7 +65,7 @@ export function watchFiles(options: WatchOptions): Watch {
   async function lookOnce(): Promise<void> {
     const known = readings()
     await listen([...known.keys()])
-    // Before the contents: what is written in between is then seen as a change the next time.
+    // Taken before the contents are read: what is written in between then changes the next stamp.
     const stamp = await stampOf([...known.keys()])
     if (stamp === calm || closed) return
     calm = undefined
@@ -99,7 +99,7 @@ export function readingOf(text: string): string {
   return hash('sha256', text, 'base64url')
 }
 
-/** What several have read. A file that changed in between is one to read again: nothing holds what no text has. */
+/** Joins readings. A file that was read with different contents gets a reading that no content has: it is read again. */
 export function joinReadings(all: Iterable<Readings>): Readings {
   const joined = new Map<string, string | undefined>()
   for (const readings of all) {
@@ -133,13 +133,13 @@ async function stampOfOne(file: string): Promise<string> {
   }
 }
 
-/** Where their names stand, and where what they name does. */
+/** The folders of the files, and those of what they link to. */
 async function foldersOf(files: readonly string[]): Promise<readonly string[]> {
   const real = await Promise.all(files.map((file) => realpath(file).catch(() => file)))
   return [...new Set([...files, ...real].map((file) => dirname(file)))].sort()
 }
 
-/** A folder that was replaced by another of its name is not the one that is listened to. */
+/** Identifies the folders: one that was replaced under its name has to be watched anew. */
 async function inodesOf(folders: readonly string[]): Promise<string> {
   const inodes = await Promise.all(
     folders.map((folder) =>
@@ -152,7 +152,7 @@ async function inodesOf(folders: readonly string[]): Promise<string> {
   return JSON.stringify([folders, inodes])
 }
 
-/** Without it, or where it ends, they are looked at all the same. */
+/** Where a folder cannot be watched, or no longer, polling goes on. */
 function listenTo(folder: string, heard: () => void): Pick<FSWatcher, 'close'> {
   try {
     const watcher = watchFolder(folder, { persistent: false }, heard)

@@ -1,7 +1,7 @@
 /**
- * One of several processes that serve the same doors; `node:cluster` runs this file. It is told everything by the process
- * that it came from, and asked everything: it has no admin listener, reads no configuration and obeys no signal. What it asks
- * itself is when an exchange may leave, and whether a proof was used.
+ * One of several processes that serve the same doors; `node:cluster` runs this file. The primary process gives it
+ * everything and answers for it: a worker has no admin listener, reads no configuration and obeys no signal. It asks the
+ * primary when an exchange may leave, and whether a proof was used.
  */
 import cluster from 'node:cluster'
 import type { Config } from '../config/config.ts'
@@ -17,20 +17,20 @@ import type { HostProtocol, Paused } from './host.ts'
 import { createPrimary, type Primary } from './primary.ts'
 import type { Outcome } from './reload.ts'
 
-/** What a worker is asked. */
+/** What the primary asks a worker. */
 export type WorkerProtocol = {
-  /** Rejects when a door cannot be had. */
+  /** Rejects when a door cannot be opened. */
   readonly open: (what: Opening) => Origins
-  /** Told is how many exchanges could leave now, by bucket of the host. */
+  /** Given how many exchanges could leave now, by bucket of the host; answers with the worker's metrics. */
   readonly snapshot: (what: Readonly<Record<string, number>>) => Snapshot
   readonly ailments: (what: undefined) => readonly string[]
   readonly purge: (what: Purge) => void
   readonly explain: (what: Question) => Explanation
-  /** An issuer wants to be left alone. */
+  /** An issuer wants no exchanges for a while. */
   readonly paused: (what: Paused) => void
-  /** To serve by another configuration, which was judged. */
+  /** Has the worker serve by another configuration, which the primary has checked. */
   readonly reload: (what: Config) => Outcome
-  /** Resolves when it has ended, with what it counted to its end. */
+  /** Resolves when the worker has drained, with its last metrics. */
   readonly drain: (what: undefined) => Snapshot
 }
 
@@ -39,7 +39,7 @@ export interface Opening {
   readonly level: Level
   /** Its number, for the log. */
   readonly worker: number
-  /** So that a token has the same digits in the lines of all. */
+  /** The key of log fingerprints, so that a token has the same digits in the lines of all workers. */
   readonly fingerprints: Uint8Array
 }
 
@@ -52,7 +52,7 @@ function opened(): Doors {
   return doors
 }
 
-// A terminal, and whoever stops a group of processes, signals the workers too: what they are to do, they are told.
+// A terminal signals the whole process group. Workers ignore that: the primary tells them what to do.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
 
 answering<WorkerProtocol>(process, {
@@ -89,7 +89,7 @@ answering<WorkerProtocol>(process, {
   },
 })
 
-// Node would end it at once: what is in flight is finished first, whatever became of the process that it came from.
+// Without this Node would end the worker at once. It finishes its requests first, also when the primary is gone.
 cluster.worker?.on('disconnect', () => {
   cluster.worker!.exitedAfterDisconnect = true
   void Promise.resolve(doors?.drain()).finally(() => process.exit(0))

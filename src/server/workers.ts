@@ -13,11 +13,11 @@ import { createReload, type Reload } from './reload.ts'
 /** A gateway of several processes. */
 export interface ServingByWorkers extends Origins {
   readonly adminOrigin: string
-  /** Reads the configuration anew, for all workers. */
+  /** Reads the configuration again, for all workers. */
   readonly reload: Reload
-  /** Resolves when workers end as soon as they are started, and are not started any more. */
+  /** Resolves when all workers have ended so often that none is started any more. */
   readonly hopeless: Promise<void>
-  /** Ends it well: readiness first, then all workers, each as configured. */
+  /** Ends it without losing requests: readiness first, then all workers, each as configured. */
   drain(): Promise<void>
   /** Ends it at once. */
   close(): Promise<void>
@@ -25,18 +25,18 @@ export interface ServingByWorkers extends Origins {
 
 export interface WorkersOptions {
   readonly log: Log
-  /** What workers log. */
+  /** The log level of the workers. */
   readonly level: Level
-  /** Reads the configuration once more, for reloads. Default: there are none. */
+  /** Reads the configuration again, for reloads. Default: every reload fails. */
   readonly load?: (() => Promise<Config>) | undefined
 }
 
-/** Each process has listeners of its own. */
+/** Metrics of listeners, which primary and workers both have. */
 const OF_ALL = /^behalf_certificate_/
 
 /**
- * Starts as many processes as `server.workers` says, which share all doors; the admin listener is here, and speaks for all
- * of them. Rejects when one of them cannot be started, or a listener cannot be had.
+ * Starts as many processes as `server.workers` says, which share all doors. The admin listener is in the primary, and
+ * answers for all of them. Rejects when a worker cannot be started, or a listener cannot be opened.
  */
 export async function serveByWorkers(
   config: Config,
@@ -56,7 +56,7 @@ export async function serveByWorkers(
   const reloading = createReload({ load, live, log, metrics })
   let draining = false
 
-  /** What this process knows itself, workers need not say. */
+  /** Metrics that the primary has itself are not taken from the workers, except those of listeners. */
   async function snapshot(): Promise<Snapshot> {
     const counted = await crew.snapshot()
     const own = metrics.snapshot()

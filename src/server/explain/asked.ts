@@ -14,7 +14,7 @@ const ACTOR = '[an access token of the client itself]'
 const REFRESH = "[the caller's refresh token]"
 const WITHHELD = '[withheld]'
 
-/** Which of an issuer's addresses is asked (RFC 8705, section 5). */
+/** Which address of an issuer is asked (RFC 8705, section 5). */
 export function endpointFor(permit: Permit): 'tokenEndpoint' | 'mutualTlsTokenEndpoint' {
   const client = clientOf(permit)
   const shows =
@@ -22,7 +22,7 @@ export function endpointFor(permit: Permit): 'tokenEndpoint' | 'mutualTlsTokenEn
   return shows ? 'mutualTlsTokenEndpoint' : 'tokenEndpoint'
 }
 
-/** The form that an exchange would send, made as the exchange makes it. Only what is known to be no credential is in it. */
+/** The form that an exchange would send, made as the exchange makes it. It shows only what is known to be no credential. */
 export function formOf(permit: Permit): readonly Field[] {
   const { exchange } = permit.route
   const profile = PROFILES[permit.subject.api.issuer.profile]
@@ -59,7 +59,7 @@ function clientFields(client: Client | undefined): readonly Field[] {
   }
 }
 
-/** What the cache's key is made of: what differs between two requests is why one does not find what the other left. */
+/** What the cache's key is made of: where two requests differ in it, the one does not find the other's token. */
 export function keyFields(permit: Permit): readonly Field[] {
   const { fingerprint } = permit.subject
   return keyParts(permit)

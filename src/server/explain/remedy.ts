@@ -2,17 +2,17 @@ import type { Route } from '../../config/config.ts'
 import { suggestion } from '../../config/nearest.ts'
 import type { Step } from './report.ts'
 
-/** What is known of a request where a step refuses it. */
+/** What is known about a request when a step refuses it. */
 export interface Circumstances {
   readonly method: string
   readonly target: string
   readonly host?: string | undefined
   readonly routes: readonly Route[]
-  /** Undefined where none was found. */
+  /** Undefined where no route was found. */
   readonly route: Route | undefined
 }
 
-/** What to change so that a step passes: at the token, at the request, or in the configuration. Pure. */
+/** What to change so that the step passes: the token, the request, or the configuration. Pure. */
 export function remedyOf(step: Step, code: string, circumstances: Circumstances): string {
   const { method, target, host, routes, route } = circumstances
   switch (code) {
@@ -54,7 +54,7 @@ export function remedyOf(step: Step, code: string, circumstances: Circumstances)
   }
 }
 
-/** The first thing about the token that is not as it should be says most. */
+/** The remedy for the first thing that is wrong with the token, which explains most. */
 function tokenRemedy({ facts }: Step): string {
   const [wrong] = facts.filter(({ wanted }) => wanted !== undefined)
   switch (wrong?.name) {

@@ -2,14 +2,14 @@ import type { Verdict } from '../../authorize/authorize.ts'
 import { asGatewayError } from '../../errors.ts'
 import { describeError } from '../../log.ts'
 
-/** The path of a request, and what would become of it. Holds no token and no secret. */
+/** What each step would do with a request. Holds no token and no secret. */
 export interface Explanation {
-  /** Whether it would reach its upstream, as far as that can be known without asking for the issued token. */
+  /** Whether the request would reach its upstream, as far as that can be known without an exchange. */
   readonly ok: boolean
   readonly request: {
     readonly method: string
     readonly target: string
-    /** Eight hexadecimal digits; absent where no token was given. */
+    /** Its fingerprint: eight hexadecimal digits; absent where no token was given. */
     readonly token?: string
   }
   readonly steps: readonly Step[]
@@ -20,13 +20,13 @@ const STEPS = ['route', 'authenticate', 'authorize', 'exchange', 'proxy'] as con
 export interface Step {
   readonly step: (typeof STEPS)[number]
   readonly verdict: 'passes' | 'refused' | 'not reached'
-  /** What decided it, and what it decided. */
+  /** What the step looked at, and what it found out. */
   readonly facts: readonly Fact[]
-  /** Of `authorize`: each condition of the route. */
+  /** Of the step `authorize`: each condition of the route. */
   readonly conditions?: readonly Verdict[]
-  /** Of `exchange`: what would be sent to the token endpoint. */
+  /** Of the step `exchange`: the form that would be sent to the token endpoint. */
   readonly form?: readonly Field[]
-  /** Of `exchange`: what the key of the cache is made of. */
+  /** Of the step `exchange`: what the key of the cache is made of. */
   readonly key?: readonly Field[]
   readonly refusal?: Refusal
 }
@@ -34,7 +34,7 @@ export interface Step {
 export interface Fact {
   readonly name: string
   readonly value: string
-  /** What it should be; absent where nothing else would do, or nothing is wrong with it. */
+  /** What the value should be; absent where nothing is wrong with it, or nothing else would help. */
   readonly wanted?: string
 }
 
@@ -49,24 +49,24 @@ export interface Refusal {
   readonly detail: string
   /** What to change. */
   readonly remedy: string
-  /** Names, codes and masked texts of what went wrong underneath. */
+  /** Names, codes and masked texts of the underlying error. */
   readonly cause?: object
 }
 
 type Open = { -readonly [Name in keyof Step]: Step[Name] } & { facts: Fact[] }
 
-/** Takes down what each step finds out, up to the one that refuses. */
+/** Collects what each step finds out, up to the one that refuses. */
 export class Report {
   readonly #steps: Open[] = STEPS.map((step) => ({ step, verdict: 'not reached', facts: [] }))
   #current: Open | undefined
 
-  /** Whatever came before has passed. */
+  /** Begins a step: the one before it has passed. */
   begin(step: Step['step']): void {
     this.pass()
     this.#current = this.#steps.find((one) => one.step === step)
   }
 
-  /** What is undefined is left out. */
+  /** Adds a fact to the current step, unless its value is undefined. */
   note(name: string, value: string | undefined, wanted?: string): void {
     if (value === undefined) return
     this.#current?.facts.push({ name, value, ...(wanted !== undefined && { wanted }) })

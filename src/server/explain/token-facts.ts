@@ -4,7 +4,7 @@ import { unverifiedClaims, unverifiedHeader } from '../../authenticate/jwt.ts'
 import type { Api } from '../../config/config.ts'
 import type { Report } from './report.ts'
 
-/** What a verified token says. */
+/** Notes what a verified token says. */
 export function noteSubject(report: Report, subject: SubjectToken): void {
   const { api, issuer, kind, client, actor, scopes, permissions, expiresAt } = subject
   report.note('API', api.name)
@@ -19,8 +19,8 @@ export function noteSubject(report: Report, subject: SubjectToken): void {
 }
 
 /**
- * What a token that was refused says of itself, beside what the APIs of the route want. Nobody has verified it, and nothing
- * is decided by it here.
+ * Notes what a refused token says about itself, beside what the APIs of the route want. The token is not verified, and
+ * nothing is decided by it here.
  */
 export function noteUnverified(report: Report, token: string, apis: readonly Api[]): void {
   const form = formOf(token)
@@ -95,7 +95,7 @@ function algorithmsOf({ verification }: Api): readonly string[] {
   return verification.kind === 'secret' ? ['HS256'] : verification.algorithms
 }
 
-/** As the path reads it: media types may come with their `application/` (RFC 7515, section 4.1.9). */
+/** Judges `typ` as the path does: a media type may have its `application/` or not (RFC 7515, section 4.1.9). */
 function fitsTyp({ typ }: Api, written: unknown): boolean {
   const short = text(written)
     .toLowerCase()
@@ -120,7 +120,7 @@ function text(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-/** A time as a person at a terminal needs it. */
+/** A time relative to now, for people: `in 5 min`. */
 export function inTime(atMs: number): string {
   const seconds = Math.round((atMs - Date.now()) / 1_000)
   const distance = span(Math.abs(seconds))
