@@ -31,7 +31,7 @@ core.register_action('behalf', { 'http-req' }, function(txn)
   }
   for _, name in ipairs(CREDENTIALS) do
     if received[name] then
-      -- All of them, so that a second one is seen and refused.
+      -- All values of a header, so that Behalf sees a second one and refuses it.
       told[name] = listed(received, name)
     end
   end
