@@ -146,7 +146,7 @@ export class LeasedBucket implements Asked {
     return this.#known !== undefined && now >= this.#known.at && now - this.#known.at < ms
   }
 
-  /** When an exchange with so many before it leaves, in epoch milliseconds. Without a recent answer: after a pause, or now. */
+  /** When an exchange behind so many others leaves, in epoch milliseconds. Without a recent answer: now, or past a pause. */
   #prospect(rank: Rank, ahead: number, now: number): number {
     const from = Math.max(now, this.#pausedUntil)
     const turn = this.#turns[ahead]

@@ -5,16 +5,16 @@ import { foreign, type IssuedToken, UnfitToken } from './issued.ts'
 import type { Line, Successions } from './succession.ts'
 import { Trials } from './trials.ts'
 
-/** What a request redeems: the refresh token that its caller brought, and what that has become. */
+/** What a request redeems: the refresh token that its caller brought, and the line of its successors. */
 export interface Redeemed {
   readonly refreshToken: string
   readonly line: Line
 }
 
-// Beside the permit, which is the same for those who exchange their subject token.
+// Kept beside the permit, whose type is the same for routes that redeem nothing.
 const redeemed = new WeakMap<Permit, Redeemed>()
 
-/** @throws {TypeError} where the permit's route redeems refresh tokens, and none was brought to the layers */
+/** @throws {TypeError} where the permit did not pass `bringing`, which attaches the refresh token */
 export function redeemedBy(permit: Permit): Redeemed {
   const found = redeemed.get(permit)
   if (found === undefined) throw new TypeError('nobody brought the refresh token to redeem')
@@ -22,12 +22,12 @@ export function redeemedBy(permit: Permit): Redeemed {
 }
 
 /**
- * Takes what callers bring for the routes that redeem their refresh tokens, and tells them what replaced it: whatever
- * becomes of their request, also from the cache, and where another of theirs had it replaced. It stands outside the cache,
- * whose key the token is a part of.
+ * Takes callers' refresh tokens on the routes that redeem them, and tells each caller what replaced its token: whatever
+ * becomes of the request, on a cache hit too, and where another request of the caller had it replaced. Stands outside the
+ * cache, because the refresh token is a part of its key.
  *
- * @throws {GatewayError} `invalid_request` where a request lacks it: its access token is good, and another one would change
- *   nothing, so that a challenge would be a lie (RFC 6750, section 3.1); `not_permitted` where it is another user's
+ * @throws {GatewayError} `invalid_request` where the refresh token is missing: the access token is good, so a challenge that
+ *   asks for another one (RFC 6750, section 3.1) would mislead; `not_permitted` where the refresh token is another user's
  */
 export function bringing(exchange: Exchange, successions: Successions): Exchange {
   return (permit, ask) => {
@@ -64,11 +64,11 @@ export function bringing(exchange: Exchange, successions: Successions): Exchange
 }
 
 /**
- * Redeems what was brought, one after the other where several hold the same. It stands inside the join, and outside the
- * budget: whoever waits for its turn here takes none there. A refresh that was sent is never aborted: who gives up on it
- * hears no more of it, and what replaced the token is kept for the caller's next request.
+ * Redeems callers' refresh tokens; requests with the same token one after the other. Stands inside the join, and outside the
+ * budget, so that a request that waits here takes no turn of the budget meanwhile. A refresh that was sent is never aborted:
+ * a caller that gives up gets no answer, and the rotated token is kept for its next request.
  *
- * @throws {GatewayError} `rate_limited` for who brings one after the other that comes to nothing
+ * @throws {GatewayError} `rate_limited` for a caller that brings one useless refresh token after the other
  */
 export function redeeming(exchange: Exchange, successions: Successions): Exchange {
   const trials = new Trials()
@@ -119,12 +119,12 @@ export function redeeming(exchange: Exchange, successions: Successions): Exchang
   function learn(error: unknown, line: Line, permit: Permit): void {
     if (!(error instanceof GatewayError)) return
     if (error.code === 'not_permitted') line.learnOwner(permit, false)
-    // Nobody is to be told of a token that its issuer does not take.
+    // No caller may be told a successor that the issuer does not accept.
     else if (error.code === 'invalid_token') successions.forget(line)
   }
 }
 
-/** What says something of the refresh token, and not of the issuer or of us. */
+/** Whether the failure is the refresh token's own, and not the issuer's or the gateway's. */
 function cameToNothing(error: unknown): boolean {
   if (!(error instanceof GatewayError)) return false
   return (

@@ -6,14 +6,14 @@ import type { IssuedToken } from './issued.ts'
 import { tooLate } from './patience.ts'
 
 /**
- * Renews by the refresh token that an earlier exchange gave, on the routes that say so: who comes back after the issued
- * token's end costs no exchange of the subject token. Only one has a family at a time, and what replaces its token is
- * stored before the access token is used. Whatever is not certain costs one new exchange: a refresh that nobody heard of
- * again is never sent twice.
+ * On routes with `renew`, renews issued tokens with the refresh token that an earlier exchange returned: a caller that comes
+ * back after the issued token's end costs no exchange of its subject token. Only one request has a family at a time, and its
+ * rotated token is stored before the access token is used. Every uncertain outcome costs one new exchange: a refresh that
+ * was not answered is never sent twice.
  *
- * It stands inside the join, so that there is one taker a key; inside what remembers refusals, since an issuer that does
- * not take a refresh token has said nothing of the subject; and outside the budget and the breaker, which both the refresh
- * and the exchange in its place go through.
+ * Stands inside the join, so that each key has one taker; inside `refusing`, because an issuer that refuses a refresh token
+ * has not refused the subject; and outside the budget and the breaker's `judged`, because the refresh and the exchange that
+ * may replace it go through both.
  */
 export function refreshing(exchange: Exchange, families: Families): Exchange {
   const means = { exchange, families }
@@ -61,7 +61,7 @@ interface Taken {
   readonly refreshToken: string
 }
 
-/** What a refresh gave; undefined where an exchange has to stand in. */
+/** The token that a refresh gave; undefined where an exchange has to replace the refresh. */
 async function refreshed(
   permit: Permit,
   ask: Ask,
@@ -80,12 +80,12 @@ async function refreshed(
   })
   try {
     const issued = await patience.of(exchange(permit, own))
-    // One that does not rotate is good again.
+    // Where the issuer does not rotate refresh tokens, the same one is good again.
     await (stored ?? place.put(refreshToken))
     return issued
   } catch (error) {
     if (!patience.hasBegun || isThrottled(error)) {
-      // Nobody looked at it.
+      // The issuer has not used the refresh token: it was not sent, or the request was throttled.
       await place.put(refreshToken)
       throw error
     }
@@ -104,7 +104,7 @@ function within(ask: Ask, refresh: NonNullable<Ask['refresh']>): Ask {
   return { signal, deadline, background, outcome: undefined, refresh }
 }
 
-/** From when a refresh is sent it has half of the time that is left: the other half is for an exchange. */
+/** Once sent, a refresh has half of the time that is left: the other half is for an exchange. */
 class Patience {
   isOver = false
   hasBegun = false
@@ -133,7 +133,7 @@ class Patience {
   }
 }
 
-/** 4xx: on the subject. */
+/** 4xx: the issuer has decided on the subject. */
 function isDecision(error: unknown): error is GatewayError {
   return error instanceof GatewayError && error.status < 500
 }

@@ -7,12 +7,12 @@ import { Unfit } from './unfit.ts'
 
 const REMEMBERED_FOR_MS = 5_000
 
-/** The issuer's decisions on a token. Outages, throttling and faults of ours are none. */
+/** The issuer's decisions on a token. Outages, throttling and the gateway's own faults are not among them. */
 const DECISIONS: ReadonlySet<ErrorCode> = new Set([
   'invalid_token',
   'exchange_denied',
   'insufficient_user_authentication',
-  // Of a caller's refresh token: it is another user's.
+  // The caller's refresh token is another user's.
   'not_permitted',
 ])
 
@@ -23,8 +23,8 @@ function isDecision(error: unknown, { route }: Permit): error is GatewayError {
 }
 
 /**
- * Answers a token that was just refused. It stands outside the join: a token that was refused must not come in with
- * another one of the same context.
+ * Refuses at once a token that the issuer has just refused. Stands outside the join, or else a refused token could share the
+ * exchange of another one with the same context.
  */
 export function unrefused(exchange: Exchange, refusals: Store<GatewayError>): Exchange {
   return (permit, ask) => {
@@ -35,7 +35,7 @@ export function unrefused(exchange: Exchange, refusals: Store<GatewayError>): Ex
   }
 }
 
-/** Remembers for 5 s what the issuer refused. It stands inside the join, where it is known which token was sent. */
+/** Remembers the issuer's refusals for 5 s. Stands inside the join, where it is known which token was sent. */
 export function refusing(exchange: Exchange, refusals: Store<GatewayError>): Exchange {
   return async (permit, ask) => {
     try {
@@ -47,7 +47,7 @@ export function refusing(exchange: Exchange, refusals: Store<GatewayError>): Exc
   }
 }
 
-/** For 5 s, of this very token. */
+/** Remembers the refusal of this very token for 5 s. */
 export function remember(refusals: Store<GatewayError>, permit: Permit, error: GatewayError): void {
   // Without its cause, which may hold a whole answer of the issuer's: it was logged when it happened.
   const refusal = Object.assign(new GatewayError(error.code, error.message), error)

@@ -2,7 +2,7 @@ import type { Permit } from '../authorize/authorize.ts'
 import type { Exchange } from './exchange.ts'
 import { keepFor } from './lifetime.ts'
 
-/** What of an entry of the cache its renewal goes by. */
+/** The part of a cache entry that its renewal depends on. */
 export interface Renewable {
   readonly lifeMs: number
   readonly endsAt: number
@@ -14,8 +14,8 @@ const WORTH = 2
 const SOONEST_AGAIN_MS = 1_000
 
 /**
- * Exchanges ahead of time, for nobody in particular: the request is answered with what is kept, whatever becomes of it.
- * Whether it fails or is not worth it, the next attempt is after half of what is left. Returns whether it began.
+ * Exchanges ahead of time, in the background: the request is answered from the cache, whatever becomes of the renewal. If
+ * that fails, or is not worth it, the next attempt is after half of the time left. Returns whether a renewal began.
  */
 export function renew(exchange: Exchange, permit: Permit, entry: Renewable, now: number): boolean {
   const left = entry.endsAt - now
@@ -27,7 +27,7 @@ export function renew(exchange: Exchange, permit: Permit, entry: Renewable, now:
     background: true,
     outcome: undefined,
   }
-  // It is counted where it is sent. Who waits for nothing is told nothing.
+  // `measured` counts a failure. No request waits for the renewal, so nobody is told.
   void (async () => exchange(permit, ask))().catch(() => undefined)
   return true
 }

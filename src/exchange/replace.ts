@@ -8,11 +8,11 @@ import { exchangeKey } from './key.ts'
 import { type Purges, tagsOf } from './purge.ts'
 import { remember } from './refusals.ts'
 
-/** The exchange in the place of a token that an upstream refused. */
+/** The exchange that replaces a token which an upstream refused. */
 export interface Replaced {
   readonly refused: string
   readonly answer: Promise<IssuedToken>
-  /** Purges after this one reach it. */
+  /** Purges after this generation concern it. */
   readonly generation: number
 }
 
@@ -22,10 +22,10 @@ const SHARE = 0.01
 const WEIGHT_BYTES = 2_048
 
 export interface ReplaceOptions {
-  /** Where issued tokens are kept. Where one of a key was refused, it is that one alone that has to go. */
+  /** Where issued tokens are kept. With `refused`, only that token of the key has to go. */
   readonly store: { delete(key: string, refused?: string): void }
   readonly replaced: Store<Replaced>
-  /** Where it is remembered which tokens need not be exchanged. */
+  /** Where it is remembered which subject tokens need not be exchanged. */
   readonly refusals: Store<GatewayError>
   readonly purges: Pick<Purges, 'generation' | 'reaches'>
   /** Exchanges per second; undefined where there is no budget. */
@@ -33,9 +33,9 @@ export interface ReplaceOptions {
 }
 
 /**
- * Exchanges once more where the upstream refused a token: that very token is dropped, and then none for that key for
- * 10 s. Whoever was refused with the same token has the same answer. Where there is to be no exchange the token stays:
- * without it the next request would make one.
+ * Exchanges once more where the upstream refused a token: drops that very token, and then replaces none of its key for
+ * 10 s. All requests that were refused with the same token share the answer. Where no exchange may be made the token stays
+ * in the cache, because without it the next request would make one.
  *
  * @throws {GatewayError} `upstream_rejected_token`
  */
@@ -44,7 +44,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
   const nextAt = new WeakMap<Route, number>()
   const nextForgottenAt = new WeakMap<Route, number>()
 
-  /** Whether it is within the route's share, of which it then is a part. */
+  /** Whether the route's share allows one more now. If so, it is counted. */
   function mayNow(next: WeakMap<Route, number>, permit: Permit, now: number): boolean {
     const rate = rateOf(permit)
     if (rate === undefined) return true
@@ -53,7 +53,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     return true
   }
 
-  /** What is kept is no good to any token of its key; another token may bring another one, and this one cannot. */
+  /** Drops the kept token, and refuses the subject token: no exchange of it brings a token that the upstream accepts. */
   function forget(permit: Permit, key: string, refusal: GatewayError): void {
     remember(refusals, permit, refusal)
     if (mayNow(nextForgottenAt, permit, Date.now())) store.delete(key)
@@ -70,7 +70,7 @@ export function replacing(exchange: Exchange, options: ReplaceOptions): Exchange
     if (!mayNow(nextAt, permit, now)) throw rejected()
     store.delete(key, refused)
     const deadline = now + permit.route.exchange.timeoutMs
-    // Shared by all whose token was refused: it goes on when one of them leaves.
+    // All requests whose token was refused share the exchange: it goes on when one of them leaves.
     const { signal } = new AbortController()
     const ask = { signal, deadline, background: true, outcome: undefined }
     const { generation } = purges

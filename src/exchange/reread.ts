@@ -2,11 +2,11 @@ import { readFile, stat } from 'node:fs/promises'
 import type { Material } from '../config/config.ts'
 
 /**
- * What is made of a text; of a file's text again when the file changes, which is looked at on each call. Where a file is
- * gone or makes no sense, what was made before still serves: whoever replaces files is not always done at once.
+ * Makes a value from a text. Each call looks whether the file has changed, and makes the value again if so. While the file
+ * is missing or invalid the value made before still serves, because files are not always replaced in one step.
  *
- * @param make rejects a text that makes no sense
- * @returns what rejects only where nothing was made yet
+ * @param make rejects an invalid text
+ * @returns a function that rejects only while no value has been made
  */
 export function reread<Value>(
   material: Material,
@@ -15,7 +15,7 @@ export function reread<Value>(
   let known: { readonly stamp: string; readonly value: Value } | undefined
   return async () => {
     try {
-      // Before the content: a change in between is then seen as one the next time.
+      // Read before the content, so that a change in between is seen on the next call.
       const stamp = 'pem' in material ? '' : await stampOf(material.file)
       if (known?.stamp === stamp) return known.value
       const text = 'pem' in material ? material.pem : await readFile(material.file, 'utf8')
@@ -34,11 +34,11 @@ async function stampOf(file: string): Promise<string> {
   return [dev, ino, size, mtimeMs, ctimeMs].join(' ')
 }
 
-/** What is at hand at any time, though it may be read again. */
+/** A value that is at hand at any time, and is read again when it has changed. */
 export interface Current<Value> {
-  /** Answers at once, also while a file is looked at: that is done beside, at most once a second. */
+  /** Returns the value as it was last read. The file is looked at in the background, at most once a second. */
   now(): Value
-  /** Looks first. */
+  /** Looks at the file first. */
   fresh(): Promise<Value>
 }
 
@@ -46,7 +46,7 @@ const LOOK_EVERY_MS = 1_000
 
 /**
  * @param fresh as `reread` gives it
- * @param first what to begin with; it waits for nothing, since it is called once
+ * @param first makes the first value, for `now`. It may block, since it is called at most once
  */
 export function current<Value>(fresh: () => Promise<Value>, first: () => Value): Current<Value> {
   let known: { readonly value: Value } | undefined

@@ -2,9 +2,9 @@ import type { Issuer } from '../config/config.ts'
 import type { Cell, Metrics } from '../metrics.ts'
 import type { Exchange } from './exchange.ts'
 
-/** The time that requests did not wait for an issuer, since another had. */
+/** The time that requests did not have to wait for an issuer, because another request already had. */
 export interface Savings {
-  /** Notes how long exchanges take: it stands nearest to the issuer. Those that fail say nothing about it. */
+  /** Notes how long exchanges take that succeed. Stands nearest to the issuer. */
   timed(exchange: Exchange): Exchange
   /** Counts one request that needed no exchange of its own with this issuer. */
   save(issuer: Issuer): void
@@ -27,7 +27,7 @@ interface Saving {
 /**
  * One look-up and one addition a request: it is on the cached path.
  *
- * @param means what is known already, by the names of issuers; others are added. Default: nothing
+ * @param means the means that are known already, by the names of issuers; others are added. Default: none
  */
 export function createSavings(
   issuers: readonly Issuer[],

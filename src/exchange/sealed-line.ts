@@ -2,15 +2,15 @@ import { parseJson } from '../authenticate/json.ts'
 import type { Seals } from '../store/seal.ts'
 import type { Descent } from './succession.ts'
 
-/** What Redis has of a refresh token that callers bring. */
+/** What Redis keeps about a caller's refresh token. */
 export interface SharedLine extends Descent {
-  /** By what it can be purged. */
+  /** The tags it can be purged by. */
   readonly tags: readonly string[]
-  /** When its refresh began, by the clock that purges are timed by, in epoch milliseconds. */
+  /** When its refresh began, by Redis' own clock, which purges are timed by, in epoch milliseconds. */
   readonly askedAt: number
 }
 
-/** The name of a token, and the token: beside the sealing key what is known of it rests on that. */
+/** A refresh token and its name. The token is needed to open what is sealed about it, in addition to the sealing key. */
 interface Place {
   readonly name: string
   readonly token: string
@@ -20,7 +20,7 @@ export function sealLine(seals: Seals, { name, token }: Place, line: SharedLine)
   return seals.seal(name, JSON.stringify(line), token)
 }
 
-/** Undefined: it was not sealed for this name and this token, or is none of ours. */
+/** Undefined: the value was not sealed for this name and this token, or holds no line. */
 export function openLine(
   seals: Seals,
   { name: sealedFor, token, value }: Place & { readonly value: Buffer },

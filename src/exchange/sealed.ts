@@ -10,15 +10,15 @@ import { identityOf, isCertified } from './identity.ts'
 import { type IssuedToken, readable } from './issued.ts'
 import { isOfToken } from './key.ts'
 
-/** An entry of the cache as it is for other replicas. */
+/** A cache entry as it is shared with other replicas. */
 export type Shared = Omit<Kept, 'generation'> & {
-  /** When its exchange began, by the clock that purges are timed by, in epoch milliseconds. */
+  /** When its exchange began, by Redis' own clock, which purges are timed by, in epoch milliseconds. */
   readonly askedAt: number
 }
 
 /**
- * Beside the sealing key an entry rests on the subject token itself, where its key does. Claims can be guessed: with
- * `key: context`, and where the API asks for itself, there is nothing more to rest on.
+ * What is needed to open an entry in addition to the sealing key: the subject token itself, where the entry's key rests on
+ * it. With `key: context`, whose claims can be guessed, and with client credentials the seal rests on the sealing key alone.
  */
 export function secretOf(permit: Permit): string {
   return isOfToken(permit) ? permit.subject.value : ''
@@ -27,12 +27,12 @@ export function secretOf(permit: Permit): string {
 export function sealEntry(seals: Seals, name: string, entry: Shared, secret: string): Buffer {
   const { token, lifeMs, endsAt, renewAt, tags, askedAt } = entry
   const { value, expiresAt, scopes } = token
-  // JSON has no infinity: what is never renewed has null.
+  // JSON has no infinity: an entry that is never renewed has null.
   const text = JSON.stringify({ value, expiresAt, scopes, lifeMs, endsAt, renewAt, tags, askedAt })
   return seals.seal(name, text, secret)
 }
 
-/** Undefined: it was not sealed for this name and this permit, or is none of ours. */
+/** Undefined: the value was not sealed for this name and this permit, or holds no entry. */
 export function openEntry(
   seals: Seals,
   {
@@ -55,8 +55,8 @@ export function openEntry(
 }
 
 /**
- * What a token is bound to is a part of its name: the key, or the certificate, is the one that this replica has now. The token is
- * judged by it as it was when it came.
+ * The thumbprint that a token is bound to is a part of the entry's name, so it must be that of the key or certificate that
+ * this replica has now. The binding is checked as it was when the token was issued.
  */
 function confirmationOf(permit: Permit, token: string): Confirmed | undefined {
   const { bound } = permit.route.exchange

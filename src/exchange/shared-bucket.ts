@@ -8,21 +8,21 @@ export interface SharedBucketOptions {
   readonly budget: Budget | undefined
   /** How many processes share it, as it is configured. */
   readonly replicas: number
-  /** Asks for turns; never rejects. Undefined: there is no answer. */
+  /** Asks for turns; never rejects. Undefined: no answer came. */
   readonly ask: (need: Need) => Promise<Given | undefined>
-  /** By what all of them know a key, without learning it. */
+  /** The name that a key has in all of them. It does not reveal the key. */
   readonly nameOf: (key: string) => string
-  /** `leased` and not used are `unused`; `denied` were told when to come back; `own` is of this replica's own share. */
+  /** Turns that were `leased`, and those of them `unused`; exchanges `denied` one; turns of this replica's `own` share. */
   readonly count: (outcome: 'leased' | 'unused' | 'denied' | 'own', many: number) => void
-  /** What there is while there is no answer. Default: a bucket of this process, with its share. */
+  /** The bucket to use while no answer comes. Default: one of this process, with its share. */
   readonly own?: OwnBucket | undefined
-  /** For the jitter of what callers are told; default `Math.random`. */
+  /** For the jitter of `Retry-After`; default `Math.random`. */
   readonly random?: () => number
 }
 
 /**
- * One budget for all replicas while they can ask for it, and each its own share, `rate` over the number of replicas, while
- * they cannot.
+ * One budget for all replicas while they can ask for turns; while they cannot, each spends its own share, `rate` divided by
+ * the number of replicas.
  */
 export function createSharedBucket(options: SharedBucketOptions): SharedBucket {
   const { budget, replicas, ask, count, own, random } = options
@@ -40,7 +40,7 @@ export function createSharedBucket(options: SharedBucketOptions): SharedBucket {
       return leased
     },
     own() {
-      // Where more were seen than are configured, the shares of those that are configured are too large.
+      // With more replicas than are configured, the shares of the configured number would exceed the budget.
       const seen = leased.replicas
       if (own !== undefined && seen <= replicas) return own
       return createBucket(budget && shareOf(budget, Math.max(replicas, seen)), random)

@@ -9,47 +9,47 @@ import { familyKey, isOfToken } from './key.ts'
 import { type Purges, tagsOf } from './purge.ts'
 
 export interface SharingFamiliesOptions {
-  /** What this process has alone: what cannot be shared, or not now. */
+  /** The families of this process alone: those that cannot be shared, or could not be when they came. */
   readonly local: Families
   readonly store: SharedTakingStore
   readonly seals: Seals
   readonly everywhere: Everywhere
   readonly purges: Purges
-  /** Share what rests on the sealing key alone: then a refreshed subject token takes a family over, at every replica. */
+  /** Share families that rest on the sealing key alone: then a refreshed subject token finds its family at every replica. */
   readonly shareContext: boolean
   readonly metrics: Metrics
 }
 
-/** How a family was looked for, and why what was there was not used. */
+/** What a look-up found, and why a family that was there was not used. */
 type Outcome =
   ('taken' | 'none' | 'local' | 'unavailable') | ('unreadable' | 'oversized' | 'purged' | 'refused')
 
-/** So often is Redis told of a refusal that it could not be told of at once. */
+/** How often a refusal that could not be written to Redis is tried again, in milliseconds. */
 const TELL_EVERY_MS = 1_000
 const UNTOLD_MOST = 10_000
 
-/** Where a family may be, and what it is sealed with. */
+/** A name that a family may have in Redis, and the secret that it is sealed with. */
 interface Berth {
   readonly name: string
   readonly secret: string
 }
 
-/** Those of a permit: the first is put to, all are looked up. */
+/** The berths of a permit: all are looked up, and `own` is written to. */
 interface Berths {
   readonly key: string
   readonly all: readonly Berth[]
   readonly tags: readonly string[]
-  /** Undefined: what this permit has is not to be shared. */
+  /** Undefined: this permit's family is not to be shared. */
   readonly own: Berth | undefined
 }
 
 /**
- * Families of all replicas: one that any of them put is taken by one of them, and used once. A family is in one place: in Redis, or
- * where that cannot be reached in the process that was given it, alone. A taker that dies takes it along, and so does an answer that
- * is lost: either costs an exchange, and nobody waits for it.
+ * Families that all replicas share: one that any replica put is taken by one replica, and used once. A family is in one
+ * place only: in Redis, or, where Redis could not be reached, in the process that received it. It is lost when its taker
+ * dies, or when Redis' answer is lost: either costs one exchange, and no request waits for it.
  *
- * A family outlives the subject token that it came of. Without `shareContext` it is sealed with that token all the same, and is
- * found by that one alone; and where the key belongs to no token at all, it stays in the process.
+ * A family outlives the subject token that it came from. Without `shareContext` it is sealed with that token all the same,
+ * so that only that token finds it. Where the key does not rest on a token, it then stays in the process.
  */
 export function sharingFamilies(options: SharingFamiliesOptions): Families & { close(): void } {
   const shared = new SharedFamilies(options)
@@ -73,7 +73,7 @@ class SharedFamilies {
       take: async () => {
         const found = await this.#take(berths)
         takenAt = found?.at
-        // What was given while Redis was gone, and is nowhere else.
+        // A family that came while Redis was gone is in this process, and nowhere else.
         const refreshToken = found?.refreshToken ?? (await local.take())
         if (refreshToken !== undefined && found?.refreshToken === undefined) this.#count('local')
         return refreshToken
@@ -81,7 +81,7 @@ class SharedFamilies {
       put: async (refreshToken) => {
         if (!local.isGood) return
         const { own } = berths
-        // Who did not learn when it took may not put there: nobody could tell whether a refusal was later.
+        // Without the time of the take nobody could tell whether a refusal was later: the token is not put into Redis.
         if (own === undefined || takenAt === undefined || !this.#with.store.isConnected) {
           await local.put(refreshToken)
         } else {
@@ -149,7 +149,7 @@ class SharedFamilies {
     const { store, seals } = this.#with
     const value = seals.seal(name, JSON.stringify(family), secret)
     const { takenAt } = family
-    // Without an answer it may be there: nobody keeps another one.
+    // If no answer comes the token may be in Redis all the same: it is not kept here as well.
     await store.put({ name, value, ttlMs: KEPT_FOR_MS, takenAt })
   }
 
@@ -168,7 +168,7 @@ class SharedFamilies {
     this.#timer = undefined
     for (const [key, names] of [...this.#untold]) {
       await this.#refuse(key, names)
-      // While it cannot be told of one it cannot be told of any.
+      // Redis could not be told of this one, so the others are not tried.
       if (this.#untold.has(key)) return
     }
   }
@@ -182,7 +182,7 @@ class SharedFamilies {
 interface SharedFamily {
   readonly refreshToken: string
   readonly tags: readonly string[]
-  /** By Redis' own clock, which purges and refusals are timed by. */
+  /** By Redis' own clock, which purges and refusals are timed by, in epoch milliseconds. */
   readonly takenAt: number
 }
 
@@ -190,7 +190,7 @@ function namesOf({ all }: Berths): readonly string[] {
   return all.map(({ name }) => name)
 }
 
-/** Undefined: it was not sealed for this name and this permit, or is none of ours. */
+/** Undefined: the value was not sealed for this name and this permit, or holds no family. */
 function open(seals: Seals, { name, secret }: Berth, value: Buffer): SharedFamily | undefined {
   const text = seals.open(name, value, secret)
   if (text === undefined) return undefined

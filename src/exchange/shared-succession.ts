@@ -19,21 +19,21 @@ export interface SharingSuccessionsOptions {
   readonly store: SharedStore
   readonly seals: Seals
   readonly everywhere: Everywhere
-  /** What this process knows. */
+  /** What this process knows of callers' refresh tokens. */
   readonly successions: Successions
   readonly metrics: Metrics
 }
 
-/** What callers' refresh tokens became, of all replicas. */
+/** What callers' refresh tokens became, shared by all replicas. */
 export interface SharingSuccessions {
   /**
-   * Learns of a token that this process does not know before anybody looks it up here, and once more before its caller is
-   * answered, who has to be told what replaced it at another replica meanwhile. It stands outside `bringing`.
+   * Looks a token that this process does not know up in Redis before the layers below use it, and again before its caller is
+   * answered, because another replica may have had it replaced meanwhile. Stands outside `bringing`.
    */
   learning(exchange: Exchange): Exchange
   /**
-   * Redeems a token where no other replica does at that moment, and the newest of its line: who comes meanwhile waits, and goes on
-   * with what replaced it. It stands inside `redeeming`, which sees to that within this process, and outside the budget.
+   * Redeems the newest token of a line while no other replica redeems it: requests at other replicas wait, and go on with
+   * its successor. Stands inside `redeeming`, which does the same within this process, and outside the budget.
    *
    * @throws {GatewayError} `exchange_unavailable` where another replica's refresh outlasts the deadline
    */
@@ -41,22 +41,22 @@ export interface SharingSuccessions {
   close(): void
 }
 
-/** How a token was looked up, and why what was there was not used. */
+/** What a look-up found, and why a line that was there was not used. */
 type Outcome = 'found' | 'none' | 'unavailable' | 'unreadable' | 'oversized' | 'purged'
 
-/** So long is a token that nobody knows anything of not looked up again. */
+/** For how long a token that Redis does not know is not looked up again, in milliseconds. */
 const UNKNOWN_FOR_MS = 10_000
 const UNKNOWN = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
-/** Longer than any line: whoever writes to Redis can lead nobody in a circle. */
+/** More steps than any line has: forged entries in Redis cannot lead a replica round in a circle. */
 const MOST_STEPS = 16
 
-/** One redemption. */
+/** The right to redeem a token while no other replica does. */
 interface Lead {
-  /** The newest of its line, as far as anybody knows. */
+  /** The newest of its line, as far as any replica knows. */
   readonly token: string
-  /** By Redis' own clock; undefined where it is not there: nobody else can be told. */
+  /** When it was claimed, by Redis' own clock, in epoch milliseconds; undefined where it could not be claimed. */
   readonly askedAt: number | undefined
-  /** Lets the others go on. */
+  /** Gives the claim back, so that other replicas go on. */
   release(): void
 }
 
@@ -112,7 +112,7 @@ class SharedSuccessions {
   ): Promise<IssuedToken> {
     const { successions } = this.#with
     const before = await this.#learn(permit, refreshToken)
-    // What is told to the caller is read from this very line.
+    // The caller is told the successor of this very line: holding it here makes `bringing` hold the same one.
     const line = successions.hold(permit, refreshToken)
     try {
       return await exchange(permit, ask)
@@ -168,14 +168,14 @@ class SharedSuccessions {
     try {
       const issued = await exchange(permit, own)
       const { line } = redeemedBy(permit)
-      // Whose it is was not known when it came.
+      // When the successor came, its owner was not known yet.
       if (successor !== undefined && line.owner === undefined) {
         line.learnOwner(permit, true)
         this.#tell(permit, lead, successor)
       }
       return issued
     } catch (error) {
-      // Nobody is to be told of a token that its issuer does not take.
+      // No caller may be told a successor that the issuer does not accept.
       if (error instanceof GatewayError && error.code === 'invalid_token') this.#drop(permit, token)
       throw error
     } finally {
@@ -184,7 +184,7 @@ class SharedSuccessions {
     }
   }
 
-  /** The newest of a line, when nobody else redeems it. */
+  /** Waits until no other replica redeems the line, and claims its newest token. */
   async #leadOf(permit: Permit, presented: string, ask: Ask): Promise<Lead> {
     const { store, successions } = this.#with
     const claimant = randomUUID()
@@ -195,7 +195,7 @@ class SharedSuccessions {
     for (let steps = 0; steps < MOST_STEPS;) {
       const taken = await this.#claim(permit, token, { claimant, anew })
       if (taken === undefined) {
-        // Whoever holds it may be about to redeem it: an answer that is late is no reason to do the same.
+        // The holder of the claim may be redeeming the token: a late answer is no reason to redeem it here as well.
         if (performance.now() >= heldUntil || !store.isConnected) break
         await wait(ask, performance.now() - startedAt)
         continue
@@ -239,8 +239,8 @@ class SharedSuccessions {
   }
 
   /**
-   * By the names of all sealing keys: replicas that seal by different ones have one in common, and two of them must not redeem the
-   * same.
+   * Claims a token by its names under all sealing keys. While keys are rotated two replicas may seal with different ones,
+   * but have one in common: they must not both redeem the same token.
    */
   async #claim(
     permit: Permit,
@@ -290,7 +290,7 @@ class SharedSuccessions {
     return undefined
   }
 
-  /** What was brought and what was redeemed became this one. Whoever waits for the claim finds it in the same step. */
+  /** Tells other replicas the successor of the token presented and of the one redeemed. Those that wait find it there. */
   #tell(permit: Permit, { token, askedAt }: Lead, successor: string): void {
     const { seals } = this.#with
     const { refreshToken: presented, line } = redeemedBy(permit)
@@ -299,7 +299,7 @@ class SharedSuccessions {
     const ttlMs = Math.min(Math.max(permit.route.exchange.maxAgeMs, SHORTEST_MS), KEPT_AT_MOST_MS)
     for (const one of new Set([token, presented, successor])) {
       const kept: SharedLine = {
-        // Whose time nobody knows is from before any purge.
+        // An unknown time counts as before any purge.
         name,
         ids,
         owner,
@@ -341,7 +341,7 @@ function isPurged(
   return markedAt >= askedAt || everywhere.isUntold(tags) || everywhere.purgedAt(tags) >= askedAt
 }
 
-/** Of no two kinds the same: what issued tokens are kept by has no space. */
+/** Differs from every key of an issued token, since those have no space. */
 function nameOf(id: string): string {
   return `line ${id}`
 }

@@ -21,7 +21,7 @@ export interface SharingOptions {
   readonly memory: Store<Kept>
   readonly purges: Purges
   readonly everywhere: Everywhere
-  /** Share also what rests on the sealing key alone. */
+  /** Share entries that rest on the sealing key alone, too. */
   readonly shareContext: boolean
   readonly metrics: Metrics
 }
@@ -29,22 +29,22 @@ export interface SharingOptions {
 /** The level that replicas share. */
 export interface Sharing {
   /**
-   * Answers from what any replica keeps; else one of them exchanges, and the others wait. It stands inside the join, so that
-   * a replica asks once for a key.
+   * Answers with what any replica keeps; else one of them exchanges, and the others wait. Stands inside the join, so that
+   * each replica looks a key up once.
    *
    * @throws {GatewayError} `exchange_unavailable` where another replica's exchange outlasts the deadline
    */
   shared(exchange: Exchange): Exchange
-  /** Drops what is kept for a key in both levels: where a token is named, no more than that one. */
+  /** Drops a key's token in both levels. With `refused` the shared level keeps its entry; that token is not used here. */
   delete(key: string, refused?: string): void
 }
 
-/** How what was looked up was answered, and why what was there was not. */
+/** How a look-up was answered, and why an entry that was there was not used. */
 type Outcome =
   | ('hit' | 'joined' | 'miss' | 'unavailable')
   | ('unreadable' | 'oversized' | 'expired' | 'purged' | 'known')
 
-/** A token that an upstream refused is replaced within that time, or by nobody. */
+/** For how long a shared token that an upstream refused is not used, in milliseconds: by then it is replaced, or never. */
 const REFUSED_FOR_MS = 60_000
 const REFUSED = { maxEntries: 10_000, maxBytes: 32 * 1024 * 1024 }
 /** A waiting replica asks again after a quarter of the time that it has waited, within these bounds. */
@@ -52,19 +52,19 @@ const WAIT_SHARE = 0.25
 const SHORTEST_WAIT_MS = 10
 const LONGEST_WAIT_MS = 250
 
-/** One look-up of one request, by whatever name. */
+/** The look-up of one request. */
 interface Visit {
   readonly permit: Permit
   readonly ask: Ask
   readonly key: string
   readonly names: readonly string[]
   readonly claimant: string
-  /** By what the entry, as far as it is known, can be purged. */
+  /** The tags that the entry can be purged by, as far as they are known. */
   readonly tags: Set<string>
 }
 
 interface Reading {
-  /** Of purges, before it was looked up. */
+  /** The generation of purges before the look-up. */
   readonly generation: number
   readonly anew: boolean
 }
@@ -86,7 +86,7 @@ class Replicas {
     this.#with = options
   }
 
-  /** What rests on nothing but the sealing key has to be asked for; what a caller redeems never does. */
+  /** Entries that rest on the sealing key alone are shared only with `shareContext`, and never where a token is redeemed. */
   share(permit: Permit): boolean {
     if (isOfToken(permit)) return true
     return this.#with.shareContext && permit.route.exchange.grant !== 'refresh-token'
@@ -109,7 +109,7 @@ class Replicas {
       const { generation } = purges
       const taken = await this.#look(one, anew)
       if (taken === undefined) {
-        // Redis did not answer. While the claim that was seen last is still held, its holder may have exchanged: keep asking.
+        // Redis did not answer. While the claim that was seen last is held, its holder may have exchanged: keep asking.
         if (performance.now() >= heldUntil || !store.isConnected) return this.#alone(exchange, one)
         await wait(ask, performance.now() - startedAt)
         continue
@@ -148,13 +148,13 @@ class Replicas {
     this.#with.store.release(names[0]!, claimant)
   }
 
-  /** Without it each replica exchanges for itself. */
+  /** Without Redis each replica exchanges for itself. */
   #alone(exchange: Exchange, { permit, ask }: Visit): ReturnType<Exchange> {
     this.#count('unavailable')
     return exchange(permit, ask)
   }
 
-  /** The first that is good; `again`: it can be purged by more than was looked up. */
+  /** The first entry that can be used; `again`: an entry can be purged by tags that were not looked up. */
   #read(one: Visit, { values, marks }: Taken, reading: Reading): Shared | 'again' | undefined {
     // A repeated look-up was counted the first time.
     const refuse = (outcome: Outcome): void => {
@@ -194,10 +194,10 @@ class Replicas {
     const { purges, everywhere, memory } = this.#with
     if (endsAt <= Date.now()) return 'expired'
     if (purgedAt >= askedAt || everywhere.isUntold(tags)) return 'purged'
-    // Redis may have lost the mark, and not the entry: it was full, or another server took over.
+    // Redis may have lost the mark but not the entry: it was full, or another server took over.
     if (everywhere.purgedAt(tags) >= askedAt) return 'purged'
     if (generation !== purges.generation && purges.reaches(tags, generation)) return 'purged'
-    // What is to be renewed, or was refused by an upstream, is no answer: another is asked for in its place.
+    // This token is to be renewed, or an upstream refused it: another one is asked for in its place.
     const isKnown = [memory.get(key)?.token, this.#refused.get(key)].some(
       (known) => known?.value === token.value,
     )
@@ -246,8 +246,10 @@ class Replicas {
 }
 
 /**
- * Asks again and again: a message that is missed would have to be made up for in the same way, and who waits is one for each
- * key and replica. What takes long is asked for seldom.
+ * Pauses between two look-ups of a waiting replica, the longer the longer it has waited. Replicas poll, because a message
+ * could be missed and they would have to poll then; only one request waits for each key and replica.
+ *
+ * @throws {GatewayError} `exchange_unavailable` where the deadline would pass; and what the signal is aborted with
  */
 export async function wait(
   { signal, deadline }: Pick<Ask, 'signal' | 'deadline'>,

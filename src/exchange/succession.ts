@@ -6,22 +6,21 @@ import { until } from './patience.ts'
 import { PROFILES } from './profiles.ts'
 import { type Purges, tagsOf } from './purge.ts'
 
-/** At least so long it is known what replaced a token, in milliseconds. */
+/** For how long, at least, it is remembered what replaced a token, in milliseconds. */
 export const SHORTEST_MS = 60_000
-/** And so long once its owner has presented what replaced it: for requests that crossed that one on their way. */
+/** The same once its owner has presented the successor: for requests that were on their way already. */
 export const CROSSING_MS = 30_000
 const WEIGHT_BYTES = 512
 
 /**
- * What callers' refresh tokens became. A token that an issuer rotates is good for one refresh, and presented again it costs
- * its owner the whole family (RFC 9700, section 4.14.2). A caller may well have several requests on their way that hold the
- * same one, so that the first of them to be sent is followed by its successors: as long as the token that it brought may
- * be kept.
+ * What callers' refresh tokens became. A token that an issuer rotates is good for one refresh; presented again, it costs its
+ * owner the whole family (RFC 9700, section 4.14.2). A caller may have several requests on their way with the same token, so
+ * all but the first use its successors, for as long as the issued token may be kept.
  *
- * Of this process: what others know is learned and told by whoever shares it (see `shared-succession.ts`).
+ * Holds what this process knows; `shared-succession.ts` shares it with other replicas.
  */
 export class Successions {
-  /** Told by what those of a line are found that nobody presents any more who knows the newest. */
+  /** Called with the ids of a line's older tokens when the newest was presented: a caller that has it presents no other. */
   outdated: ((ids: readonly string[]) => void) | undefined
   readonly #known
   readonly #held = new Map<string, Line>()
@@ -32,7 +31,7 @@ export class Successions {
     this.#purges = purges
   }
 
-  /** The line that a token belongs to, found again by all who present it until each has let it go. */
+  /** The line that a token belongs to. All requests that present the token get the same one, until each has released it. */
   hold(permit: Permit, refreshToken: string): Line {
     const id = idOf(permit, refreshToken)
     const line = this.#held.get(id) ?? this.#find(id) ?? new Line(id)
@@ -55,7 +54,7 @@ export class Successions {
     this.#keep(line, permit)
   }
 
-  /** For one more who has to let it go. */
+  /** Holds a line for one more user, who has to `release` it. */
   retain(line: Line): void {
     if (line.users++ === 0) for (const id of line.ids) this.#held.set(id, line)
   }
@@ -64,7 +63,7 @@ export class Successions {
     if (--line.users === 0) for (const id of line.ids) this.#held.delete(id)
   }
 
-  /** The token was redeemed, and this one came in its place. */
+  /** Notes that the line's token was redeemed, and what replaced it. */
   rotate(line: Line, permit: Permit, successor: string): void {
     for (const id of line.succeed(idOf(permit, successor), successor)) {
       this.#known.delete(id)
@@ -81,7 +80,7 @@ export class Successions {
     for (const id of line.ids) this.#known.set(id, line, ttlMs, line.weight)
   }
 
-  /** The issuer does not take it any more. */
+  /** Forgets a line that was purged, or that the issuer does not accept any more. */
   forget(line: Line): void {
     line.end()
     for (const id of line.ids) this.#known.delete(id)
@@ -103,34 +102,34 @@ export class Successions {
   }
 }
 
-/** What is known of a line beside its tokens. */
+/** What replicas tell each other of a line. */
 export interface Descent {
   readonly name: string
-  /** What each of its tokens is found by, the newest last. */
+  /** The ids of its tokens, the newest last. */
   readonly ids: readonly string[]
-  /** The one that is good, where it is another than the one that this was found by. */
+  /** The token that is good now; undefined where it is the one that this was found by. */
   readonly successor: string | undefined
-  /** Whose it is; undefined as long as nobody knows. */
+  /** The user that the line belongs to; undefined as long as nobody knows. */
   readonly owner: string | undefined
 }
 
-/** How many of a line's tokens are known. */
+/** How many of a line's tokens are remembered. */
 const LONGEST_LINE = 16
 
-/** A refresh token and what came in its place, one after the other: all of them have one name. */
+/** A refresh token and its successors, one after the other, all with one name. */
 export class Line {
-  /** What the first of them that was seen here is found by. */
+  /** The id of the first of them that was seen. */
   readonly name: string
-  /** How many have something to do with it at this moment. */
+  /** How many hold it now. */
   users = 0
-  /** By what it can be purged, and up to which purge it is not. */
+  /** The tags it can be purged by. Purges up to `generation` do not concern it. */
   tags: readonly string[] = []
   generation = 0
   #ids: string[]
   #current: string | undefined
   #confirmed = true
   #owner: string | undefined
-  /** What another replica knows of it came without an owner: until there is one, nobody is told. */
+  /** Set where another replica knew the line but not its owner: until that is known, nobody is told the successor. */
   #isSecret = false
   readonly #strangers = new Set<string>()
   #last: Promise<unknown> = Promise.resolve()
@@ -140,12 +139,12 @@ export class Line {
     this.#ids = [name]
   }
 
-  /** What it takes beside its names, in bytes. */
+  /** What it weighs beside its ids, in bytes. */
   get weight(): number {
     return WEIGHT_BYTES + (this.#current?.length ?? 0)
   }
 
-  /** Whose it is, as far as it is known. */
+  /** The user that it belongs to, as far as is known. */
   get owner(): string | undefined {
     return this.#owner
   }
@@ -160,12 +159,12 @@ export class Line {
     this.#current = successor ?? this.#current
   }
 
-  /** What each of its tokens is found by, the newest last. */
+  /** The ids of its tokens, the newest last. */
   get ids(): readonly string[] {
     return this.#ids
   }
 
-  /** The one that is good, where it is another than this one and this user may know it. */
+  /** The token that is good now, where it is not this one, and this user may know it. */
   successorOf(refreshToken: string, permit: Permit): string | undefined {
     const user = userOf(permit)
     const isTold =
@@ -180,15 +179,15 @@ export class Line {
     return this.#owner !== undefined && this.#owner !== userOf(permit)
   }
 
-  /** What was issued for it is this user's, or is not. */
+  /** Learns whether the line is this user's, by the token that was issued for it. */
   learnOwner(permit: Permit, owns: boolean): void {
     if (owns) this.#owner = userOf(permit)
     else if (this.#owner === undefined) this.#strangers.add(userOf(permit))
   }
 
-  /** Returns what is too old to be found any more. */
+  /** Adds a successor. Returns the ids of tokens that are too old to be found any more. */
   succeed(id: string, successor: string): readonly string[] {
-    // An issuer that rotates nothing may still repeat the token.
+    // An issuer that does not rotate refresh tokens may return the same one.
     const ids = [...this.#ids.filter((one) => one !== id), id]
     this.#ids = ids.slice(-LONGEST_LINE)
     this.#current = successor
@@ -196,7 +195,7 @@ export class Line {
     return ids.slice(0, -LONGEST_LINE)
   }
 
-  /** What of it nobody presents any more who knows the newest; once for each newest. */
+  /** Notes that the newest token was presented. Returns the ids of the older ones, once for each newest. */
   confirm(): readonly string[] {
     if (this.#confirmed) return []
     this.#confirmed = true
@@ -208,10 +207,10 @@ export class Line {
   }
 
   /**
-   * Redeems the one that is good, when those who came before are done: two at once would cost the family. It is the next
-   * one's turn when this one's request has ended, whoever still waits for it.
+   * Redeems the token that is good, when those that came before are done: two refreshes at once would cost the family. The
+   * next turn comes when this one's request to the issuer has ended, even if its caller has given up before.
    *
-   * @param presented what is good where nothing has replaced it
+   * @param presented the token to redeem where nothing has replaced it
    * @throws {GatewayError} `exchange_unavailable` where its turn does not come before the deadline
    */
   async turn<Value>(
@@ -235,13 +234,13 @@ export class Line {
   }
 }
 
-/** What a token is found by. Another issuer's or client's token of the same characters is another one. */
+/** A token's id, which it is found by. The same characters from another issuer or client have another id. */
 export function idOf(permit: Permit, refreshToken: string): string {
   const of = JSON.stringify([permit.subject.issuer, clientOf(permit)?.id, refreshToken])
   return hash('sha256', of, 'base64url')
 }
 
-/** By the claims that an issued token must share with the subject token. */
+/** Identifies a user by the claims that an issued token must share with the subject token. */
 export function userOf({ subject: { issuer, api, claims } }: Permit): string {
   const { sameUser } = PROFILES[api.issuer.profile]
   return JSON.stringify([issuer, ...sameUser.map((name) => claims[name])])

@@ -1,12 +1,12 @@
 import type { Filling, SharedStore } from '../store/shared.ts'
 
-/** So often is it seen whether Redis is back that could not be told of something. */
+/** While something could not be written: how often it is checked whether Redis is back, in milliseconds. */
 const TELL_EVERY_MS = 1_000
 const UNTOLD_MOST = 10_000
 
 /**
- * Fills what replicas share, at once or when it is there again: for what the others must know, although nobody waits for it. Of ten
- * thousand that wait the oldest goes first.
+ * Writes entries to Redis, at once or when Redis is back: for what other replicas must know although no request waits for
+ * it. At most ten thousand wait; beyond that the oldest is dropped.
  */
 export class Telling {
   readonly #store: Pick<SharedStore, 'fill' | 'isConnected'>

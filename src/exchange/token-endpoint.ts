@@ -23,27 +23,27 @@ export interface TokenAnswer {
   /** In lower case; empty where the answer names none. */
   readonly tokenType: string
   readonly issuedTokenType: unknown
-  /** As it came, whatever it is. */
+  /** As it came, of any type. */
   readonly expiresIn: unknown
   readonly scope: string | undefined
-  /** For the next time, where one came that can be one. */
+  /** Absent where the answer has none that is well-formed. */
   readonly refreshToken?: string | undefined
-  /** The key that the request was proof of (RFC 9449, section 5). */
+  /** The key that the request proved possession of (RFC 9449, section 5). */
   readonly key?: DpopKey | undefined
-  /** What the connection showed (RFC 8705, section 3). */
+  /** The certificate that the connection showed (RFC 8705, section 3). */
   readonly identity?: ClientIdentity | undefined
 }
 
 export interface TokenRequest {
   readonly grantType: string
   readonly form: URLSearchParams
-  /** Of whom the form speaks: with `client` every refusal is ours to mend, since no user is in it. */
+  /** What the form presents. With `client` every refusal is the operator's to mend, since no user is involved. */
   readonly about: 'subject' | 'client' | 'refresh token'
   readonly timeoutMs: number
 }
 
 export interface TokenEndpoint {
-  /** @throws {GatewayError} what the profile says of the issuer's refusal, or `exchange_unavailable` */
+  /** @throws {GatewayError} with the code that the profile gives to the issuer's refusal, or `exchange_unavailable` */
   request(request: TokenRequest): Promise<TokenAnswer>
 }
 
@@ -51,9 +51,9 @@ export interface TokenEndpointOptions {
   readonly issuer: string
   readonly url: string
   readonly profile: Profile
-  /** How the client shows who it is. */
+  /** How the client authenticates. */
   readonly prove: Prove
-  /** The key that its tokens are to be bound to, as it is by then, and what issuers gave for its proofs. Default: none. */
+  /** The key to bind tokens to, as it is at each request, and the nonces for its proofs. Default: tokens are not bound. */
   readonly dpop?: { readonly key: () => Promise<DpopKey>; readonly nonces: Nonces } | undefined
 }
 
@@ -73,7 +73,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
       const ask = async () => genericGrantRequest(configuration, grantType, form)
       const answer = await ask()
         .catch((cause: unknown) => {
-          // Once more, now that it is known; and with an assertion of its own, since each is used once.
+          // Asks once more, now with the nonce; and with a new client assertion, since each is used once.
           if (key !== undefined && asksForNonce(cause)) return ask()
           throw cause
         })
@@ -93,7 +93,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): TokenEndpoin
   }
 }
 
-/** RFC 6749, appendix A.17, without spaces at its ends: it has to get through a header as it is. */
+/** RFC 6749, appendix A.17, without spaces at its ends: the token has to get through a header unchanged. */
 const REFRESH_TOKEN = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
 const LONGEST_REFRESH_TOKEN = 8_192
 
@@ -104,7 +104,7 @@ function broughtBy(refreshToken: string | undefined): Pick<TokenAnswer, 'refresh
 
 type CustomFetch = (target: string, init: CustomFetchOptions) => Promise<Response>
 
-/** RFC 9449, sections 5 and 8: each request with a proof of its own, with the nonce that the server gave last. */
+/** RFC 9449, sections 5 and 8: each request has its own proof, with the nonce that the server gave last. */
 function proving(send: CustomFetch, key: DpopKey, nonces: Nonces): CustomFetch {
   return async (target, init) => {
     const dpop = key.proof({ method: init.method, url: target, nonce: nonces.for(target) })
@@ -125,21 +125,21 @@ function asksForNonce(cause: unknown): boolean {
 function configurationOf({ issuer, url }: TokenEndpointOptions, proof: Proof): Configuration {
   const server = { issuer, token_endpoint: url }
   const configuration = new Configuration(server, proof.clientId, undefined, proof.authenticate)
-  // The library multiplies seconds, and gives up where that is no whole number of milliseconds: the time is kept here.
+  // The library fails where its seconds are no whole number of milliseconds: the signal of the request keeps the time.
   configuration.timeout = 0
-  // Where plain http is acceptable was decided by the configuration and by discovery.
+  // The configuration and discovery have decided where plain http is acceptable.
   if (url.startsWith('http:')) allowInsecureRequests(configuration)
   return configuration
 }
 
-/** Where the answer's own members travel, past a library that throws on the odd ones. */
+/** The names that carry two members of the answer past the library, which throws on unusual values. */
 const LIFETIME = 'behalf:expires_in'
 const TOKEN_TYPE = 'behalf:token_type'
 
 /**
  * openid-client throws on a negative or non-numeric `expires_in`, on a `token_type` that it does not know, on null
- * members, and on an ID token that nobody asked for. It is handed a copy without them; the first two are ours to judge.
- * Of a refusal it would read a challenge and not the body, which is where the error is (RFC 6749, section 5.2).
+ * members, and on an ID token that nobody asked for. It is given a copy without them; the gateway judges the first two. From
+ * a refusal it would read the challenge, and not the body, which holds the error (RFC 6749, section 5.2): the copy has none.
  */
 async function judgeable(
   outbound: Outbound,
@@ -162,8 +162,8 @@ async function judgeable(
   try {
     answer = parseJson(text)
   } catch {
-    // What names a member twice, too: nobody knows which of them the issuer meant. The library would fail in the same
-    // way at other texts, but with a piece of them in its message, which may be of a token.
+    // Also where a member is repeated, since nobody knows which one the issuer meant. The library would reject invalid JSON
+    // as well, but with a piece of it in its message, which may be a part of a token.
     return copy('')
   }
   if (status !== 200) return copy(text)
@@ -186,8 +186,9 @@ async function judgeable(
 }
 
 /**
- * An OAuth error is a decision; everything else is an outage. Of the issuer's own words only the error's name gets any
- * further than the log.
+ * Turns a failed request into an error of the gateway: 5xx, 408 and unusable 200s are outages, 429 is throttling, and an
+ * OAuth error is a decision with the meaning that the profile gives it. Any other 4xx is `exchange_misconfigured`. Of the
+ * issuer's own words only the `claims` of a step-up get any further than the log.
  */
 function rejectExchange(
   cause: unknown,
@@ -205,7 +206,7 @@ function rejectExchange(
   const code = meaningOf(refusal, profile)
   if (code === 'exchange_unavailable') unavailable(cause)
   if (about === 'client') reject('exchange_misconfigured', { cause })
-  // What the user can mend is told as that, whichever error it comes with.
+  // Claims that the user can satisfy become a step-up, whichever of the two errors they come with.
   const isMendable = code === 'insufficient_user_authentication' || code === 'invalid_token'
   const stepUp =
     profile.claimsChallenges && isMendable ? claimsChallenge(refusal.claims, url) : undefined
@@ -243,9 +244,9 @@ interface IssuerRefusal {
   readonly headers: Headers
   /** The OAuth error's name, where the answer holds one. */
   readonly error: string | undefined
-  /** Entra's own second word. */
+  /** Entra's refinement of the error. */
   readonly suberror?: string | undefined
-  /** What Entra asks the user for, whatever it is. */
+  /** What Entra asks the user for; of any type, since nobody has checked it yet. */
   readonly claims?: unknown
 }
 
@@ -262,7 +263,7 @@ function refusalOf(cause: unknown): IssuerRefusal | undefined {
     }
   }
   if (cause instanceof ClientError && cause.cause instanceof Response) {
-    // Not an OAuth error, though a refusal; a 200 here is an answer that makes no sense.
+    // A refusal without an OAuth error. A 200 gets here if it is unusable, and counts as an outage.
     const { status, headers } = cause.cause
     // RFC 6749, section 5.2: a 401 of the token endpoint is about the client, even where it says no more.
     const error = status === 401 ? 'invalid_client' : undefined
@@ -289,7 +290,7 @@ function throttled(cause: unknown, headers: Headers): never {
   })
 }
 
-/** Retry-After (RFC 9110, section 10.2.3) or Auth0's X-RateLimit-Reset in epoch seconds; within reason. */
+/** A pause of 1 to 60 seconds, by Retry-After (RFC 9110, section 10.2.3) or Auth0's X-RateLimit-Reset in epoch seconds. */
 export function pauseOf(headers: Headers): number {
   const retryAfter = headers.get('retry-after')
   const reset = headers.get('x-ratelimit-reset')

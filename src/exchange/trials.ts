@@ -2,7 +2,7 @@ import type { Permit } from '../authorize/authorize.ts'
 import { GatewayError } from '../errors.ts'
 import { createMemoryStore } from '../store/memory.ts'
 
-/** So many refresh tokens that come to nothing are tried for one access token, */
+/** How many useless refresh tokens are tried for one access token, */
 const MOST = 5
 /** within this time, in milliseconds. */
 const WITHIN_MS = 60_000
@@ -10,8 +10,8 @@ const BOUNDS = { maxEntries: 10_000, maxBytes: 16 * 1024 * 1024 }
 const WEIGHT_BYTES = MOST * 128
 
 /**
- * Keeps callers that make refresh tokens up from spending the exchanges that all others live on: each new one is another
- * that nothing is known of. One that is tried again does not count twice: its refusal is remembered.
+ * Keeps callers that make refresh tokens up from spending the budget that all callers share: no refusal is remembered of a
+ * token that was never seen. A token that is tried again does not count twice, because its refusal is remembered.
  */
 export class Trials {
   /** By access token: when each was tried. */
@@ -19,7 +19,7 @@ export class Trials {
 
   /**
    * @param name of the line that the refresh token belongs to
-   * @returns what is to be called unless it came to nothing
+   * @returns a function to call unless the refresh token turns out to be useless
    * @throws {GatewayError} `rate_limited`
    */
   begin({ subject: { digest } }: Permit, name: string): () => void {

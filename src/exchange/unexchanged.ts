@@ -4,10 +4,10 @@ import { NO_CREDENTIALS } from './grants/none.ts'
 import { passthrough } from './grants/passthrough.ts'
 
 /**
- * Answers the routes that exchange nothing, and leaves the others to the exchange. It stands outside every other layer:
- * here is nothing to keep, to join or to pace.
+ * Answers the routes that exchange nothing, and leaves the others to the exchange. Stands outside all other layers, because
+ * there is nothing to keep, join or pace.
  *
- * @throws {GatewayError} `upstream_rejected_token` where another token is wanted than the only one there is
+ * @throws {GatewayError} `upstream_rejected_token` where the upstream refused the only token there is
  */
 export function unexchanged(exchange: Exchange): Exchange {
   return (permit, ask) => {

@@ -1,8 +1,8 @@
 import { GatewayError } from '../errors.ts'
 
 /**
- * What came for one subject is not what was asked for: whether that is the target's fault, or this subject's alone, the others tell. A
- * user may have a name that no JSON should hold, or a token that is larger than what stands before the issuer takes.
+ * The answer for one subject is not what was asked for. Whether the target is to blame, or this subject alone, shows when
+ * others are exchanged: a user's name may break the issuer's JSON, or the token may be too large for the issuer's proxy.
  */
 export class Unfit extends GatewayError {
   constructor(detail: string, cause: unknown) {

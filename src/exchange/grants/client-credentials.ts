@@ -3,7 +3,7 @@ import { setTarget } from './target.ts'
 
 export const CLIENT_CREDENTIALS_GRANT = 'client_credentials'
 
-/** The form of the API's own token for the target (RFC 6749, section 4.4.2). Nothing of the subject is in it. Pure. */
+/** The form that asks for the API's own token for the target (RFC 6749, section 4.4.2). It names no subject. Pure. */
 export function clientCredentialsForm({ route }: Permit): URLSearchParams {
   const form = new URLSearchParams()
   setTarget(form, route.exchange)

@@ -3,11 +3,11 @@ import { GatewayError } from '../../errors.ts'
 import type { IssuedToken } from '../issued.ts'
 
 /**
- * The subject token itself, for as long as it lives. Only where the route says so and why: never in place of an exchange
- * that failed. It was verified and authorized for this request; `expectAudience` is checked here.
+ * The subject token itself, for as long as it lives. Only where the route says so, and why: never in place of an exchange
+ * that failed. The token was verified and authorized for this request; `expectAudience` is checked here.
  *
- * @throws {GatewayError} `not_permitted` where the token is not for that audience, too, or is bound to its caller (RFC
- *   9449, section 7.1; RFC 8705, section 3): nobody else can prove that it is theirs
+ * @throws {GatewayError} `not_permitted` where the token is not for that audience as well, or is bound to its caller (RFC
+ *   9449, section 7.1; RFC 8705, section 3), who alone can prove possession of it
  */
 export function passthrough({ subject, route }: Permit): IssuedToken {
   const { expectAudience } = route.exchange
@@ -22,7 +22,7 @@ export function passthrough({ subject, route }: Permit): IssuedToken {
   }
   return {
     scheme: 'Bearer',
-    // As it came: what its issuer encrypted is not for the way to the upstream to read.
+    // As it came: a token that its issuer encrypted stays encrypted on the way to the upstream.
     value: (subject.encrypted ?? subject).value,
     expiresAt: subject.expiresAt,
     scopes: [...subject.scopes],

@@ -19,7 +19,7 @@ export function refreshTokenForm(
   return form
 }
 
-/** The route's, and where the issuer gives refresh tokens to who asks for that, that one. */
+/** The route's scopes; on a route that renews also the scope that asks for a refresh token, where the issuer has one. */
 export function askedScopes(
   { scopes, renew }: ExchangeConfig,
   { renewal }: Profile,

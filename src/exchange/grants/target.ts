@@ -1,6 +1,6 @@
 import type { ExchangeConfig, OneOrMany } from '../../config/config.ts'
 
-/** What the token is asked for: each audience and each resource (RFC 8693, section 2.1; RFC 8707), and the scopes. */
+/** Adds what the token is for: each audience and each resource (RFC 8693, section 2.1; RFC 8707), and the scopes. */
 export function setTarget(
   form: URLSearchParams,
   { audience, resource, scopes }: Pick<ExchangeConfig, 'audience' | 'resource' | 'scopes'>,

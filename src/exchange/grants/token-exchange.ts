@@ -9,7 +9,7 @@ export const TOKEN_EXCHANGE_GRANT = 'urn:ietf:params:oauth:grant-type:token-exch
 /**
  * The form of an exchange of the subject token (RFC 8693, section 2.1), without client authentication. Pure.
  *
- * @param actorToken who acts for the subject; absent: the issued token is the subject's alone
+ * @param actorToken the token of the API that acts for the subject; absent: the issued token is the subject's alone
  */
 export function tokenExchangeForm(
   { subject, route }: Permit,
@@ -30,7 +30,7 @@ export function tokenExchangeForm(
   return form
 }
 
-/** Some issuers give a refresh token, with an access token, to who asks for that type. */
+/** Some issuers return a refresh token with the access token where that type is asked for. */
 function requestedType(
   { renew }: ExchangeConfig,
   { requestedTokenType, renewal }: Profile,
