@@ -23,7 +23,7 @@ export interface AllowanceOptions {
 /**
  * Keeps a flood of made-up tokens from the issuer, by a token bucket. Each question takes one unit when it is asked, and
  * returns it when the token turns out to be good, so that any number of users is served. A question that finds the bucket
- * empty is refused at once. An unanswered question returns nothing, so that an issuer that is down is asked no more often.
+ * empty is refused at once. An unanswered question returns nothing, so that an issuer that is down is asked at this rate.
  */
 export function createAllowance(options: AllowanceOptions = {}): Allowance {
   const { mostUnderway = 64, perSecond = 20, burst = 100 } = options
