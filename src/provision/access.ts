@@ -5,16 +5,16 @@ import type { Desired } from './desired.ts'
 import { ProvisionError } from './failure.ts'
 import type { Gone, Step } from './step.ts'
 
-/** How a tenant's Management API is reached, and what may be done there. */
+/** The address of a tenant's Management API, a token for it, and the scopes of that token. */
 export interface Access {
   /** Ends with a slash. */
   readonly baseUrl: string
   readonly token: string
-  /** Undefined: the token does not tell. */
+  /** Undefined: the token does not show its scopes. */
   readonly scopes: ReadonlySet<string> | undefined
 }
 
-/** Everything that setting a tenant up may take. */
+/** Every scope that setting a tenant up may need. */
 export const ALL_SCOPES = [
   'read:resource_servers',
   'create:resource_servers',
@@ -31,7 +31,7 @@ export const ALL_SCOPES = [
   'update:client_grants',
 ] as const
 
-/** What it may take beside to replace what cannot be changed. */
+/** The scopes that `--replace` may need in addition. */
 export const REPLACE_SCOPES = [
   'delete:resource_servers',
   'delete:client_credentials',
@@ -41,8 +41,8 @@ export const REPLACE_SCOPES = [
 export type ManagementScope = (typeof ALL_SCOPES | typeof REPLACE_SCOPES)[number]
 
 /**
- * An access token for the Management API: the one that is given, else one by client credentials (RFC 6749, section 4.4),
- * for the tenant's own domain, whatever custom domains there are.
+ * An access token for the Management API: the configured one, else one by client credentials (RFC 6749, section 4.4). The
+ * Management API is at the tenant's own domain, never at a custom one.
  *
  * @throws {ProvisionError} `management_refused` without credentials, or with bad ones
  */
@@ -105,7 +105,7 @@ function credentialsOf({ name, management }: Issuer, environment: Environment): 
   throw new ProvisionError('management_refused', message)
 }
 
-/** Its issuer alone verifies it: here it only says what to expect. */
+/** The scopes in the token, unverified: the tenant verifies the token, here they only predict what it will refuse. */
 function scopesIn(token: string): ReadonlySet<string> | undefined {
   try {
     const [, payload = ''] = token.split('.')
@@ -118,7 +118,7 @@ function scopesIn(token: string): ReadonlySet<string> | undefined {
   }
 }
 
-/** What reading takes. */
+/** The scopes that reading needs. */
 export function scopesToRead({ clients, grants }: Desired): readonly ManagementScope[] {
   const isProved = clients.some(({ proof }) => proof !== undefined)
   return [
@@ -135,7 +135,7 @@ const NOUNS = {
   'client-grant': 'client_grants',
 } as const
 
-/** `undefined`: whoever deletes the object deletes it, too. */
+/** `undefined`: the tenant deletes it together with its resource server. */
 const DELETING: Readonly<Record<Gone['kind'], ManagementScope | undefined>> = {
   'resource-server': 'delete:resource_servers',
   client: undefined,
@@ -143,12 +143,12 @@ const DELETING: Readonly<Record<Gone['kind'], ManagementScope | undefined>> = {
   credential: 'delete:client_credentials',
 }
 
-/** What these steps take. */
+/** The scopes that these steps need. */
 export function scopesToApply(steps: readonly Step[]): readonly ManagementScope[] {
   const scopes = new Set<ManagementScope>()
   for (const { action, kind, fields, deletes } of steps) {
     if (action === 'unchanged') continue
-    // A client is changed even where a credential of it is replaced.
+    // When a credential of a client is replaced, the client itself is updated, not created again.
     const verb = action === 'replace' ? (kind === 'client' ? 'update' : 'create') : action
     scopes.add(`${verb}:${NOUNS[kind]}`)
     for (const gone of deletes) {
@@ -163,7 +163,7 @@ export function scopesToApply(steps: readonly Step[]): readonly ManagementScope[
   return [...scopes]
 }
 
-/** @throws {ProvisionError} `management_refused`, which names all that are missing */
+/** @throws {ProvisionError} `management_refused`, which names all missing scopes */
 export function assertScopes({ scopes }: Access, needed: readonly ManagementScope[]): void {
   const missing = scopes === undefined ? [] : needed.filter((scope) => !scopes.has(scope))
   if (missing.length === 0) return

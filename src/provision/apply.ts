@@ -13,24 +13,24 @@ import { bodyOf, type PlanOptions, type Step } from './step.ts'
 export interface ApplyOptions extends PlanOptions {
   /** Called before each step that changes something. */
   readonly onStep?: (step: Step) => void
-  /** Called with what the tenant answered, before the next step: what it told may be told once. */
+  /** Called with the tenant's answer, before the next step, because a tenant may show a secret only once. */
   readonly onAnswer?: (step: Step, answer: Fields) => Promise<void>
-  /** How long a change may take to be seen, in milliseconds, doubling. Default 200. */
+  /** The first wait for a change to become visible, in milliseconds; doubles each time. Default 200. */
   readonly lagMs?: number
 }
 
-/** How often it is read whether a change is seen. */
+/** How often the tenant is read for a change to become visible. */
 const READS = 5
-/** How often the whole is applied: others may be at work, too. */
+/** How often the whole plan is applied, because others may change the tenant at the same time. */
 const ROUNDS = 4
 const LAG_MS = 200
 
 /**
- * Makes the tenant what is wanted: reads, changes what differs, and reads again until nothing does. What is there
- * already is never made again, so it may be ended at any time and called once more.
+ * Makes the tenant what is wanted: reads, changes what differs, and reads again until nothing does. It never creates an
+ * object that exists, so it may be interrupted at any time and called again.
  *
  * @returns what the tenant holds then
- * @throws {ProvisionError} `unsettled` where it does not become so
+ * @throws {ProvisionError} `unsettled` if differences remain
  */
 export async function apply(
   management: Management,
@@ -54,9 +54,9 @@ export async function apply(
 }
 
 /**
- * Nothing is deleted unless that is asked for.
+ * Refuses steps that delete something, unless `replace` is set.
  *
- * @throws {ProvisionError} `impossible`, which names what would go
+ * @throws {ProvisionError} `impossible`, which names what would be deleted
  */
 export function assertDeletable(steps: readonly Step[], { replace }: PlanOptions): void {
   if (replace === true) return
@@ -69,7 +69,7 @@ export function assertDeletable(steps: readonly Step[], { replace }: PlanOptions
   throw new ProvisionError('impossible', `only --replace deletes ${gone.join('; and ')}`)
 }
 
-/** What was just written need not be read at once. */
+/** Reads the tenant again and again, because a change may not be visible at once. */
 async function readUntilSettled(
   management: Management,
   wanted: Desired,
@@ -104,7 +104,7 @@ async function applySteps(
       }
       await onAnswer?.(step, answer)
     } catch (error) {
-      // What it is like now is read in the next round, and what follows may depend on it.
+      // The next round reads the object as it is now; later steps may depend on it.
       if (error instanceof ConflictError) return
       throw error instanceof ProvisionError ? named(step, error) : error
     }
@@ -133,7 +133,7 @@ async function send(
   }
   if (wanted.kind === 'client') return sendClient(management, step, wanted, body)
   if (id !== undefined) return management.updateGrant(id, body)
-  // First: whoever is ended in between finds what is missing, and no longer what it took the place of.
+  // Deleted first: a run that is interrupted here finds the grant missing next time, and the replaced one gone.
   for (const gone of step.deletes) await management.deleteGrant(gone.id)
   return management.createGrant({ ...body, client_id: clientIdOf(wanted, ids) })
 }
@@ -141,11 +141,11 @@ async function send(
 function clientIdOf({ api, name }: WantedGrant, ids: ReadonlyMap<string, string>): string {
   const id = ids.get(api)
   if (id !== undefined) return id
-  // Its API has just made it.
+  // In 2019's generation the API makes its client itself: the next round finds it.
   throw new ConflictError(`client-grant ${name}: ${api} has no client yet`)
 }
 
-/** A client that exists takes credentials by their ids alone: they are made first. */
+/** Auth0 lets a client that exists use credentials only by their ids, so they are created first. */
 async function sendClient(
   management: Management,
   { id, deletes }: Step,

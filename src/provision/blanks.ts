@@ -1,25 +1,25 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import type { OnVariable, StandIn } from '../config/replace.ts'
 
-/** What of an API a variable stands for that is not set yet. */
+/** The option of an API that an unset variable stands for. */
 export type BlankOption = 'id' | 'secret' | 'privateKey' | 'signingSecret'
 
-/** A variable that is not set, and that setting the tenant up finds a value for. */
+/** A variable that is not set, and gets its value when the tenant is set up. */
 export interface Blank {
   readonly api: string
   readonly option: BlankOption
   readonly variable: string
-  /** For keys and signing secrets: theirs, if the tenant has none. For the others: nothing that is ever sent. */
+  /** A new key or signing secret, sent if the tenant has none. For other options a placeholder, which is never sent. */
   readonly standIn: string
 }
 
 export interface Blanks {
-  /** For `loadConfig`: collects what is blank, and lets everything else be a fault. */
+  /** For `loadConfig`: collects unset variables of these options; any other unset variable stays a fault. */
   readonly standIn: StandIn
-  /** For `loadConfig`, too: learns which variables stand for what, set or not. */
+  /** For `loadConfig`, too: records which variable stands for which option, set or not. */
   readonly onVariable: OnVariable
   readonly list: readonly Blank[]
-  /** The variable that stands for something; one that would override it, where none does in the file. */
+  /** The variable that stands for an option in the file, or else the variable that would override the option. */
   readonly variableOf: VariableOf
 }
 
@@ -70,7 +70,7 @@ const SECRET_BYTES = 48
 const MAKERS: Readonly<Record<BlankOption, () => string>> = {
   id: () => 'unset',
   secret: () => 'unset',
-  // RSA: Auth0 takes no other for client assertions.
+  // RSA, because Auth0 accepts no other key for client assertions.
   privateKey: () =>
     generateKeyPairSync('rsa', {
       modulusLength: RSA_BITS,

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { isObject, merged, nameOf, type Fields } from './merge.ts'
 import type { Change, PlanOptions, Step, Wanted } from './step.ts'
 
-/** What a tenant leaves out of its answers, or is taken to mean by it. */
+/** Values that fields have when a tenant leaves them out of its answers. */
 const UNSAID: Readonly<Record<Wanted['kind'], Fields>> = {
   'resource-server': {
     scopes: [],
@@ -33,7 +33,7 @@ const UNSAID: Readonly<Record<Wanted['kind'], Fields>> = {
   },
 }
 
-/** Each field that differs, with all that is there beside what is wanted of it. */
+/** Each field that differs. The new value keeps what the field has beside what is wanted. */
 export function changesOf(
   kind: Wanted['kind'],
   there: Fields,
@@ -46,7 +46,7 @@ export function changesOf(
     const all = merged(from, value)
     const isScopes = name === 'scopes' || name === 'scope'
     const to = pruneScopes && isScopes ? pruned(all, value) : all
-    // What is null may be left out of an answer.
+    // Tenants may leave fields out of an answer that are null.
     if (!isDeepStrictEqual(from ?? null, to ?? null)) changes[name] = { from: there[name], to }
   }
   return changes
@@ -57,7 +57,7 @@ function pruned(all: unknown, wanted: unknown): unknown {
   return (all as readonly unknown[]).filter((one) => names.has(nameOf(one)))
 }
 
-/** @param isHidden whether the tenant shows it to nobody: then it is taken to be right */
+/** @param isHidden whether the tenant does not show the secret: then it is assumed to be right */
 export function secretChange(
   name: string,
   there: Fields,

@@ -7,8 +7,8 @@ import type { Present } from './present.ts'
 export type Variables = Readonly<Record<string, string>>
 
 /**
- * The keys and secrets that are made here. They are to be kept before anything is made with them: whoever is
- * interrupted has them when it goes on.
+ * The keys and secrets that are generated here. Store them before the tenant gets them, so that they are not lost if the run
+ * is interrupted.
  */
 export function ownCredentials(
   blanks: readonly Blank[],
@@ -20,7 +20,7 @@ export function ownCredentials(
   return Object.fromEntries(own.map(({ variable, standIn }) => [variable, standIn]))
 }
 
-/** What the tenant told of one API's client. */
+/** The credentials of one API's client that the tenant returned. */
 export function clientCredentials(
   blanks: readonly Blank[],
   api: string,
@@ -38,10 +38,10 @@ export function clientCredentials(
 }
 
 /**
- * What the tenant tells of everything that was blank.
+ * The values of all unset variables, as the tenant shows them.
  *
  * @param audiences of the APIs, by name
- * @throws {ProvisionError} `management_refused` where it keeps something to itself
+ * @throws {ProvisionError} `management_refused` if the tenant does not show one of them
  */
 export function toldCredentials(
   blanks: readonly Blank[],

@@ -7,22 +7,22 @@ import { proofOf, type Proof } from './proof.ts'
 
 export interface WantedClient {
   readonly kind: 'client'
-  /** As plans name it: the API, or the client's id. */
+  /** The name in plans: that of the API, or the client's id. */
   readonly name: string
-  /** The API that it is, as its resource server. Undefined: an application, which is never made. */
+  /** The resource server that the client belongs to. Undefined: an application, which is never created. */
   readonly identifier: string | undefined
-  /** Undefined: the tenant tells. */
+  /** Undefined: not known yet, the tenant chooses it. */
   readonly id: string | undefined
-  /** The secret that it must have. Undefined: any. */
+  /** The secret that the client must have. Undefined: any. */
   readonly secret: string | undefined
-  /** Undefined: it has a secret. */
+  /** Undefined: the client authenticates by a secret. */
   readonly proof: Proof | undefined
   readonly fields: Fields
-  /** Sent when it is made. Undefined: it is never made here, but by its API (2019) or by whoever logs users in. */
+  /** Sent on creation. Undefined: never created here, because its API (2019) or the application's owner creates it. */
   readonly initial: Fields | undefined
 }
 
-/** What an API exchanges tokens by. */
+/** The client by which an API exchanges tokens. */
 export async function wantedClient(plot: Plot, api: Api): Promise<WantedClient> {
   const { name, audience } = api
   const client = api.client!
@@ -64,13 +64,13 @@ export async function wantedClient(plot: Plot, api: Api): Promise<WantedClient> 
   }
 }
 
-/** Auth0 takes both from a client that has a secret. */
+/** Auth0 accepts both methods from a client with a secret. */
 function methodOf(method: string): AnyOf {
   const [post, basic] = ['client_secret_post', 'client_secret_basic']
   return method === post ? new AnyOf(post, basic) : new AnyOf(basic, post)
 }
 
-/** The clients whose refresh tokens are redeemed: each must be allowed the audiences of its routes. */
+/** The clients whose refresh tokens are redeemed: each needs a policy for the audiences of its routes. */
 export function wantedApplications(plot: Plot): readonly WantedClient[] {
   const policies = new Map<string, Map<string, Set<string>>>()
   for (const [audience, asked] of targetsOf(plot)) {

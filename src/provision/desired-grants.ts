@@ -1,15 +1,15 @@
 import type { Plot } from './plot.ts'
 import { defined, type Fields } from './merge.ts'
 
-/** What the client of an API may ask of an audience. Which client, audience and subject type is never changed. */
+/** What the client of an API may ask of an audience. Auth0 lets nobody change a grant's client, audience or subject type. */
 export interface WantedGrant {
   readonly kind: 'client-grant'
-  /** As plans name it. */
+  /** The name in plans. */
   readonly name: string
   /** The API's name. */
   readonly api: string
   readonly audience: string
-  /** Undefined: a tenant that knows of users alone. */
+  /** Undefined in the generation of 2019, whose grants have no subject type. */
   readonly subjectType: 'user' | 'client' | undefined
   readonly fields: Fields
 }
@@ -62,7 +62,7 @@ export function wantedGrants(plot: Plot): readonly WantedGrant[] {
 
 function together(one: Fields = {}, other: Fields): Fields {
   const all = { ...one, ...other }
-  // Auth0 takes the one or the other.
+  // Auth0 accepts either `allow_all_scopes` or `scope`, not both.
   if (all['allow_all_scopes'] === true) return defined({ ...all, scope: undefined })
   const scopes = [one['scope'], other['scope']].flatMap((scope) => (scope ?? []) as string[])
   return { ...all, scope: [...new Set(scopes)] }

@@ -10,24 +10,24 @@ import { publicPemOf, thumbprintOf } from './thumbprint.ts'
 export interface WantedServer {
   readonly kind: 'resource-server'
   readonly identifier: string
-  /** What must hold. What else is there is left alone. */
+  /** The fields that must hold. Others are left alone. */
   readonly fields: Fields
-  /** Sent beside when it is made; what becomes of it later is no drift. */
+  /** Sent in addition on creation; a later difference is no drift. */
   readonly initial: Fields
-  /** Of the key in `token_encryption`, by RFC 7638: tenants show no more of it. */
+  /** The RFC 7638 thumbprint of the key in `token_encryption`: tenants show nothing else of the key. */
   readonly thumbprint: string | undefined
 }
 
 type Audience = ProvisionConfig['audiences'][string]
 
-/** APIs first, then what they are exchanged for, then what only `provision` names. */
+/** The APIs first, then the audiences that routes exchange for, then those that only `provision` names. */
 export async function wantedServers(plot: Plot): Promise<readonly WantedServer[]> {
   const { config, apis } = plot
   const targets = targetsOf(plot)
   const others = Object.keys(config.provision.audiences)
   const own = apis.map(({ audience }) => audience)
   const granted = config.provision.grants.map(({ audience }) => audience)
-  // With several tenants nobody could tell whose it is.
+  // With several tenants it is unknown to which of them an audience that only `provision` names belongs.
   const isOnly = new Set(config.apis.map(({ issuer }) => issuer)).size === 1
   const identifiers = new Set([
     ...own,
@@ -37,7 +37,7 @@ export async function wantedServers(plot: Plot): Promise<readonly WantedServer[]
   return Promise.all([...identifiers].map((identifier) => wantedServer(plot, identifier, targets)))
 }
 
-/** The audiences that routes ask for, and what they ask there. */
+/** The audiences that routes exchange for, each with the exchanges of those routes. */
 export function targetsOf({
   config,
   issuer,
@@ -81,7 +81,7 @@ async function wantedServer(
   const initial = {
     name: api?.name ?? identifier.replaceAll(/[<>]/g, '').slice(0, 200),
     signing_alg: 'RS256',
-    // Made for exchanges: no application gets tokens for it in another way, unless it is given a grant.
+    // Created for exchanges: no application can get tokens for it in another way unless it has a grant.
     ...(asked && !api && generation === 'current' && { subject_type_authorization: guarded }),
     ...own?.initial,
   }
@@ -103,7 +103,7 @@ interface Part {
 
 const AUTH0_ALGORITHMS = ['RS256', 'RS512', 'PS256']
 
-/** What an API must be like so that its tokens are accepted. */
+/** The fields that an API needs so that the gateway accepts its tokens. */
 function ofApi({ config, blanks, generation }: Plot, api: Api): Part {
   const { name, verification, typ, proofOfPossession: proof } = api
   const routes = config.routes.filter(({ authenticate }) => authenticate.apis.includes(api))
@@ -132,12 +132,12 @@ function ofApi({ config, blanks, generation }: Plot, api: Api): Part {
   }
 }
 
-/** What is not said is `all_clients`. */
+/** Left out, `required_for` means `all_clients`. */
 function requiredFor(exempt: ReadonlySet<string>): unknown {
   return exempt.size > 0 ? 'public_clients' : new AnyOf('all_clients', undefined)
 }
 
-/** What the API was told in 2019 for its role as a client. */
+/** The fields by which an API of 2019 gets its role as a client. */
 function legacyFields(isRenewed: boolean): Fields {
   return {
     token_exchange: {
@@ -161,7 +161,7 @@ function dialectOf(isRfc9068: boolean, hasPermissions: boolean): unknown {
   return hasPermissions ? new AnyOf('access_token_authz', 'rfc9068_profile_authz') : undefined
 }
 
-/** What a target must be like so that tokens for it are issued while nobody is there to be asked. */
+/** The fields that a target needs so that tokens for it are issued without a user who could consent. */
 function ofTarget(asked: readonly ExchangeConfig[]): Part {
   const forUsers = asked.some(({ grant }) => grant !== 'client-credentials')
   const bound = asked.find((exchange) => exchange.bound !== undefined)?.bound
@@ -171,7 +171,7 @@ function ofTarget(asked: readonly ExchangeConfig[]): Part {
     scopes: namesOnly(asked.flatMap(({ scopes }) => scopes)),
     fields: defined({
       skip_consent_for_verifiable_first_party_clients: forUsers ? true : undefined,
-      // Whoever else it is closed to is not our matter.
+      // Only access for users matters here; the policy for clients stays as it is.
       subject_type_authorization: forUsers
         ? { user: { policy: any } }
         : { client: { policy: 'require_client_grant' } },
@@ -185,7 +185,7 @@ function namesOnly(scopes: readonly string[]): Readonly<Record<string, string>> 
   return Object.fromEntries(scopes.map((value) => [value, '']))
 }
 
-/** Auth0's names for what the file says. */
+/** An audience's options in the configuration, under Auth0's names. */
 function fieldsOf(said: Audience): Fields {
   const { subjectTypeAuthorization: types, proofOfPossession: proof } = said
   return defined({

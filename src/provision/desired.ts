@@ -6,7 +6,7 @@ import { wantedServers, type WantedServer } from './desired-servers.ts'
 import { ProvisionError } from './failure.ts'
 import type { Generation, Plot } from './plot.ts'
 
-/** What a tenant must hold so that every route can be served, in the order in which it is made. */
+/** What a tenant must hold so that every route can be served, in the order in which it is created. */
 export interface Desired {
   readonly generation: Generation
   readonly servers: readonly WantedServer[]
@@ -14,15 +14,15 @@ export interface Desired {
   readonly grants: readonly WantedGrant[]
 }
 
-/** Whether `provision` sets it up. */
+/** Whether `provision` sets this issuer up. */
 export function isProvisioned({ profile }: Issuer): boolean {
   return profile === 'auth0' || profile === 'auth0-legacy'
 }
 
 /**
- * Asks no tenant: reads the configuration, and the keys that it names.
+ * Reads only the configuration and the keys that it names, and asks no tenant.
  *
- * @throws {ProvisionError} `impossible` for what Auth0 has not
+ * @throws {ProvisionError} `impossible` for options that Auth0 does not support
  */
 export async function desired(
   config: Config,

@@ -2,16 +2,16 @@
 export type ProvisionCode =
   /** The Management API refuses the credentials, or does not give the scopes. */
   | 'management_refused'
-  /** It cannot be reached, or answers what nobody can use. */
+  /** The Management API cannot be reached, or its answer cannot be used. */
   | 'management_unavailable'
-  /** It refuses a change. */
+  /** The Management API refuses a change. */
   | 'change_refused'
-  /** What the configuration says cannot be had from a tenant, or contradicts it. */
+  /** The configuration demands something that Auth0 does not support, or contradicts the tenant. */
   | 'impossible'
-  /** It was changed, and does not become what was asked for. */
+  /** The tenant was changed, but differences remain. */
   | 'unsettled'
 
-/** An expected failure, for whoever sets a tenant up. Its message holds no secret. */
+/** An expected failure, for the operator. Its message contains no secret. */
 export class ProvisionError extends Error {
   override readonly name = 'ProvisionError'
   readonly code: ProvisionCode
@@ -22,7 +22,7 @@ export class ProvisionError extends Error {
   }
 }
 
-/** Something else was faster: whoever reads again sees it. */
+/** Another change came first (409): reading again shows it. */
 export class ConflictError extends ProvisionError {
   constructor(message: string) {
     super('change_refused', message)

@@ -6,12 +6,12 @@ import type { Outbound } from '../outbound.ts'
 import { ConflictError, ProvisionError } from './failure.ts'
 import type { Fields } from './merge.ts'
 
-/** The calls that setting a tenant up takes. What is not there is undefined, and as good as deleted. */
+/** The calls that setting a tenant up needs. Reading a missing object gives undefined; deleting one succeeds. */
 export interface Management {
   server(identifier: string): Promise<Fields | undefined>
   createServer(body: Fields): Promise<Fields>
   updateServer(id: string, body: Fields): Promise<Fields>
-  /** With its client, and all grants for it. */
+  /** The tenant also deletes its client, and all grants for it. */
   deleteServer(id: string): Promise<void>
   client(id: string): Promise<Fields | undefined>
   createClient(body: Fields): Promise<Fields>
@@ -19,7 +19,7 @@ export interface Management {
   credentials(clientId: string): Promise<readonly Fields[]>
   createCredential(clientId: string, body: Fields): Promise<Fields>
   deleteCredential(clientId: string, id: string): Promise<void>
-  /** All of a client, or all for an audience. */
+  /** All grants of a client, or all for an audience. */
   grants(of: GrantsOf): Promise<readonly Fields[]>
   grant(id: string): Promise<Fields | undefined>
   createGrant(body: Fields): Promise<Fields>
@@ -41,8 +41,8 @@ const RETRIES = 4
 const TIMEOUT_SECONDS = 30
 
 /**
- * The Management API by Auth0's own package: its sub-clients alone, since the whole of it insists on `https:`. They
- * speak through `outbound`, so that what holds for issuers holds here: no redirects, bounded answers, TLS 1.2.
+ * The Management API through Auth0's own package. Only its sub-clients are used, because the package as a whole insists on
+ * `https:`. They send through `outbound`, so the limits for issuers hold here: no redirects, bounded answers, TLS 1.2.
  */
 export function createManagement({ baseUrl, token, outbound }: ManagementOptions): Management {
   const options = {
@@ -104,13 +104,13 @@ async function gone(call: PromiseLike<unknown>): Promise<void> {
   await found(call)
 }
 
-/** How the package tells of an answer that is none of 2xx. */
+/** The error that the package throws for an answer other than 2xx. */
 interface Refusal {
   readonly statusCode?: number
   readonly body?: { readonly message?: unknown }
 }
 
-/** What the package throws holds the request and its token: it is no `cause`. */
+/** The package's errors hold the request with its token, so they are not kept as `cause`. */
 function refuse(error: unknown): never {
   const { statusCode: status, body } = error as Refusal
   const said = typeof body?.message === 'string' ? body.message : String((error as Error).name)

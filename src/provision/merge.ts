@@ -1,7 +1,7 @@
 /** Fields of an object of a tenant, under Auth0's names. */
 export type Fields = Readonly<Record<string, unknown>>
 
-/** A field for which several values will do; the first is asked for where it has none of them. */
+/** Several acceptable values of a field. If the field has none of them, it gets the first. */
 export class AnyOf {
   readonly values: readonly [unknown, ...unknown[]]
 
@@ -11,10 +11,10 @@ export class AnyOf {
 }
 
 /**
- * What a field is to become: as wanted, with all that is there beside. Members of objects are merged one by one; lists
- * are united, their objects by what names them; everything else is replaced.
+ * The new value of a field: the wanted one, with whatever the tenant has in addition. Members of objects are merged one by
+ * one; lists are united, objects in them by their names; other values are replaced.
  *
- * @returns what is there, deeply equal, where it is as wanted already
+ * @returns a value deeply equal to the present one if that is as wanted already
  */
 export function merged(there: unknown, wanted: unknown): unknown {
   if (wanted instanceof AnyOf) return wanted.values.includes(there) ? there : wanted.values[0]
@@ -35,7 +35,7 @@ function united(there: readonly unknown[], wanted: readonly unknown[]): readonly
   return result
 }
 
-/** By what an entry of a list is told from the others: scopes, types and policies. */
+/** The members that identify an entry of a list: a scope, a type or a policy. */
 const NAMES = ['value', 'type', 'audience', 'id'] as const
 
 export function nameOf(item: unknown): unknown {
@@ -48,7 +48,7 @@ export function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Those that are known. */
+/** The fields that are not undefined. */
 export function defined(fields: Fields): Fields {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }

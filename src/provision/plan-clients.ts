@@ -5,7 +5,7 @@ import type { Present, PresentClient } from './present.ts'
 import type { Proof } from './proof.ts'
 import { created, updated, type Gone, type Step } from './step.ts'
 
-/** What becomes of a client; undefined where somebody else makes it. */
+/** The step for a client; undefined if it does not exist and is not created here. */
 export function clientStep(wanted: WantedClient, { clients }: Present): Step | undefined {
   const { kind, name, proof, fields, initial } = wanted
   const there = clients.get(name)
@@ -36,7 +36,7 @@ interface ProofChange {
   readonly deletes: readonly Gone[]
 }
 
-/** One that is there and in use; or what it takes to use it, which `apply` makes first where it is not there. */
+/** No change if a fitting credential is in use. Else the change that uses it; `apply` creates a missing one first. */
 function proofChange({ fields, credentials }: PresentClient, proof: Proof): ProofChange {
   const from = fields['client_authentication_methods']
   const method = isObject(from) ? from[proof.method] : undefined

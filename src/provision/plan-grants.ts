@@ -4,7 +4,7 @@ import { defined, type Fields } from './merge.ts'
 import type { Present } from './present.ts'
 import { created, updated, type Gone, type PlanOptions, type Step } from './step.ts'
 
-/** What becomes of the grants. */
+/** The steps for the grants. */
 export function grantSteps(
   wanted: readonly WantedGrant[],
   present: Present,
@@ -46,8 +46,8 @@ function typeOf(grant: Fields): unknown {
 }
 
 /**
- * Which grant that nobody asks for each missing one takes the place of: one of the same client for the same audience;
- * else, where there is just one of either, one for the same kind of subject. Anything else would be a guess.
+ * Which unused grant each missing one replaces: one of the same client for the same audience; else, if there is exactly one
+ * missing and one unused, one for the same kind of subject. Anything else would be a guess.
  */
 function replaced(
   found: ReadonlyMap<WantedGrant, Fields | undefined>,
@@ -97,7 +97,7 @@ function goneGrant(old: Fields, { fields }: Step): Gone {
   return { kind: 'client-grant', id: String(old['id']), because }
 }
 
-/** A grant of all scopes needs none by name, and takes none: both at once are refused. */
+/** A grant of all scopes gets no list of scopes, because Auth0 refuses both at once. */
 export function grantChanges(there: Fields, fields: Fields, options: PlanOptions): Step['fields'] {
   const { scope, ...others } = fields
   const all = others['allow_all_scopes'] ?? there['allow_all_scopes']

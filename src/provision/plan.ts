@@ -7,7 +7,7 @@ import { grantSteps } from './plan-grants.ts'
 import type { Present } from './present.ts'
 import { created, updated, type PlanOptions, type Step } from './step.ts'
 
-/** What a tenant lacks. Pure: `apply` alone changes it. Resource servers come first, then clients, then grants. */
+/** What a tenant lacks. Pure: only `apply` changes the tenant. Resource servers come first, then clients, then grants. */
 export function plan(wanted: Desired, present: Present, options: PlanOptions): readonly Step[] {
   return [
     ...wanted.servers.map((one) => serverStep(one, present, options)),

@@ -4,27 +4,27 @@ import { ProvisionError } from './failure.ts'
 import type { Management } from './management.ts'
 import type { Fields } from './merge.ts'
 
-/** What a tenant holds of what is wanted, as it answered. */
+/** Those of the wanted objects that the tenant has, as it answered. */
 export interface Present {
   /** By identifier. */
   readonly servers: ReadonlyMap<string, Fields>
-  /** By the names of plans. */
+  /** By their names in plans. */
   readonly clients: ReadonlyMap<string, PresentClient>
-  /** Of these clients. */
+  /** The grants of these clients. */
   readonly grants: readonly Fields[]
 }
 
 export interface PresentClient {
   readonly id: string
   readonly fields: Fields
-  /** Read where the client is to prove itself without a secret; else empty. */
+  /** Read only if the client is to authenticate without a secret; else empty. */
   readonly credentials: readonly Fields[]
 }
 
 /**
- * Reads, and changes nothing.
+ * Reads the tenant, and changes nothing.
  *
- * @throws {ProvisionError} `impossible` where the tenant contradicts the configuration
+ * @throws {ProvisionError} `impossible` if the tenant contradicts the configuration
  */
 export async function readPresent(management: Management, wanted: Desired): Promise<Present> {
   const servers = new Map<string, Fields>()
@@ -66,7 +66,7 @@ async function readClient(
   }
   if (identifier !== undefined && fields['resource_server_identifier'] !== identifier) {
     const other = 'is not made for this API, and that cannot be changed'
-    // The lists of a tenant that has just been changed need not agree with each other.
+    // Just after a change the lists of a tenant may disagree with each other.
     if (linked === undefined) impossible(`apis.${name}.client.id: the client \`${id}\` ${other}`)
   }
   const credentials = proof === undefined ? [] : await management.credentials(id)

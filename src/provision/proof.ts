@@ -5,23 +5,23 @@ import { ProvisionError } from './failure.ts'
 import type { Fields } from './merge.ts'
 import { publicPemOf, thumbprintOf } from './thumbprint.ts'
 
-/** By what a client proves itself, where it has no secret, under Auth0's names. */
+/** How a client without a secret authenticates, under Auth0's names. */
 export interface Proof {
   readonly method: 'private_key_jwt' | 'tls_client_auth' | 'self_signed_tls_client_auth'
-  /** As it is made. */
+  /** The credential as it is created. */
   readonly credential: Fields
-  /** By which members of what a tenant tells it is known: a PEM is told by none. */
+  /** The members by which it is recognized in a tenant's answers, which never show a PEM. */
   readonly known: Fields
-  /** What of one that is there cannot be changed, and has to be so. */
+  /** The members that an existing credential must have, and that Auth0 does not change. */
   readonly fixed: Fields
-  /** By RFC 7638; of a key alone: what Auth0 calls one that nobody named. */
+  /** RFC 7638; only for keys: the `kid` that Auth0 gives a key without a name. */
   readonly keyThumbprint?: string
 }
 
 const NAME = 'Behalf'
 
 /**
- * @param at where the client stands in the configuration, for messages
+ * @param at the client's path in the configuration, for messages
  * @returns undefined for a client with a secret
  * @throws {ProvisionError} `impossible` for what Auth0 does not offer
  */
@@ -64,7 +64,7 @@ async function keyProof(
   }
 }
 
-/** RFC 8705: one of an authority by its subject (section 2.1), one that signed itself as it is (section 2.2). */
+/** RFC 8705: an authority's certificate counts by its subject (section 2.1), a self-signed one by itself (section 2.2). */
 function certificateProof(chain: string): Proof {
   const certificate = new X509Certificate(chain)
   // Without the intermediate ones.
@@ -90,9 +90,9 @@ function isSelfSigned(certificate: X509Certificate): boolean {
   return certificate.checkIssued(certificate) && certificate.verify(certificate.publicKey)
 }
 
-/** What makes a client prove itself by these, and by nothing else. */
+/** The fields that make a client authenticate by these credentials, and by nothing else. */
 export function authenticatedBy(method: string, credentials: readonly Fields[]): Fields {
-  // Auth0 takes no list of none: a client that is left without any goes back to a secret, which nobody was told.
+  // Auth0 accepts no empty list: a client without credentials goes back to a secret, which nobody has seen.
   return credentials.length === 0
     ? { client_authentication_methods: null, token_endpoint_auth_method: 'client_secret_post' }
     : {

@@ -14,7 +14,7 @@ interface Asked {
 
 const IMMUTABLE = ['client_id', 'audience', 'subject_type'] as const
 
-/** What becomes of one client grant. */
+/** The step for one client grant. */
 export async function planGrant(
   management: Management,
   asked: Asked,
@@ -55,7 +55,7 @@ function valueOf(grant: Fields, name: (typeof IMMUTABLE)[number]): unknown {
   return grant[name] ?? (name === 'subject_type' ? 'client' : undefined)
 }
 
-/** What takes its place: all that it is, but for what differs. It may be there already. */
+/** The grant that replaces it: equal but for the fields that differ. It may exist already. */
 async function another(
   management: Management,
   { generation, fields }: Asked,

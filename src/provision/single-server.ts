@@ -13,7 +13,7 @@ interface Asked {
   readonly fields: Fields
 }
 
-/** What becomes of one resource server. */
+/** The step for one resource server. */
 export async function planServer(
   management: Management,
   { generation, id, fields }: Asked,
@@ -53,7 +53,7 @@ async function stepOf(
   return serverStep(wanted, { servers, clients: new Map(), grants: [] }, options)
 }
 
-/** What the old one is, as it can be said of another. */
+/** The fields of the old one that a new one can be created with. */
 function ownOf(generation: Generation, old: Fields, others: Fields): Fields {
   const names = settableFields(generation, 'resource-server')
   const {

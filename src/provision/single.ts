@@ -12,16 +12,16 @@ import { bodyOf, type PlanOptions, type Step } from './step.ts'
 export interface Single {
   readonly generation: Generation
   readonly kind: 'resource-server' | 'client-grant'
-  /** A resource server's identifier, or a grant's id. One that the tenant lacks is made. */
+  /** A resource server's identifier, or a grant's id. If the tenant lacks it, the object is created. */
   readonly id: string
   /** Under Auth0's names. */
   readonly fields: Fields
 }
 
 /**
- * What becomes of it. Lists are added to, as they are for routes.
+ * The step for the object. Lists are added to, as they are for routes.
  *
- * @throws {ProvisionError} `impossible` for fields that Auth0 would refuse, before anybody is asked
+ * @throws {ProvisionError} `impossible` for fields that Auth0 would refuse, before the tenant is asked
  */
 export async function planSingle(
   management: Management,
@@ -34,7 +34,7 @@ export async function planSingle(
     : planGrant(management, single, options)
 }
 
-/** Sends the one call, and waits for it to be seen. @throws {ProvisionError} `unsettled` when it is not */
+/** Sends the call, and waits until the change is visible. @throws {ProvisionError} `unsettled` if it does not become so */
 export async function applySingle(
   management: Management,
   single: Single,
@@ -56,7 +56,7 @@ export async function applySingle(
 const READS = 5
 const LAG_MS = 200
 
-/** By what it is found now. */
+/** The name by which the object is found after the change. */
 function nameOf({ kind, fields }: Single, answer: Fields): Partial<Single> {
   if (kind === 'client-grant') return { id: String(answer['id']) }
   const { identifier, ...others } = fields as Fields & { readonly identifier?: string }
@@ -74,7 +74,7 @@ function assertFields({ generation, kind, fields }: Single): void {
   throw new ProvisionError('impossible', `${faults.join('; ')}${advice}`)
 }
 
-/** What takes the place of something else is there before that goes: until then it can be made again. */
+/** Creates a replacement before it deletes the old object: until then the replacement can be created from it again. */
 async function send(management: Management, kind: Single['kind'], step: Step): Promise<Fields> {
   const answer = await written(management, kind, step)
   const [gone] = step.deletes
@@ -86,7 +86,7 @@ async function send(management: Management, kind: Single['kind'], step: Step): P
 function written(management: Management, kind: Single['kind'], step: Step): Promise<Fields> {
   const { id } = step
   const body = bodyOf(step)
-  // It was made before somebody ended the run, and is as it should be.
+  // An interrupted run created it, and it needs no change.
   if (id !== undefined && Object.keys(body).length === 0) return Promise.resolve({ id })
   if (kind === 'resource-server') {
     return id === undefined ? management.createServer(body) : management.updateServer(id, body)
@@ -94,7 +94,7 @@ function written(management: Management, kind: Single['kind'], step: Step): Prom
   return id === undefined ? management.createGrant(body) : management.updateGrant(id, body)
 }
 
-/** A secret may not be shown, and then nobody can see whether it is there. */
+/** A tenant may not show a secret, and then its presence cannot be checked. */
 function withoutHidden(single: Single): Single {
   const { signing_secret: _, ...fields } = single.fields
   return { ...single, fields }

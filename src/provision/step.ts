@@ -12,7 +12,7 @@ export interface Change {
   readonly to: unknown
 }
 
-/** Something that has to go first, since what differs of it cannot be changed. */
+/** An object that is deleted, because Auth0 cannot change what differs in it. */
 export interface Gone {
   readonly kind: 'resource-server' | 'client' | 'client-grant' | 'credential'
   /** What the tenant calls it. */
@@ -20,26 +20,26 @@ export interface Gone {
   readonly because: string
 }
 
-/** One object of the tenant, and what becomes of it. */
+/** One object of the tenant, and what is done with it. */
 export interface Step {
-  /** `replace`: something is deleted, and made again as it is wanted. */
+  /** `replace`: something is deleted, and created again as wanted. */
   readonly action: 'create' | 'update' | 'replace' | 'unchanged'
   readonly kind: Wanted['kind']
   /** An identifier, an API's name, or a pair of them. */
   readonly name: string
-  /** By Auth0's names; only those that differ. */
+  /** By Auth0's names; only fields that differ. */
   readonly fields: Readonly<Record<string, Change>>
-  /** Only where the action is `replace`; then at least one. */
+  /** Empty unless the action is `replace`; then at least one. */
   readonly deletes: readonly Gone[]
   readonly wanted: Wanted
-  /** What the tenant calls the object, once it is there. */
+  /** The tenant's id of the object, once it exists. */
   readonly id: string | undefined
 }
 
 export interface PlanOptions {
-  /** Take away scopes that nothing asks for. Default: they stay. */
+  /** Remove scopes that no route asks for. Default: they stay. */
   readonly pruneScopes: boolean
-  /** Delete what stands in the way, since what differs of it cannot be changed. Default: nothing is ever deleted. */
+  /** Delete and create objects again if Auth0 cannot change what differs. Default: nothing is deleted. */
   readonly replace?: boolean
 }
 
@@ -65,7 +65,7 @@ export function updated(
   return { ...base, action: deletes.length > 0 ? 'replace' : action, id, fields, deletes }
 }
 
-/** The body that makes the change. */
+/** The body of the call that makes the change. */
 export function bodyOf({ fields }: Pick<Step, 'fields'>): Fields {
   return Object.fromEntries(Object.entries(fields).map(([name, { to }]) => [name, to]))
 }

@@ -5,13 +5,13 @@ import { calculateJwkThumbprint, type JWK } from 'jose'
  * What Auth0 shows of a key in place of its PEM: the SHA-256 thumbprint of the public key as a JWK (RFC 7638).
  *
  * @param pem a public key, a certificate, or the private key
- * @throws where it is none of these
+ * @throws if it is none of these
  */
 export function thumbprintOf(pem: string): Promise<string> {
   return calculateJwkThumbprint(createPublicKey(pem).export({ format: 'jwk' }) as JWK)
 }
 
-/** The public half, as Auth0 takes it. */
+/** The public half, in the form that Auth0 accepts. */
 export function publicPemOf(pem: string): string {
   return createPublicKey(pem).export({ format: 'pem', type: 'spki' }).toString()
 }

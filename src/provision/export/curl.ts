@@ -9,8 +9,8 @@ import { apiOf, assertKeys, escaped, quoted, SECRETS, type Exported } from './ob
 import { FUNCTIONS, Hole, KEEP, word } from './shell.ts'
 
 /**
- * The calls that `--apply` would make, as a script for `sh` with curl. It makes the plan at hand so, once: it looks for
- * nothing that is there, and waits for nothing. Secrets are in the variables that it asks for.
+ * The calls that `--apply` would make, as a script for `sh` with curl. The script carries out this plan once: it does NOT
+ * look for existing objects, nor wait for changes to become visible. It reads secrets from environment variables.
  *
  * @throws {ProvisionError} `impossible` while a private key is not set
  */
@@ -31,9 +31,9 @@ export function curlScript(exported: Exported): string {
 interface Script {
   readonly exported: Exported
   readonly lines: string[]
-  /** The variables that it needs. */
+  /** The variables that the script needs. */
   readonly secrets: Set<string>
-  /** Ids of clients, by API: as they are, or in a variable of the script. */
+  /** Ids of clients, by API: the id itself, or a variable of the script. */
   readonly ids: Map<string, string | Hole>
 }
 
@@ -58,7 +58,7 @@ function addServer(script: Script, step: Step, identifier: string): void {
   if (step.id === undefined) call(script, 'POST', ['resource-servers'], body)
   else call(script, 'PATCH', at('resource-servers', step.id), body)
   const own = script.exported.wanted.clients.find((client) => client.identifier === identifier)
-  // In 2019 an API has its client from then on.
+  // In 2019's generation this call gives the API its client.
   if (own?.initial === undefined && own !== undefined && !script.ids.has(own.name)) {
     learn(script, own)
   }
@@ -102,7 +102,7 @@ function addGrant(script: Script, step: Step, { api }: WantedGrant): void {
   else call(script, 'POST', ['client-grants'], { ...body, client_id: script.ids.get(api) })
 }
 
-/** What was answered of a client that is new. */
+/** Takes a new client's id and secret out of the answer. */
 function learn(script: Script, client: WantedClient): void {
   const { wanted, blanks } = script.exported
   const variable = `client_${wanted.clients.indexOf(client) + 1}`
@@ -111,7 +111,7 @@ function learn(script: Script, client: WantedClient): void {
   script.lines.push(`${variable}=$(member client_id)`)
   const own = blanks.filter(({ api }) => api === client.name)
   const inLegacy = client.initial === undefined
-  // The answer is the API's, which tells nothing more of its client.
+  // The answer is about the API, and has only the id of its client.
   if (inLegacy && own.some(({ option }) => option === 'secret')) {
     call(script, 'GET', at('clients', id))
   }
@@ -126,7 +126,7 @@ function kept({ option, variable }: Blank): readonly string[] {
   return [`value=$(member ${member})`, `keep ${variable} "$value"`]
 }
 
-/** With variables of the caller's environment in their places. */
+/** The body with variables of the environment in place of secrets. */
 function withSecrets({ exported, secrets }: Script, api: string, body: Fields): Fields {
   const members = Object.entries(body).map(([name, value]) => {
     if (!SECRETS.has(name)) return [name, value]
@@ -138,7 +138,7 @@ function withSecrets({ exported, secrets }: Script, api: string, body: Fields): 
   return Object.fromEntries(members) as Fields
 }
 
-/** JSON, laid out, with the holes that it has. */
+/** A value as indented JSON, with its holes as separate pieces. */
 function* pieces(value: unknown, indent: string): Iterable<string | Hole> {
   if (value instanceof Hole) {
     yield* ['"', value, '"']

@@ -16,9 +16,9 @@ import {
 
 /**
  * The tenant's objects as auth0-deploy-cli reads them (`a0deploy import --input_file FILE`). Secrets are its keywords,
- * `##NAME##`, which it takes from the environment.
+ * `##NAME##`, which it replaces from the environment.
  *
- * @throws {ProvisionError} `impossible` for what it cannot set
+ * @throws {ProvisionError} `impossible` for fields that the tool cannot set
  */
 export function deployCli(exported: Exported): string {
   assertCurrent(exported, 'auth0-deploy-cli')
@@ -87,7 +87,7 @@ function clientOf(exported: Exported, target: Target<WantedClient>): Fields {
   })
 }
 
-/** By the name of a credential the tool tells whether it is there: it has to say which key it is. */
+/** The tool recognizes an existing credential by its name, so the name has to identify the key. */
 function methodsOf({ wanted, there, step }: Target<WantedClient>, proof: Proof): Fields {
   if (there !== undefined && !('client_authentication_methods' in step.fields)) return {}
   const { kid, alg, ...credential } = proof.credential
@@ -111,7 +111,7 @@ function grantOf(
 ): Fields {
   const client = clients.find((one) => one.wanted.name === wanted.api)
   const { client_id: _, ...others } = fields
-  // What is null is as good as not there.
+  // Null means the same as absent.
   const set = Object.fromEntries(Object.entries(others).filter(([, one]) => one !== null))
   return defined({
     client_id: client?.there === undefined ? client?.fields['name'] : client.step.id,
@@ -121,7 +121,7 @@ function grantOf(
   })
 }
 
-/** Strings and names as JSON has them, which YAML reads alike. */
+/** Strings and names are written as JSON, which YAML reads alike. */
 function yamlLines(value: Fields, indent: string): readonly string[] {
   return Object.entries(value).flatMap(([name, one]) => {
     if (one instanceof Keyword) return [`${indent}${name}: ${one.text}`]
@@ -138,7 +138,7 @@ function yamlLines(value: Fields, indent: string): readonly string[] {
   })
 }
 
-/** Without what the tool would take for a keyword. */
+/** A scalar in which the tool finds no keyword of its own. */
 function scalar(value: unknown): string {
   const codes: Readonly<Record<string, string>> = { '#': '\\u0023', '@': '\\u0040' }
   return escaped(JSON.stringify(value)).replace(/##|@@/g, ([one = '']) => codes[one]!.repeat(2))

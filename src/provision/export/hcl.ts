@@ -4,12 +4,12 @@ import { escaped } from './objects.ts'
 export interface Block {
   readonly type: string
   readonly labels: readonly string[]
-  /** Those that are undefined or null are left out. */
+  /** Attributes that are undefined or null are left out. */
   readonly attributes: Readonly<Record<string, unknown>>
   readonly blocks?: readonly Block[]
 }
 
-/** What stands there as it is: a reference, for example. */
+/** An expression that is written as it is, for example a reference. */
 export class Expression {
   readonly text: string
 
@@ -18,7 +18,7 @@ export class Expression {
   }
 }
 
-/** As `terraform fmt` would lay it out. */
+/** The block as `terraform fmt` formats it. */
 export function hcl(block: Block): string {
   return `${linesOf(block).join('\n')}\n`
 }
@@ -42,9 +42,9 @@ function valueOf(value: unknown): string {
   return typeof value === 'string' ? stringOf(value) : JSON.stringify(value)
 }
 
-/** Within quotes `${` and `%{` begin a template, unless the sign is doubled; a longer row of signs is spelled out. */
+/** Within quotes `${` and `%{` begin a template, unless the sign is doubled; a longer row of signs is written as escapes. */
 function stringOf(text: string): string {
-  // Half of a character is none, and nothing that this language could spell.
+  // A lone surrogate is not a character, and Terraform's language has no escape for it.
   const whole = text.replace(/[\ud800-\udfff]/gu, '\ufffd')
   return escaped(JSON.stringify(whole))
     .replace(/\\(.)/g, (pair, one: string) => SPELLED[one] ?? pair)
@@ -54,5 +54,5 @@ function stringOf(text: string): string {
     })
 }
 
-/** What JSON has a letter for, and this language has not. */
+/** JSON's short escapes that Terraform's language lacks. */
 const SPELLED: Readonly<Record<string, string>> = { b: '\\u0008', f: '\\u000c' }

@@ -8,28 +8,28 @@ import { isObject, merged, type Fields } from '../merge.ts'
 import type { Present } from '../present.ts'
 import type { Step } from '../step.ts'
 
-/** What is told to whoever manages a tenant with another tool: a plan, and what it rests on. */
+/** The input of the exports for other tools: a plan, and what it was made from. */
 export interface Exported {
   /** The Management API. Ends with a slash. */
   readonly url: string
   readonly wanted: Desired
   readonly present: Present
   readonly steps: readonly Step[]
-  /** What no variable says yet. */
+  /** Variables that are not set yet. */
   readonly blanks: readonly Blank[]
-  /** Of the APIs, by name. */
+  /** The audiences of the APIs, by name. */
   readonly audiences: ReadonlyMap<string, string>
-  /** Secrets are told by these alone. */
+  /** The variables that stand for secrets: only these are printed. */
   readonly variableOf: VariableOf
 }
 
-/** An object as it is to be, however it is now. */
+/** An object as it is to be, whether it exists or not. */
 export interface Target<Wanted> {
   readonly step: Step
   readonly wanted: Wanted
-  /** As the tenant tells of it. Undefined: it is to be made. */
+  /** The object as the tenant shows it. Undefined: it is to be created. */
   readonly there: Fields | undefined
-  /** Everything that is asked of it, with what is there beside; without secrets. */
+  /** All wanted fields, merged with what the tenant has; without secrets. */
   readonly fields: Fields
 }
 
@@ -78,7 +78,7 @@ function finalFields({ fields: changes, wanted }: Step, there: Fields | undefine
   return Object.fromEntries(final) as Fields
 }
 
-/** A key is told by its thumbprint, and set by its PEM. */
+/** Tenants show a key by its thumbprint, but set it by its PEM. */
 function asIs(name: string, there: unknown, wanted: unknown): unknown {
   if (name !== 'token_encryption' || !isObject(there)) return merged(there, wanted)
   const { thumbprint_sha256: _, ...key } = there['encryption_key'] as Fields
@@ -86,7 +86,7 @@ function asIs(name: string, there: unknown, wanted: unknown): unknown {
 }
 
 /**
- * The public half of a key that is made anew each time is of no use to anybody.
+ * Refuses unset private keys: a generated key would be another one on each run, so nobody could use its public half.
  *
  * @throws {ProvisionError} `impossible`, which names the variables
  */
@@ -97,24 +97,24 @@ export function assertKeys({ blanks }: Exported): void {
   throw new ProvisionError('impossible', message)
 }
 
-/** Tools of today know no field of 2019. */
+/** Refuses fields of 2019, which today's tools do not support. */
 export function assertCurrent({ wanted }: Exported, tool: string): void {
   if (wanted.generation === 'current') return
   const message = `${tool} knows nothing of the exchange of 2019: \`--format curl\` prints its calls`
   throw new ProvisionError('impossible', message)
 }
 
-/** The API that a resource server is; undefined for one that is a target alone. */
+/** The name of the API with this identifier; undefined for a resource server that is only a target. */
 export function apiOf({ audiences }: Exported, identifier: string): string | undefined {
   return [...audiences].find(([, audience]) => audience === identifier)?.[0]
 }
 
-/** Of comments: on one line, whatever a name holds. */
+/** A name for comments: on one line, whatever it contains. */
 export function quoted(text: string): string {
   return escaped(JSON.stringify(text))
 }
 
-/** JSON without what terminals and line readers act upon. */
+/** JSON without characters that terminals and line readers interpret. */
 export function escaped(json: string): string {
   return json.replace(
     /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,

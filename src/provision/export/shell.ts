@@ -1,6 +1,6 @@
-/* The parts of a script for `sh` that stay the same, and what quotes the others. */
+/* The fixed parts of a script for `sh`, and the quoting of the others. */
 
-/** Neither the token nor a body is ever an argument of a process, which others on the machine could read. */
+/** Neither the token nor a body is an argument of a process, because others on the machine could read it there. */
 export const FUNCTIONS = String.raw`folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -36,7 +36,7 @@ json() {
   printf '%s' "$1" | sed -e 's/\\/&&/g' -e 's/"/\\&/g'
 }`
 
-/** Ids and secrets reach the operator as `--write-env` writes them. */
+/** Writes ids and secrets for the operator in the format of `--write-env`. */
 export const KEEP = String.raw`
 env_file=${'$'}{ENV_FILE:-.env}
 touch "$env_file"
@@ -48,7 +48,7 @@ keep() {
   printf '%s=%s\n' "$1" "$2" >>"$env_file"
 }`
 
-/** Something that is known only when the script runs: a piece of shell that stands within double quotes. */
+/** A value that is known only when the script runs: a piece of shell for use within double quotes. */
 export class Hole {
   readonly shell: string
 
@@ -57,7 +57,7 @@ export class Hole {
   }
 }
 
-/** One word, whatever is in it: a shell looks for nothing within single quotes but their end. */
+/** One word of shell, whatever it contains: within single quotes only their end has a meaning. */
 export function word(pieces: Iterable<string | Hole>): string {
   let result = ''
   let plain = ''

@@ -16,10 +16,10 @@ import {
 } from './objects.ts'
 
 /**
- * The tenant's objects as resources of the provider `auth0/auth0` (1.44 or later), with import blocks for those that are
- * there. Applications are not among them: the configuration that makes them is somebody else's.
+ * The tenant's objects as resources of the provider `auth0/auth0` (1.44 or later), with import blocks for existing ones.
+ * Does NOT include applications, because their configuration is managed elsewhere.
  *
- * @throws {ProvisionError} `impossible` for what the provider does not take
+ * @throws {ProvisionError} `impossible` for fields that the provider does not accept
  */
 export function terraform(exported: Exported): string {
   assertCurrent(exported, 'Terraform')
@@ -41,7 +41,7 @@ const HEAD = `# The objects that \`behalf provision\` asks for, for the provider
 # each as TF_VAR_NAME. Objects that are there are imported: look at the plan before it is applied.
 `
 
-/** The keyword of a block that adopts what is there. */
+/** The keyword of a block that adopts an existing object. */
 const IMPORT = `import`
 
 interface Module {
@@ -50,7 +50,7 @@ interface Module {
   readonly parts: (Block | string)[]
   readonly outputs: Block[]
   readonly variables: Set<string>
-  /** Of resources, by what they are. */
+  /** Names of resources, by kind and identifier. */
   readonly names: Map<string, string>
   /** The identifiers whose scopes are set by a resource. */
   readonly scoped: Set<string>
@@ -67,7 +67,7 @@ function createModule(exported: Exported): Module {
   }
 }
 
-/** A name that Terraform takes, and that no other resource has. */
+/** A name that Terraform accepts, and that no other resource has. */
 function nameOf({ names }: Module, kind: string, whole: string): string {
   const key = JSON.stringify([kind, whole])
   const known = names.get(key)
@@ -233,7 +233,7 @@ function addCredentials(module: Module, target: Target<WantedClient>, name: stri
     return
   }
   if (there !== undefined && !('client_authentication_methods' in step.fields)) {
-    // Imported, it would be made anew: no tenant tells its PEM.
+    // Not imported: tenants do not show a credential's PEM, so Terraform would create it again.
     module.parts.push(
       `# The credential of the client ${quoted(wanted.name)} is there, and in use.\n`,
     )
@@ -255,7 +255,7 @@ function addCredentials(module: Module, target: Target<WantedClient>, name: stri
   })
 }
 
-/** The provider takes no `kid`: Auth0 makes one of the key. */
+/** The provider accepts no `kid`; Auth0 derives one from the key. */
 function credentialOf(api: string, { credential, known, keyThumbprint }: Proof): Fields {
   const { kid: _, alg: algorithm, ...others } = credential
   if (known['kid'] !== keyThumbprint) {
@@ -295,7 +295,7 @@ function addGrant(module: Module, { wanted, there, step, fields }: Target<Wanted
       subject_type: wanted.subjectType,
       scopes: scope,
       ...others,
-      // A grant is refused while the API lacks one of its scopes.
+      // After the scopes: Auth0 refuses a grant while the API lacks one of its scopes.
       ...(module.scoped.has(wanted.audience) && {
         depends_on: [new Expression(`auth0_resource_server_scopes.${server}`)],
       }),
