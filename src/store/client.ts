@@ -8,15 +8,15 @@ export interface TcpAddress {
 
 export type RedisAddress = TcpAddress | { readonly path: string }
 
-/** As it is, or in a file that is read again for each connection. */
+/** PEM as it is, or in a file that is read again for each connection. */
 type Material = { readonly pem: string } | { readonly file: string }
 
 export interface RedisTls {
-  /** Undefined: the authorities that Node brings. */
+  /** Who may have signed the server's certificate. Undefined: the authorities that Node brings. */
   readonly authorities: Material | undefined
-  /** What the server is shown. Undefined: nothing. */
+  /** The certificate that the server is shown. Undefined: none. */
   readonly identity: { readonly certificate: Material; readonly key: Material } | undefined
-  /** What certificates must be for, where that is not the host. */
+  /** The name that the server's certificate must be for. Undefined: the host. */
   readonly serverName: string | undefined
 }
 
@@ -26,7 +26,7 @@ export interface ClientOptions {
   readonly database?: number | undefined
   readonly tls?: RedisTls | undefined
   readonly resp?: 2 | 3 | undefined
-  /** Ends what is on its way. */
+  /** Aborted to end an attempt to connect. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -34,13 +34,13 @@ export type Client = ReturnType<typeof createClient>
 
 /** How long a server may take to accept a connection and answer on it, in milliseconds. */
 const CONNECT_MS = 2_000
-/** What waits for an answer beyond that is not asked at all. */
+/** The most commands that may wait for an answer. Beyond that a command fails at once. */
 const QUEUE = 20_000
-/** It is asked whether it is there so often, and is gone when it was looked for so many times and said nothing. */
+/** How often a server is pinged, in milliseconds, and after how many intervals without an answer it is gone. */
 const PING_EVERY_MS = 1_000
 const SILENT = 3
 
-/** What all clients of the library are made with; nothing is sent that the list of commands does not name. */
+/** The options of all clients of the library. With them it sends no command that `COMMANDS` does not name. */
 export async function clientOptions({ user, password, database, tls, resp = 3 }: ClientOptions) {
   const { RESP_TYPES } = await import('@redis/client')
   return {
@@ -49,7 +49,7 @@ export async function clientOptions({ user, password, database, tls, resp = 3 }:
     ...(password !== undefined && { password }),
     ...(database !== undefined && database !== 0 && { database }),
     commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
-    // Nothing waits for a connection.
+    // Without a connection a command fails at once.
     disableOfflineQueue: true,
     disableClientInfo: true,
     maintNotifications: 'disabled' as const,
@@ -79,9 +79,9 @@ async function textOf(material: Material): Promise<string> {
 }
 
 /**
- * Connects once.
+ * Connects once. `lost` resolves with the first error of the connection.
  *
- * @throws whatever keeps it from there
+ * @throws the reason why there is no connection
  */
 export async function connectClient(
   address: RedisAddress,
@@ -104,9 +104,9 @@ export async function connectClient(
 }
 
 /**
- * A server that takes connections and says nothing is none: the library would wait.
+ * Waits for a connection, for 2 s at most: a server may accept connections and say nothing, and the library would wait.
  *
- * @throws as what is waited for does; when it takes too long; when it is not wanted any more
+ * @throws the connection's own error, or an `Error` where it takes too long or the signal is aborted
  */
 export async function answered(connecting: Promise<unknown>, signal?: AbortSignal): Promise<void> {
   connecting.catch(() => undefined)
@@ -130,10 +130,10 @@ export function end(client: Client): void {
 }
 
 /**
- * Resolves when a client says nothing any more: a network that swallows packets ends no connection. It is looked for, not
- * timed: a process that was busy for so long itself has not read what was said.
+ * Resolves when a server does not answer any more: a network that swallows packets ends no connection. Intervals are counted
+ * instead of time, because a process that was busy for so long has not read the answers that came.
  *
- * @returns also how to stop asking
+ * @returns also a function that ends the pings
  */
 export function silence(clients: () => readonly Client[]): {
   readonly silent: Promise<Error>

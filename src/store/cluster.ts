@@ -12,20 +12,20 @@ import type { Link, Reply } from './link.ts'
 
 type Cluster = ReturnType<typeof createCluster>
 
-/** So long does a beginning wait for all masters, in milliseconds; those that are there are used in any case. */
+/** How long opening waits for all masters, in milliseconds. After that the masters that are there are used. */
 const WHOLE_MS = 1_000
 const LOOK_EVERY_MS = 250
-/** When a master is gone for so long all is looked for anew: by then another has taken its place, or none will. */
+/** How long a master may be gone before the link ends, in milliseconds: by then another replaces it, or none will. */
 const GONE_MS = 4_000
 const REDIRECTIONS = 3
 const RECONNECT_MS = 500
 const SLOTS = 16_384
 
 /**
- * A Cluster: each command goes to the master that has its key's slot. Where that one is gone nothing is waited for.
+ * Opens a link to a Cluster: each command goes to the master that has its key's slot, and fails at once if that is gone.
  *
- * @param looked told again and again, so that whoever wants to know can see what is there
- * @throws where none of the nodes can be had
+ * @param looked called every 250 ms, to look at the state of the link
+ * @throws where none of the nodes can be reached
  */
 export async function openCluster(
   nodes: readonly TcpAddress[],
@@ -74,12 +74,12 @@ async function connected(nodes: readonly TcpAddress[], options: ClientOptions): 
     RESP,
     rootNodes: nodes.map((address) => ({ socket: address })),
     defaults: { ...rest, socket: { ...socket, reconnectStrategy } },
-    // A master that is gone would keep the others from being used.
+    // Without it the library connects to all masters first, and one that is gone would keep the others from being used.
     minimizeConnections: true,
     maxCommandRedirections: REDIRECTIONS,
     topologyRefreshOnReconnectionAttemptStrategy: RECONNECT_MS,
   }) as unknown as Cluster
-  // What is lost later is seen by looking.
+  // A connection that is lost later is noticed by `watch`.
   let reason: unknown
   cluster.on('error', (error: unknown) => (reason = error))
   try {
@@ -91,7 +91,7 @@ async function connected(nodes: readonly TcpAddress[], options: ClientOptions): 
   return cluster
 }
 
-/** Connects to those masters that nobody has asked yet, before somebody does. */
+/** Connects to masters that have had no command yet, so that the first command does not have to wait. */
 function warm(cluster: Cluster): void {
   for (const master of cluster.masters) {
     if (master.client === undefined) cluster.nodeClient(master).catch(() => undefined)
@@ -126,7 +126,7 @@ function watch(
   return { gone, stop: () => clearInterval(timer) }
 }
 
-/** CRC16 (XMODEM) of the key, or of what stands in its first braces: the Cluster's specification. */
+/** By the Cluster's specification: CRC16 (XMODEM) of the key, or of the text in its first braces, modulo 16 384. */
 export function slotOf(key: string): number {
   const open = key.indexOf('{')
   const close = open < 0 ? -1 : key.indexOf('}', open + 1)

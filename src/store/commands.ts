@@ -1,10 +1,10 @@
-/** What a connection begins and ends with, and is kept by. */
+/** Open a connection, and find out whether it is alive. */
 const OF_CONNECTIONS = ['hello', 'auth', 'select', 'ping'] as const
-/** By Sentinels' protocol a server is asked whether it is the master. */
+/** The protocol of Sentinels wants a server to be asked whether it is the master. */
 const OF_SENTINELS = ['role'] as const
-/** Who has which slot, and what is asked of one that is on its way to somebody else. */
+/** Which master has which slot, and what precedes a command for a slot that is being moved to another. */
 const OF_CLUSTERS = ['cluster|slots', 'asking'] as const
-/** Everything else is done within scripts. */
+/** All other commands are called by scripts. */
 const OF_SCRIPTS = ['eval', 'evalsha'] as const
 const WITHIN_SCRIPTS = [
   ...['time', 'get', 'mget', 'set', 'del', 'strlen', 'pexpire'],
@@ -14,8 +14,8 @@ const WITHIN_SCRIPTS = [
 ] as const
 
 /**
- * All that is ever asked of Redis, by the names of its access control: `deploy/redis/users.acl` allows these and no others.
- * Sentinels themselves are asked for `sentinel|get-master-addr-by-name`.
+ * All commands that are ever sent to Redis, by the names of its access control: `deploy/redis/users.acl` allows these and no
+ * others. Sentinels are sent `sentinel|get-master-addr-by-name` besides those that open a connection.
  */
 export const COMMANDS: readonly string[] = [
   ...OF_CONNECTIONS,

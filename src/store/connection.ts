@@ -5,7 +5,7 @@ import type { Link, Reply } from './link.ts'
 import { openSentinel } from './sentinel.ts'
 import { openSingle } from './single.ts'
 
-/** Where Redis is: one server, a Cluster, or whatever server Sentinels say is the master. */
+/** Where Redis is: one server, a Cluster, or the server that Sentinels name as the master. */
 export type RedisServers =
   | { readonly kind: 'single'; readonly address: RedisAddress }
   | { readonly kind: 'cluster'; readonly nodes: readonly TcpAddress[] }
@@ -14,7 +14,7 @@ export type RedisServers =
       /** What the Sentinels call the master. */
       readonly name: string
       readonly nodes: readonly TcpAddress[]
-      /** Of the Sentinels themselves; undefined: they ask for none. */
+      /** For the Sentinels themselves; undefined: they need none. */
       readonly user: string | undefined
       readonly password: string | undefined
     }
@@ -30,21 +30,21 @@ export interface ConnectionOptions {
   readonly tls?: RedisTls | undefined
   /** The version of the protocol. Default 3. */
   readonly resp?: 2 | 3 | undefined
-  /** Told when it is lost, or a part of it, with the reason, and when it is there (again). */
+  /** Called with the reason when Redis, or a part of it, is lost, and when all of it is there (again). */
   readonly noticed?: ((state: 'there' | 'lost', reason?: unknown) => void) | undefined
 }
 
-/** A link that is made anew whenever it ends. */
+/** Opens a new link to Redis whenever the last one has ended. */
 export interface Connection {
-  /** Whether anything can be asked. */
+  /** Whether any command can be sent. */
   readonly isReady: boolean
-  /** Whether all of it is there: of a Cluster each master. */
+  /** Whether all of Redis is there: of a Cluster each master. */
   readonly isWhole: boolean
-  /** Sends a command to whoever has the key. Rejects at once where there is nobody. */
+  /** Sends a command to the server that has the key. Rejects at once where that is not there. */
   send(key: string, words: readonly (string | Buffer)[]): Promise<Reply>
-  /** Resolves when it is there for the first time. */
+  /** Resolves when Redis is there for the first time. */
   readonly first: Promise<void>
-  /** Ends it when what was sent is done, or after so many milliseconds. */
+  /** Ends the link when the commands that were sent are done, or after so many milliseconds. */
   close(patienceMs: number): Promise<void>
 }
 
@@ -52,9 +52,10 @@ const SHORTEST_PAUSE_MS = 25
 const LONGEST_PAUSE_MS = 1_000
 
 /**
- * Connects, and goes on trying until it is closed. A link that ends is used for as long as it can be, until there is another.
+ * Connects, and goes on trying until it is closed. A link that has ended stays in use, as far as it works, until there is
+ * another.
  *
- * The library is loaded here, so that nobody pays for it who has no Redis.
+ * The Redis library is loaded with the first connection, so that a gateway without Redis does not pay for it.
  */
 export function createConnection(options: ConnectionOptions): Connection {
   return new Following(options)
@@ -127,7 +128,7 @@ class Following implements Connection {
 
   #replace(link: Link): void {
     const before = this.#link
-    // Closed while it was on its way.
+    // The connection was closed while this link was being opened.
     if (this.#closing.signal.aborted) return link.destroy()
     this.#link = link
     before?.destroy()
@@ -144,7 +145,7 @@ class Following implements Connection {
     else this.#options.noticed?.('lost', reason)
   }
 
-  /** Replicas that lost the same server do not come back in the same moment. */
+  /** Random within limits, so that replicas that lost the same server do not come back at the same moment. */
   async #pause(failures: number): Promise<void> {
     const ms = Math.min(SHORTEST_PAUSE_MS * 2 ** Math.min(failures, 10), LONGEST_PAUSE_MS)
     const { signal } = this.#closing

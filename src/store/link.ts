@@ -1,17 +1,17 @@
 /** What Redis answers, with strings as bytes. */
 export type Reply = number | Buffer | string | null | undefined | readonly Reply[]
 
-/** A connection to Redis that was there once, and ends for good. */
+/** An open connection to Redis. Once it has ended it does not come back. */
 export interface Link {
-  /** Whether anything can be asked. */
+  /** Whether any command can be sent. */
   readonly isReady: boolean
-  /** Whether all of it is there. */
+  /** Whether all of Redis is there: of a Cluster each master. */
   readonly isWhole: boolean
-  /** Rejects where nobody has the key now. */
+  /** Rejects where the server that has the key is not there. */
   send(key: string, words: readonly (string | Buffer)[]): Promise<Reply>
-  /** Resolves, with the reason, when another one is to be made in its place. */
+  /** Resolves, with the reason, when another link is to be opened in its place. */
   readonly ended: Promise<unknown>
-  /** Resolves when what was sent is done. */
+  /** Resolves when the commands that were sent are done. */
   close(): Promise<void>
   destroy(): void
 }

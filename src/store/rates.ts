@@ -8,13 +8,14 @@ export interface Rate {
 }
 
 export interface Rates {
-  /** Takes one of what is left to the key: 0; or how long it is until there is one again, in milliseconds. */
+  /** Takes one of those that the key has left, and returns 0. If there is none: in how many milliseconds there is one. */
   take(key: string, rate: Rate): number
 }
 
 /**
- * Counts by key, evenly over time: no window begins at which everybody may come again. (The generic cell rate algorithm of
- * ITU-T I.371: of each key only the time is kept at which it will have paid for what it took.) Who is refused pays nothing.
+ * Limits rates by key, evenly over time: there is no window at whose beginning everybody may come again. (The generic cell
+ * rate algorithm of ITU-T I.371: for each key only the time is kept when all that it took will be paid off.) An attempt that
+ * is refused costs nothing.
  *
  * @param maxKeys the least recently used is forgotten beyond it, and begins anew
  */
@@ -25,7 +26,7 @@ export function createRates(maxKeys: number): Rates {
       const now = Date.now()
       const interval = 1_000 / perSecond
       const longest = burst * interval
-      // A clock that was set back must not keep anybody out for longer than that.
+      // After the clock was set back, a key must not be refused for longer than a whole burst takes.
       const paid = Math.min(paidAt.get(key) ?? 0, now + longest)
       const next = Math.max(paid, now) + interval
       const wait = next - now - longest

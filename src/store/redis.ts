@@ -4,24 +4,24 @@ import type { Reply } from './link.ts'
 export type { Reply } from './link.ts'
 
 export interface RedisOptions extends ConnectionOptions {
-  /** How long one answer is waited for, in milliseconds. Default 20. */
+  /** How long to wait for one answer, in milliseconds. Default 20. */
   readonly timeoutMs?: number | undefined
 }
 
 /** A program that runs in Redis in one step. */
 export interface Script {
   readonly source: string
-  /** Its SHA-1, in hexadecimal: what Redis knows it by. */
+  /** Its SHA-1, in hexadecimal, by which Redis knows it. */
   readonly sha1: string
 }
 
 export interface Redis {
   /**
-   * Runs a script, one round trip. Never rejects, and never waits for longer than the bound: so long as the process could
-   * have read an answer. In a Cluster all keys are of one slot.
+   * Runs a script in one round trip. Never rejects, and waits for `timeoutMs` at most, of which only time counts in which
+   * this process could have read an answer. In a Cluster all keys must be of one slot.
    *
-   * @param tooLate told of an answer that came when nobody waited for it any more
-   * @returns undefined where there is no answer: whoever asked goes on without it
+   * @param tooLate called with an answer that came after the wait was over
+   * @returns undefined where no answer came in time: the gateway goes on without it
    */
   run(
     script: Script,
@@ -29,15 +29,15 @@ export interface Redis {
     args: readonly (string | Buffer)[],
     tooLate?: (reply: Reply) => void,
   ): Promise<Reply | undefined>
-  /** Runs a script that nobody waits for; also while Redis is left alone. */
+  /** Runs a script without waiting for its answer; also while Redis is left alone because it was late. */
   send(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): void
-  /** Whether all of it is there, and worth while to ask. */
+  /** Whether all of Redis is there, and was not so late that it is left alone. */
   readonly isThere: boolean
-  /** Whether it is connected to, though it may be late. */
+  /** Whether there is a connection, though answers may be late. */
   readonly isConnected: boolean
-  /** Whether keys are spread over servers: commands that take several take them of one slot. */
+  /** Whether keys are spread over several servers: then all keys of one command must be of one slot. */
   readonly isSpread: boolean
-  /** Resolves when it is there for the first time, or is not to be waited for any more. */
+  /** Resolves when Redis is there for the first time, and after 2 s at the latest. */
   readonly started: Promise<void>
   close(): Promise<void>
 }
@@ -52,8 +52,8 @@ const SHORTEST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
 
 /**
- * A connection to Redis that nothing depends on: what is not answered in time is answered by `undefined`. While it is gone
- * or late nothing waits for it, but for single requests that find out whether it is back.
+ * A connection to Redis that nothing depends on: where no answer comes in time `run` resolves to `undefined`. While Redis is
+ * gone or late no request waits for it, but for single ones that find out whether it is back.
  */
 export function createRedis(options: RedisOptions): Redis {
   const { timeoutMs = TIMEOUT_MS, noticed = () => undefined } = options
@@ -79,7 +79,7 @@ export function createRedis(options: RedisOptions): Redis {
     const [first = ''] = keys
     const rest = [String(keys.length), ...keys, ...args]
     return connection.send(first, ['EVALSHA', sha1, ...rest]).catch((error: unknown) => {
-      // A server that was restarted does not know it any more.
+      // A server that was restarted does not know the script any more.
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
       return connection.send(first, ['EVAL', source, ...rest])
     })
@@ -124,18 +124,19 @@ async function begun(ready: Promise<void>): Promise<void> {
 
 const LATE_ANSWER = Symbol('late')
 const FAILED = Symbol('failed')
-/** So often, at least, does the process look at its sockets before it gives up. */
+/** How many turns of the event loop a wait lasts at least, so that the process has read its sockets before it gives up. */
 const TURNS = 4
-/** Allowance for what passes before and after each turn of the loop. */
+/** The share of the bound that must pass in silence. The rest allows for what passes before and after each turn. */
 const SILENT_SHARE = 0.9
-/** A process that is never idle waits so many times the bound, and no longer. */
+/** How many times the bound a wait lasts at most, in a process that is never idle. */
 const PATIENCE = 25
 
 /**
- * Waits for as long as the process had nothing else to do, and Redis said nothing: a process that is busy does not take an
- * answer that lies there, or one that Redis had no processor for, for one that is late; nor do many who ask at once.
+ * Waits for an answer. It is late when this process was idle for about `ms` milliseconds in which Redis answered nothing at
+ * all. So an answer does not count as late while it lies unread in a busy process, while Redis has no processor to run on,
+ * or while Redis answers other commands.
  *
- * @param said counts what Redis answered
+ * @param said counts the answers of Redis so far
  */
 async function within<Value>(
   ms: number,
@@ -167,12 +168,12 @@ async function within<Value>(
   }
 }
 
-/** For how long this process had nothing to do, ever. */
+/** For how long this process was idle since it started, in milliseconds. */
 function idleMs(): number {
   return performance.eventLoopUtilization().idle
 }
 
-/** Leaves Redis alone where it was late again and again. */
+/** Leaves Redis alone for a while after it was late several times in a row. */
 class Pause {
   #late = 0
   #lateAt = 0
@@ -183,7 +184,7 @@ class Pause {
     return this.#late >= LATE && now < this.#until
   }
 
-  /** While it is on, nobody; then one, who finds out for the others. */
+  /** Whether Redis may be asked: not during a pause, and after it by one request, which finds out for the others. */
   admits(now: number): boolean {
     if (this.#late < LATE) return true
     if (now < this.#until) return false
@@ -191,7 +192,7 @@ class Pause {
     return true
   }
 
-  /** What was asked for at once is late at once, and counts once. */
+  /** Counts a late answer. Commands that were sent together are late together, and count once. */
   late(askedAt: number, now: number): void {
     if (askedAt < this.#lateAt) return
     this.#lateAt = now

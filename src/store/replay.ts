@@ -1,21 +1,21 @@
 import { GatewayError } from '../errors.ts'
 
 /**
- * Knows what was used, so that nothing is used twice. A store that processes share answers later, and where it cannot be
- * reached it rejects: who cannot tell must not let through.
+ * Remembers which keys were used, so that none is used twice. A store that processes share answers with a promise, and
+ * rejects where it cannot be reached: a proof that nobody can check must not be let through.
  */
 export interface ReplayStore {
   /**
-   * Whether nobody used it before. Looks and remembers in one step.
+   * Whether a key is used for the first time. Checks and remembers it in one step.
    *
-   * @param until when nobody would take it any more, in epoch milliseconds
-   * @param holder whose it is: who uses much is the first to be refused
+   * @param until when the proof expires, in epoch milliseconds
+   * @param holder who uses it: where a store is almost full, holders of many keys are refused first
    * @throws {GatewayError} `replay_store_unavailable`: {@link ReplaysUnknown} or {@link ReplaysFull}
    */
   isFirst(key: string, until: number, holder: string): boolean | Promise<boolean>
 }
 
-/** Nobody could be asked, as against a store that knows and refuses. */
+/** The store could not be asked. */
 export class ReplaysUnknown extends GatewayError {
   constructor() {
     const detail = 'nobody can tell whether the proof was used'
@@ -31,12 +31,12 @@ export class ReplaysFull extends GatewayError {
   }
 }
 
-/** A hash of 43 characters, its place in the map and its time weigh some 170 bytes. */
+/** An entry weighs some 170 bytes: a hash of 43 characters, its place in the map and its time. */
 const MOST = 1_000_000
 const SWEEP_EVERY_MS = 1_000
 
 export interface MemoryReplayOptions {
-  /** How many are remembered at once. Default 1 000 000, about 170 MB. */
+  /** How many used keys are remembered at once. Default 1 000 000, about 170 MB. */
   readonly maxEntries?: number
 }
 
@@ -47,17 +47,17 @@ interface Used {
 
 interface Holder {
   readonly name: string
-  /** How many of those that are remembered are its own. */
+  /** How many of the remembered keys are its own. */
   used: number
 }
 
 /**
- * Of this process, and until it ends. It forgets nothing that still counts, or whoever fills it could use again what others
- * used: it refuses instead.
+ * A store of this process, which lives as long as the process. It refuses rather than forget a key that has not expired, or
+ * else whoever fills the store could replay the proofs of others.
  *
- * A holder may have as many remembered as there is room for others (the dynamic threshold of Choudhury and Hahne, 1998). So one
- * that uses all it can has half, and is refused itself while everybody else finds room; of `n` such each has its even share,
- * and as much is left for who comes next. No number has to be guessed that is too small for one and too large for many.
+ * A holder may have as many keys remembered as there are free places (the dynamic threshold of Choudhury and Hahne, 1998).
+ * So a holder that uses all it can gets half of the store, and is refused while everybody else finds room; `n` such holders
+ * get equal shares, and one more share stays free. A fixed limit would be too small for one holder, or too large for many.
  */
 export function createMemoryReplayStore({
   maxEntries = MOST,
@@ -70,7 +70,7 @@ export function createMemoryReplayStore({
     used.delete(key)
     if (--by.used === 0) holders.delete(by.name)
   }
-  /** The oldest first, which end first where all live equally long. */
+  /** Begins with the oldest, and stops at the first that has not expired unless `all`: most live equally long. */
   function forgetEnded(now: number, all: boolean): void {
     for (const [key, one] of used) {
       if (one.until <= now) forget(key, one)

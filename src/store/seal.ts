@@ -1,30 +1,30 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 
-/** A proof that was used; a family of refresh tokens; who is told when to come back. */
+/** A used proof; a family of refresh tokens; a caller that is told when to come back. */
 export type Kind = 'proof' | 'family' | 'caller'
 
 /**
- * What stands between a store that others can read, and what is kept in it: names that say nothing, and values that only
- * those can open who hold a sealing key.
+ * Protects what is kept in a store that others can read: names that reveal nothing, and values that only a holder of a
+ * sealing key can open.
  *
- * Name, seal and mark are derivations of their own, so that none says anything of another.
+ * Name, seal and mark are separate derivations, so that none of them reveals anything about another.
  */
 export interface Seals {
   /** The names of an entry, one for each sealing key: the first is written to, and all are looked up. */
   names(key: string): readonly string[]
   /** The names of a mark, one for each sealing key, all of them written and all of them looked up. */
   marks(tag: string): readonly string[]
-  /** The names of something else that replicas share, one for each sealing key: what it is says the kind. */
+  /** The names of something else that replicas share, one for each sealing key. No two kinds have a name in common. */
   named(kind: Kind, key: string): readonly string[]
-  /** What else is to be secret and the same in all replicas, one for each sealing key. */
+  /** Further secrets that are the same in all replicas, one for each sealing key. */
   secrets(purpose: string): readonly Buffer[]
   /**
-   * Seals for one name, under the first key.
+   * Seals a text for one name, under the first sealing key.
    *
-   * @param secret what whoever opens it has to know beside the sealing key; empty: nothing
+   * @param secret what is needed to open it in addition to the sealing key; empty: nothing
    */
   seal(name: string, text: string, secret: string): Buffer
-  /** Opens what was sealed for this very name with this very secret; undefined: anything else. */
+  /** Opens a value that was sealed for this very name with this very secret; undefined for any other. */
   open(name: string, value: Buffer, secret: string): string | undefined
 }
 
@@ -42,11 +42,12 @@ const TAG_BYTES = 16
 const HEADER_BYTES = 1 + ID_BYTES + NONCE_BYTES
 
 /**
- * Values: version, key id, nonce, AES-256-GCM under HKDF-SHA256 (RFC 5869) of sealing key and secret with the nonce as salt, and
- * the tag; associated are the name, the version and the key id. A key is used for one value: its nonce is both.
+ * A value is: version, key id, nonce, ciphertext of AES-256-GCM, tag. The cipher's key is derived from the sealing key and
+ * the secret by HKDF-SHA256 (RFC 5869) with the nonce as salt, so that each key encrypts one value. The cipher uses the same
+ * nonce. Associated data are the version, the key id and the name.
  *
- * @param sealingKeys of 32 bytes each. The first seals, each opens: that is how they are rotated
- * @throws {RangeError} none, or one of another length
+ * @param sealingKeys of 32 bytes each. The first one seals, and all of them open, so that keys can be rotated
+ * @throws {RangeError} where there is none, or one has another length
  */
 export function createSeals(sealingKeys: readonly Buffer[]): Seals {
   const sealings = sealingKeys.map(sealingOf)
@@ -87,7 +88,7 @@ function opened(sealing: Sealing, name: string, value: Buffer, secret: string): 
     const text = decipher.update(value.subarray(HEADER_BYTES, end), undefined, 'utf8')
     return text + decipher.final('utf8')
   } catch {
-    // Written for another name, with another secret, or by somebody else.
+    // The value was sealed for another name, with another secret, or by somebody else.
     return undefined
   }
 }
@@ -106,7 +107,7 @@ function derived(key: Buffer, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), purpose, 32))
 }
 
-/** The sealing key has one length, so that where the secret begins is no question. */
+/** All sealing keys have the same length, so that it is unambiguous where the secret begins. */
 function valueKey({ key }: Sealing, nonce: Buffer, secret: string): Buffer {
   const material = Buffer.concat([key, Buffer.from(secret, 'utf8')])
   return Buffer.from(hkdfSync('sha256', material, nonce, 'behalf value 1', 32))

@@ -10,19 +10,19 @@ export interface Sentinels {
   readonly password: string | undefined
 }
 
-/** How long one Sentinel is waited for, in milliseconds: the others have answered by then. */
+/** How long to wait for one Sentinel, in milliseconds: the others have answered by then. */
 const ANSWERED_MS = 500
-/** So often are they asked whether it is still the master: one that is cut off from them does not say so itself. */
+/** How often Sentinels are asked for the master, in milliseconds: a master that is cut off from them does not tell. */
 const ASK_EVERY_MS = 5_000
 
 /**
- * The server that most of the Sentinels take for the master, as their protocol has it: asked anew for each connection, and
- * the server asked for its role. A server that is demoted ends its connections.
+ * Opens a link to the server that most Sentinels name as the master. As their protocol demands, they are asked anew for each
+ * connection, and the server is asked for its role. A server that is demoted ends its connections.
  *
- * Not the library's own `createSentinel`: there commands wait for whatever Sentinel is looked for in that moment, and are
- * sent again and again for up to seventeen seconds.
+ * Does not use the library's own `createSentinel`: with it commands wait while a Sentinel is being looked for, and are sent
+ * again and again for up to seventeen seconds.
  *
- * @throws where it cannot be had
+ * @throws where the master cannot be reached
  */
 export async function openSentinel(sentinels: Sentinels, options: ClientOptions): Promise<Link> {
   const address = await masterOf(sentinels, options)
@@ -52,7 +52,7 @@ export async function openSentinel(sentinels: Sentinels, options: ClientOptions)
   }
 }
 
-/** Resolves when they agree on another one. What they do not agree on, or do not answer, changes nothing. */
+/** Resolves when most Sentinels that answer name another master. If none of them answers nothing changes. */
 function watch(
   sentinels: Sentinels,
   options: ClientOptions,
@@ -73,7 +73,7 @@ function watch(
   return { moved, stop: () => clearInterval(timer) }
 }
 
-/** All are asked at once, and outvote one that was cut off. */
+/** Asks all Sentinels at once: together they outvote one that was cut off. */
 async function masterOf(sentinels: Sentinels, options: ClientOptions): Promise<TcpAddress> {
   const answers = await Promise.allSettled(
     sentinels.nodes.map((node) => ask(node, sentinels, options)),

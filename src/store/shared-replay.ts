@@ -3,21 +3,21 @@ import { type ReplayStore, ReplaysUnknown } from './replay.ts'
 import type { Seals } from './seal.ts'
 import { script } from './shared.ts'
 
-/** By so much may the clocks of replicas differ: what one takes no longer, another might. */
+/** How far replicas' clocks may differ, in milliseconds: a proof that has expired for one, another might still accept. */
 const CLOCKS_APART_MS = 10_000
 
-// One command, and a script all the same: a number of ours is no answer that a server gives by chance, as `OK` is.
+// A script, although it is one command: a server may answer `OK` by chance, but not the number that the script returns.
 const USE = script(`
 if redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0
 `)
 
 /**
- * Of all replicas, one round trip. What was used is known by names that say nothing, and kept in Redis alone: who cannot ask
- * it, or gets no answer in time, cannot tell.
+ * A store of all replicas, which takes one round trip. Used proofs are kept in Redis alone, under names that reveal nothing:
+ * a replica that gets no answer in time cannot tell whether a proof was used.
  *
- * While there are several sealing keys each is looked up by all of their names, at once: replicas that seal by different ones
- * have one in common. Two that use one at the same moment may then both be refused.
+ * With several sealing keys a proof is looked up by the names under all of them at once, because replicas that seal with
+ * different keys have one in common. Two requests that use a proof at the same moment may then both be refused.
  *
  * @returns a store that throws {@link ReplaysUnknown}
  */

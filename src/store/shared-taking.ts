@@ -3,12 +3,12 @@ import { LARGEST_BYTES, script } from './shared.ts'
 
 /** What was taken out of the store. */
 export interface TakenOut {
-  /** By the names that were asked for. `oversized`: something was there that is not ours. */
+  /** In the order of the names that were asked for. `oversized`: something was there that no replica wrote. */
   readonly values: readonly (Buffer | 'oversized' | undefined)[]
-  /** When one of them was refused last, or marked; 0: never. Milliseconds of Redis' own clock, like all times here. */
+  /** When a name was last refused, and a mark last set; 0: never. Milliseconds of Redis' own clock, like all times here. */
   readonly refusedAt: number
   readonly markedAt: number
-  /** When it was looked up: what is put by whoever takes now is from then. */
+  /** When it was taken out. The taker passes this time on when it puts a value back. */
   readonly at: number
 }
 
@@ -16,36 +16,36 @@ export interface Putting {
   readonly name: string
   readonly value: Buffer
   readonly ttlMs: number
-  /** When the one who puts it has taken: the fence. */
+  /** The fence: when whoever puts the value has taken the one before it. */
   readonly takenAt: number
 }
 
 /**
- * What one alone may use, of all replicas: taking it removes it, so that the taker owns it and nobody waits for it. A taker that
- * dies takes it along. Each method is one round trip, and answers `undefined` where there is no answer in time: then it may be
- * done or not.
+ * Values that only one of all replicas may use: taking a value removes it, so that the taker owns it and nobody waits for
+ * it. A taker that dies takes it along. Each method is one round trip. Where no answer comes in time it resolves to
+ * `undefined`, or `refuse` to false: then it may have been done or not.
  */
 export interface SharedTakingStore {
   take(names: readonly string[], marks: readonly string[]): Promise<TakenOut | undefined>
-  /** In the place of what is there, unless that is from later, or was refused since. Whether it is there now. */
+  /** Replaces what is there, unless that is newer, or was refused since the take. Returns whether the value is there now. */
   put(putting: Putting): Promise<boolean | undefined>
-  /** Takes it out, also from those who have it in hand: what they put is not kept. Whether all of it was done. */
+  /** Removes the values. What was taken before is not kept when it is put back. Returns whether all of it was done. */
   refuse(names: readonly string[], forMs: number): Promise<boolean>
-  /** Whether anything is sent at all: what is not is not done. */
+  /** Whether there is a connection: without one nothing is sent, and nothing done. */
   readonly isConnected: boolean
 }
 
-/** A value that is put back is kept for a short time only: it is wanted soon or never. */
+/** How long a value that is put back is kept, in milliseconds: a short time, since it is wanted soon or never. */
 const PUT_BACK_FOR_MS = 3_600_000
-/** By so much may the clocks of the nodes of a Cluster differ. */
+/** How far the clocks of a Cluster's nodes may differ, in milliseconds. */
 const CLOCKS_APART_MS = 2_000
 
-// A value is the time of its fence, a space, and what is kept; with nothing after the space it was refused at that time.
+// A value is the time of its fence, a space, and what is kept. With nothing after the space it is a refusal at that time.
 const TIME = `
 local time = redis.call('TIME')
 local at = time[1] * 1000 + math.floor(time[2] / 1000)
 `
-// In one step, or two take the same. A refusal stays where it is.
+// In one step, or else two replicas could take the same value. A refusal stays where it is.
 const TAKE = script(`${TIME}
 local size = redis.call('STRLEN', KEYS[1])
 if size == 0 then return { at } end
@@ -54,7 +54,7 @@ if size <= tonumber(ARGV[1]) then there = redis.call('GET', KEYS[1]) end
 if not string.find(there, '^%d+ $') then redis.call('DEL', KEYS[1]) end
 return { at, there }
 `)
-// In one step, or what was refused in between is back.
+// In one step, or else a value that was refused in between would be back.
 const PUT = script(`
 local size = redis.call('STRLEN', KEYS[1])
 if size > 0 and size <= tonumber(ARGV[4]) then
@@ -65,7 +65,7 @@ end
 redis.call('SET', KEYS[1], ARGV[3] .. ' ' .. ARGV[1], 'PX', ARGV[2])
 return 1
 `)
-// By Redis' own clock, which the fences are of.
+// By Redis' own clock, like the fences.
 const REFUSE = script(`${TIME}
 redis.call('SET', KEYS[1], string.format('%.0f ', at), 'PX', ARGV[1])
 return at
@@ -75,11 +75,11 @@ if redis.call('STRLEN', KEYS[1]) > 32 then return '' end
 return redis.call('GET', KEYS[1])
 `)
 
-/** One key a command, whatever it takes: a Cluster has them in several places. */
+/** Sends a command for each key, because a Cluster has them in several places. */
 export function createSharedTakingStore(redis: Redis): SharedTakingStore {
   const largest = String(LARGEST_BYTES)
   const apartMs = redis.isSpread ? CLOCKS_APART_MS : 0
-  /** What came when nobody waited for it any more, or without the rest, was taken, and is used by nobody. */
+  /** Puts back a value that was taken and is not used: its answer came too late, or another one of the take did not. */
   const putBack = (name: string) => (reply: Reply | undefined) => {
     const there: Reply = isList(reply) ? reply[1] : undefined
     const space = Buffer.isBuffer(there) ? there.indexOf(SPACE) : -1
@@ -140,7 +140,7 @@ interface Found {
 
 const SPACE = 0x20
 
-/** What does not have the shape of an answer of ours is none. */
+/** An answer of any other shape than the script's is none. */
 function takenOf(reply: Reply | undefined): Found | undefined {
   if (!isList(reply)) return undefined
   const [at, there] = reply
@@ -149,7 +149,7 @@ function takenOf(reply: Reply | undefined): Found | undefined {
   if (!Buffer.isBuffer(there)) return undefined
   if (there.length === 0) return { at, value: 'oversized', refusedAt: 0 }
   const space = there.indexOf(SPACE)
-  // Without a space it is nothing that was put here: it opens for nobody.
+  // A value without a space was not put by a replica: no seal opens it.
   const isRefusal = space === there.length - 1
   return isRefusal
     ? { at, value: undefined, refusedAt: Number(there.subarray(0, space).toString()) || at }
@@ -160,7 +160,7 @@ function isList(reply: Reply | undefined): reply is readonly Reply[] {
   return Array.isArray(reply)
 }
 
-/** A mark that cannot be read is one of now: it was set, and nobody knows when. */
+/** A mark that cannot be read counts as set now: it was set, and nobody knows when. */
 function timeOf(reply: Reply | undefined, at: number): number {
   return Buffer.isBuffer(reply) ? Number(reply.toString()) || at : 0
 }

@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto'
 import type { Redis, Reply, Script } from './redis.ts'
 
-/** What a look-up found, and who is to fill what was not there. */
+/** What a look-up found, and who is to fill an entry that was not there. */
 export interface Taken {
-  /** By the names that were looked up. `oversized`: something is there that is not ours. */
+  /** In the order of the names that were looked up. `oversized`: something is there that no replica wrote. */
   readonly values: readonly (Buffer | 'oversized' | undefined)[]
   /** When each mark was set last, in milliseconds of Redis' own clock; 0 where it was not. */
   readonly marks: readonly number[]
-  /** `mine`: fill it. `held`: somebody else does. `none`: it is there, or claims cannot be had. */
+  /** `mine`: this claimant is to fill the entry. `held`: another one does. `none`: it is there, or could not be claimed. */
   readonly claim: 'mine' | 'held' | 'none'
   /** Redis' own clock, in epoch milliseconds. */
   readonly at: number
@@ -16,9 +16,9 @@ export interface Taken {
 export interface Look {
   readonly names: readonly string[]
   readonly marks: readonly string[]
-  /** By what a claim is known to be of the one who made it; empty: nothing is claimed. */
+  /** Identifies who makes the claim; empty: nothing is claimed. */
   readonly claimant: string
-  /** Claim it although something is there. */
+  /** Claim the entry although it is there. */
   readonly anew: boolean
 }
 
@@ -29,20 +29,20 @@ export interface Filling {
   readonly ttlMs: number
 }
 
-/** One that purged, told to all. */
+/** The purges that were told to all replicas. */
 export interface Told {
-  /** Up to which one it goes. */
+  /** The count of the last one: the next question asks for those after it. */
   readonly count: number
   readonly purges: readonly {
     readonly value: Buffer
-    /** When it was, by Redis' own clock, in epoch milliseconds. */
+    /** When the purge was, by Redis' own clock, in epoch milliseconds. */
     readonly at: number
   }[]
 }
 
 /**
- * The second level: entries, claims to fill them, and the times of purges. Each method is one round trip, and one that is
- * not answered in time answers `undefined` or does nothing.
+ * The second level: entries, claims to fill them, and the times of purges. Each method is one round trip. Where no answer
+ * comes in time it resolves to `undefined`; it may have been done or not.
  */
 export interface SharedStore {
   take(look: Look): Promise<Taken | undefined>
@@ -52,41 +52,41 @@ export interface SharedStore {
   fill(filling: Filling): void
   release(name: string, claimant: string): void
   drop(names: readonly string[]): void
-  /** Keeps what is there for so long from now, in milliseconds. */
+  /** Sets how long the entries that are there are kept from now on, in milliseconds. */
   keep(names: readonly string[], ttlMs: number): void
   /**
-   * Sets marks to the present time, and tells it to all.
+   * Sets marks to the present time, and tells all replicas.
    *
-   * @returns that time, by Redis' own clock; undefined where it was not done
+   * @returns that time, by Redis' own clock, in epoch milliseconds; undefined where it was not done
    */
   purge(marks: readonly string[], told: Buffer): Promise<number | undefined>
-  /** What was told after so many. */
+  /** The purges that were told after this count. */
   told(after: number): Promise<Told | undefined>
-  /** Whether it is connected to, though it may be late. */
+  /** Whether there is a connection, though answers may be late. */
   readonly isConnected: boolean
-  /** Resolves when it is there for the first time, or is not to be waited for any more. */
+  /** Resolves when Redis is there for the first time, and after 2 s at the latest. */
   readonly started: Promise<void>
 }
 
-/** A claim whose holder died delays the others for so long, at most. */
+/** How long a claim lasts, in milliseconds: so long, at most, one whose holder died delays the others. */
 export const LEASE_MS = 2_000
-/** Longer than anything is kept: what was asked for before a purge is gone when its mark goes. */
+/** The longest that an entry is kept, in milliseconds. Marks last longer: a purged entry is gone before its mark. */
 export const KEPT_AT_MOST_MS = 86_400_000
 const MARKED_FOR_MS = KEPT_AT_MOST_MS + 3_600_000
-/** A header of Node holds 16 KiB, and so does a token. Nobody's memory is filled by what somebody else wrote. */
+/** Far above any token, which has to fit in Node's 16 KiB of headers. Forged values must not fill the gateway's memory. */
 export const LARGEST_BYTES = 65_536
-// In a Cluster what stands in the braces says where a key is: these two are in one place, and so are entry and claim.
+// In a Cluster the text in braces decides where a key is: these two are in one place, and so are an entry and its claim.
 const TOLD = 'behalf:{purges}'
 const TOLD_COUNT = 'behalf:{purges}:count'
 const TOLD_MOST = 10_000
-/** By so much may the clocks of the nodes of a Cluster differ. */
+/** How far the clocks of a Cluster's nodes may differ, in milliseconds. */
 const CLOCKS_APART_MS = 2_000
 
 export function script(source: string): Script {
   return { source, sha1: hash('sha1', source) }
 }
 
-// In one step, or two who find nothing both begin. What cannot be written (full, read only) can still be read.
+// In one step, or else two replicas that find nothing both begin. A Redis that is full or read only can still be read.
 const TAKE = script(`
 local names = tonumber(ARGV[1])
 local values, found = {}, false
@@ -107,13 +107,13 @@ end
 return { claim, time[1] * 1000 + math.floor(time[2] / 1000), values, marks }
 `)
 
-// An oversized value does not leave Redis either. Checked and read in one step, or it could grow in between.
+// An oversized value does not leave Redis. Its size is checked in the same step, or else it could grow in between.
 const SEEK = script(`
 if redis.call('STRLEN', KEYS[1]) > tonumber(ARGV[1]) then return '' end
 return redis.call('GET', KEYS[1])
 `)
 
-// Each only where the claim is still one's own.
+// Both do nothing unless the claim is still the claimant's.
 const HOLD = script(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 `)
@@ -121,7 +121,7 @@ const RELEASE = script(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 `)
 
-// In one step, or somebody finds neither the claim nor the entry. A full Redis gives the claim back all the same.
+// In one step, or else a replica could find neither the claim nor the entry. A full Redis still gives the claim back.
 const FILL = script(`
 redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -129,8 +129,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 const DROP = script(`redis.call('DEL', unpack(KEYS))`)
 const KEEP = script(`redis.call('PEXPIRE', KEYS[1], ARGV[1])`)
 
-// The time is Redis' own, and the same for all marks. The count is that time, but grows with each, so that none is missed
-// in a busy millisecond; past a restart that lost it, it grows all the same.
+// The time is Redis' own, and the same for all marks. The count is that time, but at least one more than the last, so that
+// no purge of a busy millisecond is missed. As a time it also grows past a restart in which Redis lost it.
 const PURGE = script(`
 local time = redis.call('TIME')
 local at = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -157,7 +157,7 @@ local lowest = string.format('(%.0f', after)
 return { count, redis.call('ZRANGEBYSCORE', KEYS[1], lowest, '+inf', 'WITHSCORES') }
 `)
 
-/** What the scripts use is a fixed list of commands, in `deploy/redis/users.acl`. */
+/** The scripts use the commands that `COMMANDS` lists, and `deploy/redis/users.acl` allows, and no others. */
 export function createSharedStore(redis: Redis): SharedStore {
   const keyed = redis.isSpread ? spread(redis) : together(redis)
   return {
@@ -188,10 +188,10 @@ export function createSharedStore(redis: Redis): SharedStore {
   }
 }
 
-/** What touches several keys. */
+/** The methods that touch several keys. */
 type Keyed = Pick<SharedStore, 'take' | 'drop' | 'purge'>
 
-/** A look-up that nobody waits for any more keeps nobody else from the key. */
+/** Gives the claim of a look-up back that nobody waits for any more, so that it does not keep others from the key. */
 function released(redis: Redis, { names, claimant }: Look): (reply: Reply) => void {
   return (reply) => {
     if (takenOf(reply)?.claim === 'mine') redis.send(RELEASE, [claimOf(names[0]!)], [claimant])
@@ -221,9 +221,9 @@ function together(redis: Redis): Keyed {
 }
 
 /**
- * In a Cluster each key is where its name says, and only an entry and its claim are in one place: a look-up is as many
- * commands as it has keys, sent at once. What is not one step need not be one: a mark that is set while it is looked up is
- * seen by the next. But the clocks are several, so that a mark reaches a little further.
+ * In a Cluster only an entry and its claim are in one place: a look-up sends a command for the two and one for each other
+ * key, all at once. That is not one step, and need not be: a mark that is set meanwhile is seen by the next look-up. Since
+ * the nodes' clocks differ, a mark counts as set two seconds later.
  */
 function spread(redis: Redis): Keyed {
   const seek = (key: string): Promise<Reply | undefined> =>
@@ -279,7 +279,7 @@ function timeOf(reply: Reply | undefined): number | undefined {
   return typeof reply === 'number' ? reply : undefined
 }
 
-/** The braces say what of the name decides where it is in a Cluster: the same as of the entry. */
+/** Leaves the text in braces as it is, so that the claim is in the entry's place in a Cluster. */
 function claimOf(name: string): string {
   return name.replace('behalf:entry:', 'behalf:claim:')
 }
@@ -290,7 +290,7 @@ function isList(reply: Reply | undefined): reply is readonly Reply[] {
 
 const CLAIMS = ['none', 'mine', 'held'] as const
 
-/** Whatever a server that is none of ours answers: what does not have this shape is no answer. */
+/** An answer of any other shape than the script's is none: the server may not be ours. */
 function takenOf(reply: Reply | undefined): Taken | undefined {
   if (!isList(reply)) return undefined
   const [claimed, at, values, marks] = reply
@@ -306,7 +306,7 @@ function valueOf(reply: Reply): Buffer | 'oversized' | undefined {
   return reply.length === 0 ? 'oversized' : reply
 }
 
-/** A mark that cannot be read is one of now: it was set, and nobody knows when. */
+/** A mark that cannot be read counts as set now: it was set, and nobody knows when. */
 function markOf(reply: Reply, at: number): number {
   return Buffer.isBuffer(reply) ? Number(reply.toString()) || at : 0
 }

@@ -2,9 +2,9 @@ import { type ClientOptions, connectClient, end, type RedisAddress, silence } fr
 import type { Link, Reply } from './link.ts'
 
 /**
- * One server.
+ * Opens a link to one server.
  *
- * @throws whatever keeps it from there
+ * @throws the reason why there is no connection
  */
 export async function openSingle(address: RedisAddress, options: ClientOptions): Promise<Link> {
   const { client, lost } = await connectClient(address, options)
@@ -14,7 +14,7 @@ export async function openSingle(address: RedisAddress, options: ClientOptions):
     end(client)
   }
   const ended = Promise.race([lost, silent])
-  // What is lost answers nothing: nobody is to wait for it until there is another.
+  // A lost connection answers nothing: destroyed, it fails at once what would wait for an answer.
   void ended.then(destroy)
   return {
     get isReady() {

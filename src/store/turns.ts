@@ -2,21 +2,21 @@ import { hash } from 'node:crypto'
 import type { Redis, Reply } from './redis.ts'
 import { script } from './shared.ts'
 
-/** Those of one replica who wait for a turn and have none yet, by who goes first. */
+/** How many exchanges of one replica wait for a turn and have none yet, by rank: `told` goes first. */
 export interface Line {
-  /** They were told to come back, and did. */
+  /** Of callers that were told to come back, and did. */
   readonly told: number
   readonly coming: number
   readonly background: number
 }
 
-/** One who is looked up among those who were told when to come back, by a name that says nothing. */
+/** A caller that is looked up among those that were told when to come back. */
 export interface Caller {
-  /** Empty: nothing is promised to it. */
+  /** A name that reveals nothing. Empty: nothing is promised to the caller. */
   readonly name: string
-  /** `waits`: it is counted as coming. `late`: it cannot wait for so long. `sent`: a turn of its own came to nothing. */
+  /** `waits`: it is counted in `coming`. `late`: its turn would come too late. `sent`: it had a turn, and was throttled. */
   readonly as: 'waits' | 'late' | 'sent'
-  /** What it is told beyond the truth, in milliseconds below 1 000. */
+  /** Added to the time that it is told, in milliseconds below 1 000. */
   readonly jitterMs: number
 }
 
@@ -31,67 +31,68 @@ export interface Need {
   readonly callers: readonly Caller[]
   /** How many replicas there are. */
   readonly replicas: number
-  /** It spent its own share since it asked last. */
+  /** Whether it has spent turns of its own share since it asked last. */
   readonly wasAlone: boolean
-  /** How long the issuer wants to be left alone, as far as this replica knows, in milliseconds. */
+  /** For how long the issuer wants no requests, as far as this replica knows, in milliseconds. */
   readonly pauseMs: number
-  /** How far ahead whoever was told to come back matters, in seconds. */
+  /** How far ahead to count the callers that were told to come back, in seconds. */
   readonly seconds: number
 }
 
-/** What is given for it. All times are in milliseconds from the answer. */
+/** The answer to a {@link Need}. All times are in milliseconds from the answer on. */
 export interface Given {
-  /** When each turn begins that is given, the first one first. */
+  /** When each of the turns begins that are given, the first one first. */
   readonly turns: readonly number[]
-  /** Of each caller: `due`, it goes before all who were not told to come; or in how many seconds it is to come back. */
+  /** For each caller: `due`, it was told to come and goes first; `waits`, it stays in line; or seconds to come back in. */
   readonly callers: readonly ('due' | 'waits' | number)[]
   readonly pauseMs: number
   /** Until the bucket is full. */
   readonly fullMs: number
   /** From one turn to the next. */
   readonly everyMs: number
-  /** Of those who were told to come back, which part does. */
+  /** The share of callers that come back when they were told to, 0 to 1. */
   readonly kept: number
   /** The lines of the other replicas. */
   readonly others: readonly Line[]
-  /** How many are to come back by now, and in each second from now. */
+  /** How many callers are to come back by now, and in each second from now. */
   readonly promised: readonly number[]
 }
 
 /** One budget for all replicas. */
 export interface SharedTurns {
-  /** @returns undefined where there is no answer in time: each replica has its own share then */
+  /** @returns undefined where no answer comes in time: then each replica spends its own share */
   ask(issuer: string, need: Need): Promise<Given | undefined>
 }
 
-/** So far ahead are turns given away, in milliseconds: what a replica that dies takes with it. */
+/** How far ahead turns are given, in milliseconds. A replica that dies takes those turns with it. */
 export const AHEAD_MS = 250
 export const MOST_CALLERS = 500
-/** The same for a replica that had a turn after the last one of another at which somebody waits, who comes as early. */
+/** The same for a replica that had a turn later than another at which exchanges of the same or an earlier rank wait. */
 export const AFTER_OTHERS_MS = 150
 const MOST_TURNS = 1_000
-/** A replica that says nothing for so long has nobody waiting. */
+/** A replica that has not asked for so long, in milliseconds, has nobody waiting. */
 const FRESH_MS = 500
 const FORGOTTEN_MS = 10_000
 /**
- * Turns that nobody took although somebody waited are made up for: one, or what this time holds. More than within one process:
- * several are late one after the other.
+ * Turns that nobody took although somebody waited are made up for: as many as fit in this time, in milliseconds, and at
+ * least one. More than within one process, because several replicas are late one after the other.
  */
 const MADE_UP_FOR_MS = 250
-/** After one replica is back that spent its own share, the others may still spend theirs for so long. */
+/** After a replica that spent its own share is back, for how long the others may still spend theirs, in milliseconds. */
 const JOINING_MS = 3_000
 const LONGEST_PAUSE_MS = 60_000
 const LONGEST_TOLD_SECONDS = 60
-/** Far below what a clock can tell, far above what arithmetic loses. */
+/** A tolerance far below a clock's resolution, and far above what arithmetic loses by rounding. */
 const ROUNDING_MS = 0.001
 const KEPT_MS = 120_000
 
 /**
- * The script, for the time that an expression gives as `TIME` does.
+ * The script, with a Lua expression for the time, of the shape that `TIME` answers.
  *
- * In one step, or two replicas take the same turn. The level is kept, which is negative where turns are given away that
- * begin later, so that the pace may change. The time is Redis' own, since replicas' clocks differ by more than a turn lasts, and
- * what it answers is counted from the answer. Two keys with one hash tag, so that they are in one place of a Cluster.
+ * It runs in one step, or else two replicas could take the same turn. It keeps the bucket's level, and no times of turns, so
+ * that the rate may change; the level is negative where turns are given that begin later. The time is Redis' own, since
+ * replicas' clocks differ by more than a turn lasts, and answers are relative to it. The two keys have one hash tag, so that
+ * they are in one place of a Cluster.
  */
 export function turnsScript(time: string): string {
   return `
@@ -218,16 +219,16 @@ return { turns, answers, others, promised, math.max(0, math.ceil(pause - now)),
 
 const TURNS = script(turnsScript("redis.call('TIME')"))
 
-/** By how few milliseconds turns follow each other where nothing but the issuer holds them back. */
+/** The milliseconds from one turn to the next where nothing but the issuer holds exchanges back. */
 const AT_ONCE = 0
 
 /**
- * @param program the script; default: by Redis' own clock
+ * @param program the script; default: the one that takes the time from Redis' own clock
  */
 export function createSharedTurns(redis: Pick<Redis, 'run'>, program = TURNS): SharedTurns {
   return {
     async ask(issuer, need) {
-      // A hash with no key of ours: while sealing keys are rotated replicas would have two budgets. Issuers are no secret.
+      // A hash without a key: with a sealing key there would be two budgets while keys are rotated. Issuers are no secret.
       const tag = hash('sha256', issuer).slice(0, 32)
       const keys = [`behalf:budget:{${tag}}`, `behalf:told:{${tag}}`]
       return givenOf(await redis.run(program, keys, argumentsOf(need)), need)
@@ -247,7 +248,7 @@ function argumentsOf(need: Need): readonly string[] {
   ]
 }
 
-/** What does not have this shape is no answer, whoever gave it. */
+/** An answer of any other shape than the script's is none. */
 function givenOf(reply: Reply | undefined, { callers }: Need): Given | undefined {
   if (!Array.isArray(reply)) return undefined
   const [turns, answers, others, promised, ...rest] = reply as readonly Reply[]
@@ -261,7 +262,7 @@ function givenOf(reply: Reply | undefined, { callers }: Need): Given | undefined
     callers: told!.map((one) =>
       one < 0 ? 'due' : one === 0 ? 'waits' : Math.min(one, LONGEST_TOLD_SECONDS),
     ),
-    // Whoever writes to Redis can say what it likes, but not for ever.
+    // Bounded, because whoever can write to Redis can forge a pause.
     pauseMs: Math.min(pauseMs, LONGEST_PAUSE_MS),
     fullMs,
     everyMs: everyUs / 1_000,
