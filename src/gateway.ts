@@ -18,7 +18,7 @@ import { received, type Received } from './proxy/received.ts'
 import type { Match } from './route/match.ts'
 import { canonicalTarget, type Target } from './route/target.ts'
 
-/** The steps of the path that are given to it. `authorize` is not among them: it is pure, and cannot be replaced. */
+/** The steps that `createGateway` is given. `authorize` is not among them: it is pure, and cannot be replaced. */
 export interface Stages {
   readonly match: Match
   readonly authenticate: Authenticate
@@ -270,7 +270,7 @@ function respondWithError(journey: Journey, error: unknown, render: typeof error
   const { status, headers, body } = render(asGatewayError(error), id, protectionsOf(journey))
   hardened(request, response, () => undefined)
   if (request.headers.expect !== undefined) {
-    // The caller may send its body now or leave it out (RFC 9110, section 10.1.1): no next request could be told from it.
+    // The caller may still send its body (RFC 9110, section 10.1.1), which must not be read as the next request.
     response.shouldKeepAlive = false
   } else if (!request.complete) {
     linger(request)

@@ -4,8 +4,8 @@ import { GatewayError } from '../errors.ts'
 import { CallerGone } from '../proxy/caller.ts'
 
 /**
- * Refuses a route whose issued token cannot be handed out for use by another service. A token that is bound to the gateway's
- * key is of no use without that key. A route without a token could have the caller's own forwarded in its place.
+ * Refuses a route whose issued token cannot be handed out for use by another service: a token that is bound to the gateway's
+ * key is of no use without that key, and where there is none the caller's own could be forwarded in its place.
  *
  * @throws {GatewayError} `exchange_misconfigured`
  */

@@ -19,7 +19,7 @@ export interface ResponseHead {
   readonly headers: string[]
   /** In bytes; -1 where the answer does not say. */
   readonly contentLength: number
-  /** Whether it asks for a better token of ours (RFC 6750, section 3; RFC 9449, section 7.1). */
+  /** Whether it asks the gateway for another token (RFC 6750, section 3; RFC 9449, section 7.1). */
   readonly challenged: boolean
   /** Whether it asks for nothing but a proof with its nonce (RFC 9449, section 9). */
   readonly nonceWanted: boolean

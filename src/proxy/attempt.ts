@@ -96,7 +96,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
   }
 }
 
-/** How a WebSocket is joined that an upstream accepts. The route says how long it lasts. */
+/** Joins the caller with an upstream that accepts its WebSocket. The route says how long that lasts. */
 function opening(key: string, { passage, lane, token }: Sending, tunnels: Tunnels): Opening {
   const { expiry, idleMs } = lane.websocket!
   const until = Math.min(passage.subject?.expiresAt ?? Infinity, token.expiresAt)

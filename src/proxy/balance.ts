@@ -17,7 +17,7 @@ const LONGEST_PAUSE_MS = 60_000
 interface Seat<Place> {
   readonly place: Place
   readonly weight: number
-  /** What it is owed: the upstream that is owed most is next, and pays the sum of all weights. */
+  /** Each turn adds its weight. The upstream that is owed most is next, and pays the sum of all weights. */
   owed: number
   failures: number
   pauses: number
@@ -27,8 +27,8 @@ interface Seat<Place> {
 
 /**
  * Takes the upstreams in turns, by weight, evenly mixed. One that fails three times in a row pauses; one that fails again
- * right after its pause pauses twice as long. When all of them pause, all take part, because some may have recovered. An only
- * upstream never pauses.
+ * right after its pause pauses twice as long. When all of them pause, all take part, because some may have recovered. An
+ * only upstream never pauses.
  *
  * @param began called for each upstream that begins to pause
  */

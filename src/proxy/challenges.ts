@@ -9,7 +9,7 @@ export interface Challenge {
   readonly parameters: ReadonlyMap<string, string>
 }
 
-/** More than the whole head of any sensible answer. */
+/** No sensible answer has as much in its whole head. */
 const MOST_CHARACTERS = 8_192
 
 const GAP = /[ \t]*/y
@@ -53,7 +53,7 @@ export function parseChallenges(text: string): readonly Challenge[] | undefined 
       const alone = take(GAP)?.[0] === '' || at === text.length || text[at] === ','
       if (!alone && take(TOKEN68) !== null) parameters = undefined
       else if (!alone) {
-        // Its first parameter stands after a space.
+        // The first parameter follows the scheme after a space.
         const first = take(TOKEN)?.[0].toLowerCase()
         if (first === undefined || take(EQUALS) === null || !takeParameter(first)) return undefined
       }

@@ -1,6 +1,6 @@
 import { FRAMING, HOP_BY_HOP, isOwned, OWNED, plainName } from '../config/header-names.ts'
 
-/** What is done with a header. Numbers, because every header of every request is looked up. */
+/** What is done with a header. Numbers, because one is compared for every header of every request. */
 export const PASS = 0
 export const DROP = 1
 export const CONNECTION = 2

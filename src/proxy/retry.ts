@@ -21,7 +21,7 @@ export function isRepeatable(
   return why === 'unsent' || (!hasBody && IDEMPOTENT.has(method ?? ''))
 }
 
-/** What each request adds to the budget, and its most: one request in ten may be sent again, and ten at once. */
+/** What each request adds to the budget, and the most that it holds: one request in ten is sent again, and ten at once. */
 const SHARE = 0.1
 const MOST = 10
 

@@ -22,7 +22,7 @@ const PREFIXES_OF_THE_HEAD = ['if-', 'proxy-', 'sec-', 'access-control-', 'cross
 
 export type TrailerRules = Pick<Rules, 'fateOfResponse'>
 
-/** What an upstream's Connection names, in lower case: it ends here, also behind the body (RFC 9110, section 7.6.1). */
+/** The names in an upstream's Connection, in lower case: not forwarded, as trailers neither (RFC 9110, section 7.6.1). */
 export type Listed = ReadonlySet<string> | undefined
 
 function isTrailer(name: string, { fateOfResponse }: TrailerRules, listed: Listed): boolean {

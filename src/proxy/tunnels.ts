@@ -120,7 +120,7 @@ class Tunnel {
   }
 
   #closed(other: Duplex): void {
-    // Its side closed without an end. The other one must not take half a message for a whole one.
+    // This side closed without an end: the other one must not take half a message for a whole one.
     if (!other.writableEnded) other.destroy()
     if (--this.#open > 0) return
     clearTimeout(this.#expiry)

@@ -11,7 +11,7 @@ import { hostBudgetOf } from './host.ts'
 import type { Lease } from './lasting.ts'
 import type { Primary } from './primary.ts'
 
-/** What replicas share their budgets by. */
+/** What replicas need to share their budgets. */
 export interface SharedBudgets {
   readonly turns: SharedTurns
   readonly seals: Seals

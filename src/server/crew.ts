@@ -62,7 +62,7 @@ export class Crew {
   readonly hopeless: Promise<void>
   #loseHope = (): void => undefined
   #config: Config
-  /** What workers counted that have ended. */
+  /** What workers that have ended counted. */
   #departed: Snapshot = []
   #ending = false
 

@@ -37,7 +37,7 @@ export interface Doors {
   ailments(): readonly string[]
   purge(what: Purge): void
   readonly explain: Explain
-  /** Reads the configuration anew. */
+  /** Reads the configuration again. */
   readonly reload: Reload
   /** The certificates that its listeners show. */
   readonly certificates: Certificates

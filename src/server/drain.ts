@@ -15,7 +15,7 @@ export interface DrainOptions {
   readonly signal: AbortSignal
 }
 
-/** How often connections are looked for that have become idle, in milliseconds. */
+/** How often connections that have become idle are closed, in milliseconds. */
 const SWEEP_EVERY_MS = 100
 /** How long a connection without any bytes yet is waited for, in milliseconds: its first request may be on its way. */
 const SILENT_MS = 1_000

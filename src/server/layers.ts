@@ -28,13 +28,13 @@ export interface LayersOptions {
   readonly metrics: Metrics
   /** The primary process, where this one is one of its workers. Default: it is no worker. */
   readonly primary?: Primary | undefined
-  /** What replicas share. Default: nothing. */
+  /** The level that replicas share. Default: none. */
   readonly shared?: SharedLevel | undefined
   /** Parts that exist already, and stay as long as others use them. Default: none; `close` ends those that are made. */
   readonly lease?: Lease
 }
 
-/** What replicas share their tokens, budgets and refresh tokens by. */
+/** What replicas need to share issued tokens, budgets and refresh tokens. */
 export interface SharedLevel extends SharedBudgets, SharedRefreshes {
   readonly store: SharedStore
 }

@@ -15,7 +15,7 @@ import type { SharedTakingStore } from '../store/shared-taking.ts'
 import { createMemoryTakingStore } from '../store/taking.ts'
 import type { Lease } from './lasting.ts'
 
-/** What replicas share refresh tokens by. */
+/** What replicas need to share refresh tokens. */
 export interface SharedRefreshes {
   readonly store: SharedStore
   readonly families: SharedTakingStore

@@ -52,7 +52,7 @@ function opened(): Doors {
   return doors
 }
 
-// A terminal signals the whole process group. Workers ignore that: the primary tells them what to do.
+// A terminal, or a supervisor, may signal the whole process group. Workers ignore that: the primary tells them what to do.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined)
 
 answering<WorkerProtocol>(process, {

@@ -22,11 +22,11 @@ export interface Step {
   readonly verdict: 'passes' | 'refused' | 'not reached'
   /** What the step looked at, and what it found out. */
   readonly facts: readonly Fact[]
-  /** Of the step `authorize`: each condition of the route. */
+  /** For `authorize`: each condition of the route. */
   readonly conditions?: readonly Verdict[]
-  /** Of the step `exchange`: the form that would be sent to the token endpoint. */
+  /** For `exchange`: the form that would be sent to the token endpoint. */
   readonly form?: readonly Field[]
-  /** Of the step `exchange`: what the key of the cache is made of. */
+  /** For `exchange`: what the key of the cache is made of. */
   readonly key?: readonly Field[]
   readonly refusal?: Refusal
 }
