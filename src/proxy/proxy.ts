@@ -35,7 +35,7 @@ import { createTunnels } from './tunnels.ts'
  * Does NOT follow redirects, decode bodies, look into a WebSocket's messages, or forward other upgrades, interim answers and
  * reason phrases.
  *
- * @throws {GatewayError} `invalid_request` and `expectation_failed` for a request that servers could read differently;
+ * @throws {GatewayError} `invalid_request` for a request that servers could read differently; `expectation_failed`;
  *   `upstream_rejected_token` where the upstream wants another nonce and the request cannot be sent again;
  *   `upstream_unavailable` and `upstream_timeout`: where the answer had begun, the caller's connection has been cut
  * @throws {CallerGone} the caller went away first; the upstream's connection has been cut

@@ -88,8 +88,8 @@ export function received(request: IncomingMessage, route: Route): Received {
 }
 
 /**
- * Node silently drops header lines beyond some thousand, here and in an upstream that runs on it. There it would drop the
- * gateway's own headers, which come last.
+ * Node silently drops header lines beyond about a thousand, here and in an upstream that runs on it. There it would drop
+ * the gateway's own headers, which come last.
  */
 function assertHeaders(
   rawHeaders: readonly string[],
