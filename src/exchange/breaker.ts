@@ -118,7 +118,7 @@ class Breaker {
   /** Counts an unusable answer for a user. Returns whether so many users in a row had one that the target is to blame. */
   isUnfit(user: string): boolean {
     if (this.#unfit.size < UNFIT_IN_A_ROW) this.#unfit.add(user)
-    // One user's answer says too little to release all who wait: one more is sent.
+    // One user's answer is not enough to release all who wait: one more is sent.
     this.#first?.another()
     return this.#unfit.size >= UNFIT_IN_A_ROW
   }

@@ -17,7 +17,7 @@ export interface Everywhere {
   close(): void
 }
 
-/** How often a replica asks Redis for purges, in milliseconds: so long do the others take to learn of one. */
+/** How often a replica asks Redis for purges, in milliseconds: a purge reaches all replicas within that time. */
 const LISTEN_EVERY_MS = 1_000
 /** The name that messages to the other replicas are sealed for. */
 const NAME = 'behalf:purges'

@@ -34,11 +34,11 @@ export interface Ask {
   readonly refreshToken?: string | undefined
   /** What replaced that refresh token. Set where the caller is to be told, even when the exchange fails. */
   succession?: Succession | undefined
-  /** Set by one layer for those below it: the refresh token to send, and what to do with the one that comes back. */
+  /** Set by a layer for those below it: the refresh token to send, and where to put the one that comes back. */
   readonly refresh?: Refresh | undefined
 }
 
-/** What replaced a caller's refresh token, as far as is known when it is read. */
+/** The successor of a caller's refresh token, as far as it is known when it is read. */
 export interface Succession {
   /** The header that brought it, in lower case. */
   readonly header: string

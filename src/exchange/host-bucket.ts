@@ -60,7 +60,7 @@ export function createHostBucket(options: HostBucketOptions): SharedBucket {
   })
 }
 
-/** So long after its deadline is an answer waited for that may be on its way, in milliseconds. */
+/** How long after an exchange's deadline its answer, which may be on its way, is still waited for, in milliseconds. */
 const LATE_MS = 100
 
 /** How many places this process has asked for so far: the number of the last one. */
@@ -77,7 +77,7 @@ class RemoteBucket implements Asked {
   constructor(elsewhere: Elsewhere, answered: (isThere: boolean) => void) {
     this.#elsewhere = elsewhere
     this.#answered = answered
-    // The process that has the bucket started this one, so it was there.
+    // The process that has the bucket started this one, so it is there.
     answered(true)
   }
 
@@ -110,7 +110,7 @@ class RemoteBucket implements Asked {
         if (taken === undefined && wasAlone) this.wasAlone = true
         if (isGone) return
         settle()
-        // If the other process reads the question later, nobody here waits for that turn any more.
+        // The other process may read the question later: without this it would give a turn that nobody here waits for.
         if (taken === undefined) this.#elsewhere.leave(number)
         this.#answered(taken !== undefined)
         if (taken === 'turn') resolve()

@@ -62,7 +62,7 @@ export function joined(exchange: Exchange, purges: Purges): Exchange {
   return join
 }
 
-/** A refusal belongs to the token that was sent; a failure of the issuer or of ours belongs to everyone. */
+/** A refusal concerns the token that was sent; a failure of the issuer or the gateway concerns all who joined. */
 function isRefusal(error: unknown): boolean {
   return error instanceof GatewayError && error.status < 500
 }
@@ -97,7 +97,7 @@ class Flight {
     this.#answer.catch(() => undefined)
   }
 
-  /** What a layer below noted. */
+  /** The outcome that a layer below noted. */
   get outcome(): Ask['outcome'] {
     return this.#ask.outcome
   }

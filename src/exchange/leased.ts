@@ -27,11 +27,11 @@ const LATE_MS = 250
 const FRESH_MS = 500
 /** Without a budget: for how long after an answer exchanges leave without asking, in milliseconds. */
 const OPEN_FOR_MS = 250
-/** Where the last answer gave too few turns: the time until it is asked again for those who wait, in milliseconds, */
+/** After an answer with too few turns: how long until the next question for those who wait, in milliseconds, */
 const LONGEST_WAIT_MS = 250
 const SHORTEST_WAIT_MS = 25
 const JITTER_MS = 15
-/** and for those who came since. */
+/** and how long where others have come since. */
 const NEWCOMERS_WAIT_MS = 10
 
 /** A caller that is to be told when to come back. */
@@ -324,7 +324,7 @@ export class LeasedBucket implements Asked {
     this.#askAgainAt = at + within + this.#random() * JITTER_MS
   }
 
-  /** No answer came: closes the line and moves all who wait. */
+  /** No answer came: closes the line, and rejects all who wait with {@link Moved}. */
   #leave(): void {
     clearTimeout(this.#timer)
     this.#known = undefined

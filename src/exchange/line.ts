@@ -1,4 +1,4 @@
-/** What one exchange asks of the budget. */
+/** One exchange's request for a turn of the budget. */
 export interface Turn {
   readonly signal: AbortSignal
   /** Epoch milliseconds. */

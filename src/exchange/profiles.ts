@@ -74,7 +74,7 @@ const RFC8693: Profile = {
   refusals: {
     ...OURS_TO_MEND,
     invalid_grant: 'invalid_token',
-    // RFC 8693, section 2.2.2: the subject token "is invalid for any reason". We know our request to be well-formed.
+    // RFC 8693, section 2.2.2: the subject token "is invalid for any reason". The request itself is known to be well-formed.
     invalid_request: 'invalid_token',
     temporarily_unavailable: 'exchange_unavailable',
   },

@@ -45,7 +45,7 @@ export class Promised {
     if (this.#remove(key)) this.#kept += WEIGHT * (1 - this.#kept)
   }
 
-  /** Gives up the places of those who did not come. */
+  /** Frees the places of callers that did not come back. */
   sweep(now: number): void {
     const second = secondOf(now)
     if (second === this.#sweptAt) return

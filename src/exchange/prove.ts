@@ -33,7 +33,7 @@ export type Prove = () => Promise<Proof>
 
 export interface ProveOptions {
   readonly profile: Profile
-  /** Of the endpoint, which is the `aud` of assertions where the profile says so. */
+  /** The endpoint's, which is the `aud` of assertions where the profile says so. */
   readonly url: string
   readonly outbound: Outbound
   readonly presenting: (identity: Identity) => Outbound
@@ -134,7 +134,7 @@ function showing(client: Certified, { url, presenting }: ProveOptions): () => Pr
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
-/** RFC 7523, section 2.2, with an assertion that somebody else made. */
+/** RFC 7523, section 2.2, with an assertion that the gateway did not make, but read from a file. */
 function asserting(assertion: string): ClientAuth {
   if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(assertion)) throw new Error('the file holds no JWT')
   return (_issuer, client, body) => {

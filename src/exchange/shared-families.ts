@@ -81,7 +81,7 @@ class SharedFamilies {
       put: async (refreshToken) => {
         if (!local.isGood) return
         const { own } = berths
-        // Without the time of the take nobody could tell whether a refusal was later: the token is not put into Redis.
+        // Without the time of the take Redis cannot tell whether a refusal came later: the token stays in this process.
         if (own === undefined || takenAt === undefined || !this.#with.store.isConnected) {
           await local.put(refreshToken)
         } else {

@@ -27,8 +27,8 @@ export interface SharingSuccessionsOptions {
 /** What callers' refresh tokens became, shared by all replicas. */
 export interface SharingSuccessions {
   /**
-   * Looks a token that this process does not know up in Redis before the layers below use it, and again before its caller is
-   * answered, because another replica may have had it replaced meanwhile. Stands outside `bringing`.
+   * Looks a token up in Redis that this process does not know: before the layers below use it, and again before its caller
+   * is answered, because another replica may have had it replaced meanwhile. Stands outside `bringing`.
    */
   learning(exchange: Exchange): Exchange
   /**

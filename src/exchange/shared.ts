@@ -249,7 +249,7 @@ class Replicas {
  * Pauses between two look-ups of a waiting replica, the longer the longer it has waited. Replicas poll, because a message
  * could be missed and they would have to poll then; only one request waits for each key and replica.
  *
- * @throws {GatewayError} `exchange_unavailable` where the deadline would pass; and what the signal is aborted with
+ * @throws {GatewayError} `exchange_unavailable` where the deadline would pass first; the signal's reason when it is aborted
  */
 export async function wait(
   { signal, deadline }: Pick<Ask, 'signal' | 'deadline'>,

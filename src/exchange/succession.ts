@@ -6,9 +6,9 @@ import { until } from './patience.ts'
 import { PROFILES } from './profiles.ts'
 import { type Purges, tagsOf } from './purge.ts'
 
-/** For how long, at least, it is remembered what replaced a token, in milliseconds. */
+/** How long a token's successor is remembered at least, in milliseconds. */
 export const SHORTEST_MS = 60_000
-/** The same once its owner has presented the successor: for requests that were on their way already. */
+/** How long it is remembered once its owner has presented it: for requests that were on their way already. */
 export const CROSSING_MS = 30_000
 const WEIGHT_BYTES = 512
 
@@ -40,7 +40,7 @@ export class Successions {
     return line
   }
 
-  /** Whether anything is known of what a token became, or came from. */
+  /** Whether a token's successors, or predecessors, are known. */
   knows(permit: Permit, refreshToken: string): boolean {
     return this.#find(idOf(permit, refreshToken)) !== undefined
   }

@@ -246,7 +246,7 @@ interface IssuerRefusal {
   readonly error: string | undefined
   /** Entra's refinement of the error. */
   readonly suberror?: string | undefined
-  /** What Entra asks the user for; of any type, since nobody has checked it yet. */
+  /** What Entra asks the user for; not checked yet, and of any type. */
   readonly claims?: unknown
 }
 

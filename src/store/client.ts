@@ -131,7 +131,7 @@ export function end(client: Client): void {
 
 /**
  * Resolves when a server does not answer any more: a network that swallows packets ends no connection. Intervals are counted
- * instead of time, because a process that was busy for so long has not read the answers that came.
+ * instead of time, because a process that was busy itself has not read the answers that came.
  *
  * @returns also a function that ends the pings
  */

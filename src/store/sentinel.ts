@@ -12,7 +12,7 @@ export interface Sentinels {
 
 /** How long to wait for one Sentinel, in milliseconds: the others have answered by then. */
 const ANSWERED_MS = 500
-/** How often Sentinels are asked for the master, in milliseconds: a master that is cut off from them does not tell. */
+/** How often Sentinels are asked for the master, in milliseconds: a master that is cut off from them does not know it. */
 const ASK_EVERY_MS = 5_000
 
 /**

@@ -68,7 +68,7 @@ export interface SharedStore {
   readonly started: Promise<void>
 }
 
-/** How long a claim lasts, in milliseconds: so long, at most, one whose holder died delays the others. */
+/** How long a claim lasts, in milliseconds. One whose holder died delays the others for no longer. */
 export const LEASE_MS = 2_000
 /** The longest that an entry is kept, in milliseconds. Marks last longer: a purged entry is gone before its mark. */
 export const KEPT_AT_MOST_MS = 86_400_000
@@ -191,7 +191,7 @@ export function createSharedStore(redis: Redis): SharedStore {
 /** The methods that touch several keys. */
 type Keyed = Pick<SharedStore, 'take' | 'drop' | 'purge'>
 
-/** Gives the claim of a look-up back that nobody waits for any more, so that it does not keep others from the key. */
+/** If a look-up is answered too late: gives its claim back, so that it does not keep other replicas from the key. */
 function released(redis: Redis, { names, claimant }: Look): (reply: Reply) => void {
   return (reply) => {
     if (takenOf(reply)?.claim === 'mine') redis.send(RELEASE, [claimOf(names[0]!)], [claimant])

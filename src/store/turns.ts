@@ -4,7 +4,7 @@ import { script } from './shared.ts'
 
 /** How many exchanges of one replica wait for a turn and have none yet, by rank: `told` goes first. */
 export interface Line {
-  /** Of callers that were told to come back, and did. */
+  /** Exchanges of callers that were told to come back, and did. */
   readonly told: number
   readonly coming: number
   readonly background: number
