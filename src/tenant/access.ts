@@ -5,7 +5,7 @@ import type { ResourceServer } from './resource-server.ts'
 import type { State } from './state.ts'
 import type { User } from './user.ts'
 
-/** What a subject may be given at an API, and what of it was asked for. */
+/** The scopes and permissions that a subject gets at an API. */
 export interface Access {
   readonly scopes: readonly string[]
   readonly permissions: readonly string[]
@@ -19,8 +19,7 @@ export function knownAudience(state: State, audience: string): ResourceServer {
 }
 
 /**
- * Whether users may be represented at the API by this client: the grant that says so, or undefined where the API needs
- * none.
+ * The grant that lets this client act for users at the API; undefined if the API needs none.
  *
  * @throws {Refusal} `access_denied`
  */
@@ -37,7 +36,7 @@ export function userGrant(
   return policy === 'allow_all' ? undefined : grant
 }
 
-/** In Auth0's words. */
+/** The message is Auth0's. */
 export function notAuthorized({ identifier }: ResourceServer): never {
   throw new Refusal(
     'access_denied',
@@ -46,8 +45,8 @@ export function notAuthorized({ identifier }: ResourceServer): never {
 }
 
 /**
- * A user's access: requested, and of the API, and in the grant, and held by the user where the API enforces policies.
- * Scopes beyond that are dropped without a word. Nothing requested stands for everything.
+ * A user's access: scopes that were requested, that the API and the grant have, and, if the API enforces policies, that the
+ * user holds. Other scopes are silently dropped. Without a request, every scope counts as requested.
  */
 export function userAccess(
   server: ResourceServer,

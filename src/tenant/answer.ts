@@ -3,7 +3,7 @@ import type { Issued } from './issue.ts'
 import type { Client } from './client.ts'
 import type { ResourceServer } from './resource-server.ts'
 
-/** What the token endpoint answers (RFC 6749, section 5.1; RFC 8693, section 2.2.1). */
+/** The answer of the token endpoint (RFC 6749, section 5.1; RFC 8693, section 2.2.1). */
 export interface TokenAnswer {
   readonly access_token: string
   readonly token_type: Issued['type']
@@ -15,14 +15,14 @@ export interface TokenAnswer {
 }
 
 /**
- * One grant type. The client is authenticated, but what it may do is the grant's to say.
+ * One grant type. The client is authenticated already; the grant decides what it may do.
  *
- * @param proof the thumbprint of the key that the request had proof of
- * @throws {Refusal} whatever stands against it
+ * @param proof the thumbprint of the key whose possession the request proved
+ * @throws {Refusal} the request is refused
  */
 export type Grant = (form: Form, client: Client, proof?: string) => Promise<TokenAnswer>
 
-/** `scope` is told only where it is not what was asked for. */
+/** The answer has `scope` only if that differs from what was asked for. */
 export function tokenAnswer(
   { value, type }: Issued,
   { token_lifetime: lifetime }: ResourceServer,

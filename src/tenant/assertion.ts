@@ -7,7 +7,7 @@ import type { State } from './state.ts'
 
 const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
-/** Beyond that the oldest is forgotten: whoever floods a tenant on loopback fools themselves. */
+/** Beyond that the oldest is forgotten: only somebody on this machine can flood a tenant on loopback. */
 const REMEMBERED = 100_000
 
 export interface AssertionsOptions {
@@ -86,7 +86,7 @@ async function verified(
   return payload
 }
 
-/** Those that it authenticates by, and that have not expired. */
+/** The credentials that the client authenticates by and that have not expired. */
 function credentialsOf(client: Client, now: () => number): readonly Credential[] {
   const ids = client.client_authentication_methods?.private_key_jwt?.credentials ?? []
   return client.credentials.filter(

@@ -11,8 +11,8 @@ interface Credentials {
 }
 
 /**
- * Who asks: `client_secret_basic` or `client_secret_post` (RFC 6749, section 2.3.1), `private_key_jwt` (RFC 7523), or a
- * public client by its id alone. A client that has a key has no use for a secret.
+ * Authenticates the client: by `client_secret_basic` or `client_secret_post` (RFC 6749, section 2.3.1), `private_key_jwt`
+ * (RFC 7523), or a public client by its id alone. A client with a key cannot use a secret.
  *
  * @param authorization the request's header
  * @throws {Refusal} `invalid_client`, `invalid_request`
@@ -77,7 +77,7 @@ function isSecretOf({ client_secret: expected }: Client, secret: string | undefi
   return timingSafeEqual(digest(expected), digest(secret))
 }
 
-/** Of one length, whatever was sent. */
+/** Hashes have one length, whatever was sent, so that they can be compared in constant time. */
 function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }

@@ -10,16 +10,16 @@ export interface ClientGrant {
   readonly audience: string
   scope: string[]
   readonly subject_type: SubjectType
-  /** Whether `scope` does not count: every scope that the API has is granted. Default false. */
+  /** Grant every scope of the API, and ignore `scope`. Default false. */
   allow_all_scopes?: boolean
-  /** What else the Management API was told of it. It is told again, and decides nothing here. */
+  /** Other fields that the Management API was given. It returns them; they have no effect. */
   settings?: Readonly<Record<string, unknown>>
 }
 
 export type NewClientGrant = Pick<ClientGrant, 'client_id' | 'audience' | 'scope'> &
   Partial<ClientGrant>
 
-/** @throws {TypeError} when the API lacks a scope of it */
+/** @throws {TypeError} when the API lacks a scope of the grant */
 export function completeClientGrant(
   given: NewClientGrant,
   server: ResourceServer | undefined,
@@ -39,7 +39,7 @@ export function unknownScope(
   return scope.find((value) => !known.has(value))
 }
 
-/** What the grant grants at its API. */
+/** The scopes that the grant gives at its API. */
 export function grantedScopes(
   { scope, allow_all_scopes: all }: ClientGrant,
   { scopes }: ResourceServer,

@@ -3,29 +3,29 @@ import { randomName } from './names.ts'
 export interface RefreshTokenSettings {
   rotation_type: 'rotating' | 'non-rotating'
   expiration_type: 'expiring' | 'non-expiring'
-  /** How long the previous token is tolerated after a rotation, in seconds. */
+  /** How long the previous token is still accepted after a rotation, in seconds. */
   leeway: number
   /** How long a family of tokens lives, in seconds, if it expires. */
   token_lifetime: number
-  /** Whether `token_lifetime` does not count. Default false. */
+  /** Ignore `token_lifetime`. Default false. */
   infinite_token_lifetime?: boolean
   /** How long a family of tokens lives unused, in seconds, if it expires. */
   idle_token_lifetime: number
-  /** Whether `idle_token_lifetime` does not count. Default false. */
+  /** Ignore `idle_token_lifetime`. Default false. */
   infinite_idle_token_lifetime?: boolean
   /**
-   * The other APIs that a refresh may name as its `audience` (Multi-Resource Refresh Tokens), and what of their scopes.
-   * Default none.
+   * The other APIs that a refresh may name as its `audience` (Multi-Resource Refresh Tokens), each with the scopes that it
+   * may ask for. Default none.
    */
   policies?: { audience: string; scope: string[] }[] | null
 }
 
-/** What a client proves itself by, other than a secret: a public key, or what its certificate is known by. */
+/** A credential other than a secret: a public key, or the subject or fingerprint of a certificate. */
 export interface Credential {
   readonly id: string
   readonly credential_type: 'public_key' | 'cert_subject_dn' | 'x509_cert'
   readonly name?: string
-  /** Which key signed an assertion. Default: its thumbprint (RFC 7638). */
+  /** The `kid` of assertions that this key signed. Default: its thumbprint (RFC 7638). */
   readonly kid?: string
   readonly alg?: 'RS256' | 'RS384' | 'PS256'
   readonly pem?: string
@@ -36,7 +36,7 @@ export interface Credential {
   expires_at?: string
 }
 
-/** How a client proves itself without a secret. The two by certificate can be set and never met: there is no TLS here. */
+/** How a client authenticates without a secret. The two methods with certificates can be set, but never used without TLS. */
 export type AuthenticationMethod =
   'private_key_jwt' | 'tls_client_auth' | 'self_signed_tls_client_auth'
 
@@ -54,22 +54,22 @@ export interface Client {
   client_secret?: string
   app_type: 'spa' | 'regular_web' | 'non_interactive' | 'native' | 'resource_server'
   /**
-   * Both methods with a secret are accepted from a client that has one, as Auth0 does. Null where
-   * `client_authentication_methods` says it.
+   * A client with a secret may use either method with a secret, as at Auth0. Null if
+   * `client_authentication_methods` is set.
    */
   token_endpoint_auth_method: 'none' | 'client_secret_post' | 'client_secret_basic' | null
   client_authentication_methods?: AuthenticationMethods
-  /** Those that `client_authentication_methods` names, and any others. */
+  /** All credentials, whether `client_authentication_methods` names them or not. */
   credentials: Credential[]
   /** On-Behalf-Of needs no entry: `token_exchange` allows it. */
   grant_types: string[]
-  /** Whether nobody is asked for consent by an API that skips it. Default true. */
+  /** Whether APIs that skip consent for first parties skip it for this client. Default true. */
   is_first_party: boolean
-  /** The API that the client is. Cannot be changed. */
+  /** The API that the client belongs to. Cannot be changed. */
   readonly resource_server_identifier?: string
   token_exchange?: { allow_any_profile_of_type: string[] }
   refresh_token: RefreshTokenSettings
-  /** What else the Management API was told of it. It is told again, and decides nothing here. */
+  /** Other fields that the Management API was given. It returns them; they have no effect. */
   settings?: Readonly<Record<string, unknown>>
 }
 

@@ -7,7 +7,7 @@ export interface DiscoveryOptions {
   readonly grantTypes: readonly string[]
 }
 
-/** What a client needs to know (OpenID Connect Discovery 1.0; RFC 8414), and the key set. Names only what exists. */
+/** The metadata (OpenID Connect Discovery 1.0; RFC 8414) and the key set. Lists only endpoints that exist. */
 export function createDiscovery({ issuer, keys, grantTypes }: DiscoveryOptions): Router {
   const metadata = {
     issuer,

@@ -3,19 +3,19 @@ import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify, type JWTPayload } from 
 import { Refusal } from './refusal.ts'
 
 export interface DpopOptions {
-  /** The token endpoint's own address: what proofs must be for. */
+  /** The token endpoint's own address, which the `htu` of proofs must equal. */
   readonly url: string
-  /** Whether a proof must name a nonce of the tenant's (RFC 9449, section 8). */
+  /** Whether a proof must contain a nonce of the tenant (RFC 9449, section 8). */
   readonly nonces: boolean
   /** In epoch milliseconds. */
   readonly now: () => number
 }
 
 export interface Dpop {
-  /** What every answer to a proof gives for the next one; undefined where none is asked for. */
+  /** The nonce that every answer gives for the next proof; undefined if proofs need none. */
   nonce(): string | undefined
   /**
-   * The thumbprint of the key that a request has proof of (RFC 9449, section 4.3); undefined without a proof.
+   * The thumbprint of the key whose possession a request proves (RFC 9449, section 4.3); undefined without a proof.
    *
    * @param proof the request's header
    * @throws {Refusal} `invalid_dpop_proof`, `use_dpop_nonce`
@@ -25,9 +25,9 @@ export interface Dpop {
 
 /** RFC 9449, section 11.1: how far `iat` may be from now, to either side. */
 const WINDOW_SECONDS = 60
-/** A nonce is good in the period that it was given in, and in the next one. */
+/** The length of a period. A nonce is good in the period in which it was given, and in the next one. */
 const NONCE_SECONDS = 60
-/** Beyond that the oldest is forgotten: whoever floods a tenant on loopback fools themselves. */
+/** Beyond that the oldest is forgotten: only somebody on this machine can flood a tenant on loopback. */
 const REMEMBERED_PROOFS = 100_000
 
 export function createDpop({ url, nonces, now }: DpopOptions): Dpop {
@@ -75,7 +75,7 @@ export function createDpop({ url, nonces, now }: DpopOptions): Dpop {
       typ: 'dpop+jwt',
       algorithms: ['ES256', 'RS256'],
       requiredClaims: ['htm', 'htu', 'iat', 'jti'],
-      // The time is judged here, by the tenant's own clock.
+      // By the tenant's own clock, which a test may have set.
       currentDate: new Date(now()),
     }
     return jwtVerify(proof, EmbeddedJWK, options).catch(() => invalid('it cannot be verified'))

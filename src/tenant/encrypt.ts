@@ -3,7 +3,7 @@ import { CompactEncrypt } from 'jose'
 import type { ResourceServer } from './resource-server.ts'
 
 /**
- * A signed token, encrypted for its API where that has a key (nested, RFC 7519, section 11.2). Only the API can read it.
+ * The signed token, encrypted for its API if that has a key (nested, RFC 7519, section 11.2). Then only the API can read it.
  */
 export async function encrypted(signed: string, server: ResourceServer): Promise<string> {
   const { token_encryption: encryption } = server

@@ -20,7 +20,7 @@ export function createFaultsEndpoint(faults: Faults): Router {
 
 /**
  * The listener is on loopback anyway. A page in a browser of this machine could still call it by a name of its own that
- * leads here, and is told apart by that name. A form of such a page is no JSON.
+ * resolves to loopback (DNS rebinding): its Host is refused. A form that such a page submits to this address is not JSON.
  */
 const refuseElsewhere: RequestHandler = ({ headers: { host = '' } }, response, next) => {
   if (isLoopbackHost(host)) next()

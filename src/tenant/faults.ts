@@ -1,67 +1,67 @@
 import { TOKEN_EXCHANGE } from './grants/token-exchange.ts'
 
-/** What the tenant is to get wrong, in which requests, and how often. */
+/** What the tenant does wrong, in which requests, and how often. */
 export type Fault = FaultScope & FaultKind
 
 export interface FaultScope {
-  /** In how many requests. Default: in all, until the faults are cleared. */
+  /** The number of requests that it affects. Default: all, until the faults are cleared. */
   readonly times?: number
-  /** The `grant_type` of these requests. Default: token exchange. */
+  /** The `grant_type` of the requests that it affects. Default: token exchange. */
   readonly grantType?: string
   /**
    * Calls of the Management API instead, by method and kind, `*` for any: `POST /clients`, `GET /*`, `* /client-grants`.
-   * What belongs to a client is of its kind. Default `* /*` for the faults that only they can have.
+   * Credentials and secrets of clients count as `clients`. Default `* /*` for faults that only such calls can have.
    */
   readonly management?: string
 }
 
 export type FaultKind =
-  /** The request is judged as ever, and its answer held back: an answer that a caller may not wait for. */
+  /** The request is handled as usual, and its answer delayed, perhaps longer than a caller waits. */
   | { readonly kind: 'slow'; readonly delayMs: number }
-  /** 429 with the headers of a limit, and nothing is judged. `Retry-After` only where it is given. */
+  /** 429 with the headers of a limit; the request is not handled. `Retry-After` is sent only if it is given here. */
   | {
       readonly kind: 'too_many_requests'
-      /** In how many whole seconds the limit is over, as `X-RateLimit-Reset` tells it. Default 1. */
+      /** Whole seconds until the limit is over, for `X-RateLimit-Reset`. Default 1. */
       readonly resetAfterSeconds?: number
       readonly retryAfterSeconds?: number
     }
-  /** 500, or another status of 500 to 599, and nothing is judged. */
+  /** 500, or another status of 500 to 599; the request is not handled. */
   | { readonly kind: 'server_error'; readonly status?: number }
-  /** The request is judged as ever, and answered 200 with a body that is no JSON. Default: a page of HTML. */
+  /** The request is handled as usual, and answered 200 with a body that is not JSON. Default: a page of HTML. */
   | { readonly kind: 'garbage'; readonly body?: string }
-  /** The token is signed well and of another user. Default `auth0|somebody-else`. */
+  /** The token has a good signature, but is of another user. Default `auth0|somebody-else`. */
   | { readonly kind: 'wrong_sub'; readonly subject?: string }
-  /** The token is signed well and for another API. Default `https://elsewhere.example`. */
+  /** The token has a good signature, but is for another API. Default `https://elsewhere.example`. */
   | { readonly kind: 'wrong_aud'; readonly audience?: string }
-  /** The token, and the answer's `scope`, hold these beside what was granted. Default `admin:everything`. */
+  /** The token, and the answer's `scope`, contain these scopes in addition to those granted. Default `admin:everything`. */
   | { readonly kind: 'wrong_scope'; readonly scope?: string }
-  /** The token is signed well, and bound to another key (RFC 9449, section 6). Default: somebody else's. */
+  /** The token has a good signature, but is bound to another key (RFC 9449, section 6). Default: a key that nobody has. */
   | { readonly kind: 'wrong_cnf'; readonly jkt?: string }
-  /** A proof is passed over, so that the token is not bound: where the API requires it, nothing is issued. */
+  /** A proof is ignored, so the token is not bound. If the API requires a proof, nothing is issued. */
   | { readonly kind: 'unbound' }
-  /** The nonce of a proof is refused, whatever it is, and no other is given. */
+  /** Every nonce of a proof is refused, and no other is given. */
   | { readonly kind: 'use_dpop_nonce' }
-  /** 409, and nothing is judged: somebody else was faster. */
+  /** 409, as if another change had come first; the call is not handled. */
   | { readonly kind: 'conflict' }
-  /** The call is judged and done as ever, and answered 503, or by another status of 500 to 599. */
+  /** The call is done as usual, and answered 503, or with another status of 500 to 599. */
   | { readonly kind: 'unsure'; readonly status?: number }
-  /** The call is judged and done as ever, and its connection ends without an answer. */
+  /** The call is done as usual, and its connection ends without an answer. */
   | { readonly kind: 'lost_answer' }
-  /** What is written is not read for so long: lists and objects are told as they were before. */
+  /** For so long, reads return lists and objects as they were before the change. */
   | { readonly kind: 'stale'; readonly delayMs: number }
 
-/** The faults that wait for a request. */
+/** The faults that were ordered and wait for requests. */
 export interface Faults {
-  /** @throws {TypeError} for what is no fault */
+  /** @throws {TypeError} if it is not a fault */
   add(fault: Fault): void
   clear(): void
   /**
-   * The fault of the next request of this grant type, used up once by it. Faults come in the order in which they were
-   * added: the next one's turn is when the one before has no times left.
+   * The fault for a request of this grant type; takes one of its `times`. Faults come in the order in which they were
+   * added: the next one comes when the one before has no times left.
    */
   take(grantType: string): Fault | undefined
   /**
-   * The same for a call of the Management API. A fault of writes waits for one.
+   * The same for a call of the Management API. Faults that only writes can have wait for a write.
    *
    * @param kind of objects, for example `clients`
    */
@@ -112,7 +112,7 @@ const SCOPE: Readonly<Record<string, Test>> = {
   grantType: isText,
 }
 
-/** What may be said of each kind, beside what may be said of all. */
+/** The members of each kind, beside those that all have. */
 const MEMBERS: Readonly<Record<Fault['kind'], Readonly<Record<string, Test>>>> = {
   slow: { delayMs: isWhole(0, LONGEST_DELAY_MS) },
   too_many_requests: {
@@ -133,9 +133,9 @@ const MEMBERS: Readonly<Record<Fault['kind'], Readonly<Record<string, Test>>>> =
   stale: { delayMs: isWhole(0, LONGEST_DELAY_MS) },
 }
 
-/** What only a call of the Management API can suffer. */
+/** Kinds for calls of the Management API only. */
 const OF_MANAGEMENT: ReadonlySet<string> = new Set(['conflict', 'unsure', 'lost_answer', 'stale'])
-/** What a call of either can. */
+/** Kinds for both endpoints. */
 const OF_EITHER: ReadonlySet<string> = new Set([
   'slow',
   'too_many_requests',
@@ -158,7 +158,7 @@ function isCall(
 }
 
 /**
- * Reads a fault that may have come as JSON.
+ * Checks a fault that may have come as JSON.
  *
  * @throws {TypeError} naming what is wrong with it
  */
@@ -181,7 +181,7 @@ function readFault(value: unknown): Fault {
   return value as Fault
 }
 
-/** @throws {TypeError} for a fault that its requests cannot have */
+/** @throws {TypeError} if requests of this scope cannot have this kind of fault */
 function assertScope({ kind, grantType, management }: Fault): void {
   if (management !== undefined && !OF_MANAGEMENT.has(kind) && !OF_EITHER.has(kind)) {
     throw new TypeError(`${kind} is a fault of tokens, which the Management API gives none of`)

@@ -8,15 +8,15 @@ import { rateLimitHeaders, USUAL_LIMIT } from './limiter.ts'
 import { Refusal } from './refusal.ts'
 import type { State } from './state.ts'
 
-/** What a fault does at each step of a request. */
+/** The effect of a fault at each step of a request. */
 export interface Faulty {
-  /** Before anything is judged. @throws {Refusal} `too_many_requests`, `server_error` */
+  /** Called before the request is handled. @throws {Refusal} `too_many_requests`, `server_error` */
   refuse(fault: Fault | undefined, response: Response): void
-  /** The proof that a request brings (RFC 9449), or none. @throws {Refusal} `use_dpop_nonce` */
+  /** The request's proof (RFC 9449), or none if the fault ignores it. @throws {Refusal} `use_dpop_nonce` */
   overlook(fault: Fault | undefined, proof: string | undefined): string | undefined
   /** The answer, or one with another token. */
   forge(fault: Fault | undefined, answer: TokenAnswer): Promise<TokenAnswer>
-  /** After everything was judged; ends early when nobody waits any more. */
+  /** Called when the answer is ready; resolves early if the caller has gone. */
   hold(fault: Fault | undefined, response: Response): Promise<void>
   send(fault: Fault | undefined, response: Response, answer: TokenAnswer): void
 }
@@ -28,13 +28,13 @@ export interface FaultyOptions {
   readonly now: () => number
 }
 
-/** As long as a thumbprint is. */
+/** A value of a thumbprint's length, of a key that nobody has. */
 const SOMEBODY_ELSES = 'A'.repeat(43)
 
 const PAGE = '<!doctype html><title>502 Bad Gateway</title>\n<h1>502 Bad Gateway</h1>\n'
 
 export function createFaulty({ state, keys, now }: FaultyOptions): Faulty {
-  /** Signs changed claims as the tenant would have: with the key of the API that the token was for. */
+  /** Signs changed claims with the key of the API that the token was for, as the tenant itself does. */
   async function forged(answer: TokenAnswer, changes: JWTPayload): Promise<TokenAnswer> {
     const token = answer.access_token
     if (token.split('.').length === 5)

@@ -20,7 +20,7 @@ export class Form {
     return value
   }
 
-  /** What `scope` asks for; undefined where it is left out. */
+  /** The scopes in `scope`; undefined if it is left out. */
   scopes(): readonly string[] | undefined {
     const names = this.#values
       .get('scope')
@@ -31,7 +31,7 @@ export class Form {
 }
 
 /**
- * Reads what a body parser made of a form or of JSON. RFC 6749, section 3.2: a parameter without a value counts as
+ * Reads the output of a body parser for forms or JSON. RFC 6749, section 3.2: a parameter without a value counts as
  * omitted, one that comes twice is an error.
  *
  * @throws {Refusal} `invalid_request`

@@ -1,4 +1,4 @@
-/** `behalf/tenant`: the embedded, Auth0-shaped authorization server, for the tests of whoever uses the gateway. */
+/** `behalf/tenant`: the embedded, Auth0-shaped authorization server, for tests of applications that use the gateway. */
 export { createTenant, type Tenant, type TenantOptions, type TokenOptions } from './tenant.ts'
 export type { AuthenticationMethods, Client, Credential, NewClient } from './client.ts'
 export type { ClientGrant, NewClientGrant } from './client-grant.ts'

@@ -12,22 +12,22 @@ export interface Actor {
   readonly act?: Actor
 }
 
-/** What an access token is to say. */
+/** The content of an access token. */
 export interface Issuance {
   readonly client: Client
   readonly server: ResourceServer
   readonly subject: string
   readonly scopes: readonly string[]
-  /** What the subject holds at the API, whether it was asked for or not. */
+  /** The permissions that the subject holds at the API, whether they were asked for or not. */
   readonly permissions: readonly string[]
-  /** How it was got. An exchange has none. */
+  /** The `gty` of the token. An exchange has none. */
   readonly grantType?: 'password' | 'client-credentials' | 'refresh_token'
   readonly actor?: Actor
-  /** The thumbprint of the key that the client has shown (RFC 9449, section 5). */
+  /** The thumbprint of the key whose possession the client proved (RFC 9449, section 5). */
   readonly proof?: string | undefined
 }
 
-/** An access token, and how it is to be sent. */
+/** An access token, and its `token_type`. */
 export interface Issued {
   readonly value: string
   readonly type: 'Bearer' | 'DPoP'
@@ -36,7 +36,7 @@ export interface Issued {
 /**
  * Writes and signs an access token in the dialect of its API, bound and encrypted as that API wants it.
  *
- * @throws {Refusal} `invalid_request` where it must be bound and there is nothing to bind it to
+ * @throws {Refusal} `invalid_request` if the token must be bound and the request has no proof
  */
 export type Issue = (issuance: Issuance) => Promise<Issued>
 
@@ -76,8 +76,8 @@ export function createIssue({ issuer, keys, now }: IssueOptions): Issue {
 }
 
 /**
- * Auth0's table: without a mechanism a proof is passed over; with one it is optional, or without it nothing is issued. By
- * which error is not documented there.
+ * Auth0's table: an API without a mechanism ignores proofs; with one, a proof is optional or required. Auth0 does not
+ * document the error for a missing proof.
  */
 function boundTo({ client, server, proof }: Issuance): string | undefined {
   const { proof_of_possession: wanted } = server
@@ -90,10 +90,10 @@ function boundTo({ client, server, proof }: Issuance): string | undefined {
   return undefined
 }
 
-/** Who asked for it has another name in each dialect, and only one of them says how (Auth0's access token profiles). */
+/** The dialects name the client differently, and only one has `gty` (Auth0's access token profiles). */
 function dialectClaims(issuance: Issuance): JWTPayload {
   const { client, server, grantType, permissions } = issuance
-  // Without policies there are no permissions to write, whatever the dialect is called.
+  // Without policies the token has no permissions, whatever its dialect.
   const holds = server.token_dialect.endsWith('_authz') && server.enforce_policies
   return {
     ...(isRfc9068(server)

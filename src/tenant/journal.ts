@@ -1,6 +1,6 @@
 const LONGEST = 10_000
 
-/** What was asked since the start: the newest of it, and how much there was of what counts. */
+/** The newest requests since the start, and the number of those that count. */
 export interface Journal<Entry> {
   readonly record: (entry: Entry) => void
   /** The oldest first, at most 10 000. */

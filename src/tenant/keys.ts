@@ -17,15 +17,15 @@ export interface SigningKey {
 
 /** The tenant's own keys, and the secrets of the APIs that have one. */
 export interface Keys {
-  /** The key set that is published (RFC 7517, section 5): the current key and those that are not dropped yet. */
+  /** The published key set (RFC 7517, section 5): the current key and previous ones that were not dropped. */
   published(): { readonly keys: readonly JWK[] }
-  /** What new tokens for this API are signed with. */
+  /** The key that signs new tokens for this API. */
   signingKey(server: ResourceServer): SigningKey
-  /** What verifies a token of this API; undefined where the key is not known (any more). */
+  /** The key that verifies a token of this API; undefined if the key is unknown or was dropped. */
   verificationKey(server: ResourceServer, keyId: string | undefined): KeyObject | undefined
   /** Signs with a new key from now on. The previous ones stay published. */
   rotate(): Promise<void>
-  /** Forgets all but the current key: what they signed is worth nothing any more. */
+  /** Forgets all keys but the current one: tokens that the others signed are refused from now on. */
   dropPrevious(): void
 }
 
@@ -69,7 +69,7 @@ export async function createKeys(signingKey?: string): Promise<Keys> {
   }
 }
 
-/** The same key goes by another name for each algorithm, once that is used: a published key says what it is for. */
+/** One key has a `kid` for each algorithm that is used, because a published key names its algorithm. */
 function nameOf({ keyId }: Pair, algorithm: string): string {
   return algorithm === 'RS256' ? keyId : `${keyId}-${algorithm}`
 }

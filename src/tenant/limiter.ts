@@ -1,4 +1,4 @@
-/** How many exchanges the tenant allows, or how many calls of its Management API. */
+/** How many exchanges, or calls of its Management API, the tenant allows. */
 export interface Limit {
   /** Per second, from all clients together. */
   readonly rate: number
@@ -6,15 +6,15 @@ export interface Limit {
   readonly burst: number
 }
 
-/** What Auth0's Essentials and Professional plans allow. */
+/** The limit of Auth0's Essentials and Professional plans. */
 export const USUAL_LIMIT: Limit = { rate: 8, burst: 8 }
 
-/** What Auth0 allows the Management API's callers for a production tenant of a paid plan. */
+/** The limit of Auth0's Management API for a production tenant of a paid plan. */
 export const USUAL_MANAGEMENT_LIMIT: Limit = { rate: 16, burst: 50 }
 
 export interface Allowance {
   readonly allowed: boolean
-  /** What Auth0 tells with every answer that counts. `Retry-After` is not among them. */
+  /** Auth0 sends these with every answer that counts. `Retry-After` is not among them. */
   readonly headers: RateLimitHeaders
 }
 
@@ -38,7 +38,7 @@ export interface Counts {
 }
 
 /**
- * A token bucket, as the time at which it will be full again: nothing accumulates that rounding could wear off.
+ * A token bucket, stored as the time at which it will be full again, so that rounding errors do not add up.
  *
  * @param now in epoch milliseconds
  * @throws {TypeError} when the rate is not above 0, or the burst is not a whole number of at least 1
@@ -55,7 +55,7 @@ export function createLimiter({ rate, burst }: Limit, now: () => number): Limite
   return {
     take() {
       const time = now()
-      // A clock that was set back leaves the bucket empty, and no emptier than that.
+      // After the clock was set back the bucket is empty, but no debt remains.
       const emptied = Math.min(Math.max(fullAt - time, 0), wholeMs)
       const allowed = emptied + oneMs <= wholeMs + ROUNDING_MS
       const missing = allowed ? emptied + oneMs : emptied
@@ -68,7 +68,7 @@ export function createLimiter({ rate, burst }: Limit, now: () => number): Limite
   }
 }
 
-/** Far below what a clock can tell, far above what arithmetic loses. */
+/** Far below the resolution of a clock, far above the rounding errors of the arithmetic. */
 const ROUNDING_MS = 0.001
 
 /** @param resetAt in epoch milliseconds */

@@ -6,7 +6,7 @@ const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
 loopback.addAddress('::1', 'ipv6')
 
-/** What was given is not a place to listen on, or not one for a tenant. */
+/** The address cannot be listened on, or is not on loopback. */
 export class ListenError extends Error {
   override readonly name = 'ListenError'
 }
@@ -20,7 +20,7 @@ export class ListenError extends Error {
  */
 export async function listenOnLoopback(server: Server, listen: string): Promise<string> {
   const { host, port } = parse(listen)
-  // Not left to the resolver: what `localhost` means is not ours to trust.
+  // Not left to the resolver, which could give another address for `localhost`.
   const address = host === 'localhost' ? '127.0.0.1' : host
   server.listen(port, address)
   await once(server, 'listening')

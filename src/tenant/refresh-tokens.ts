@@ -12,12 +12,12 @@ export interface Family {
   readonly scopes: readonly string[]
 }
 
-/** Refresh tokens: made, rotated, and revoked by families when a spent one comes again. */
+/** Makes and rotates refresh tokens. If a spent one comes again, its whole family is revoked. */
 export interface RefreshTokens {
   create(family: Family): string
   /**
-   * Takes a token for what `judge` makes of what it stands for, and the token that replaces it: itself, where the
-   * client's do not rotate. What `judge` throws leaves the token as good as it was.
+   * Redeems a token: returns the result of `judge`, and the token that replaces it, which is the same one if the client's
+   * tokens do not rotate. If `judge` throws, the token stays valid.
    *
    * @throws {Refusal} `invalid_grant`; after the reuse of a spent token for every token of its family
    */
@@ -60,7 +60,7 @@ export function createRefreshTokens(now: () => number): RefreshTokens {
     )
   }
 
-  /** Two requests that crossed on their way: both get the token that replaced the one they sent. */
+  /** Whether an old token is still accepted: two requests that crossed both get the token that replaced it. */
   function isTolerated(token: string, { family, previous, rotatedAt }: Line): boolean {
     const { leeway } = family.client.refresh_token
     return token === previous && now() < rotatedAt + leeway * 1_000
@@ -76,7 +76,7 @@ export function createRefreshTokens(now: () => number): RefreshTokens {
     },
     redeem(token, client, judge) {
       const line = lines.get(token)
-      // Whoever holds another client's token learns no more than that, and revokes nothing.
+      // A client that presents another client's token learns nothing more, and cannot revoke its family.
       if (line === undefined || line.family.client !== client) unknown()
       if (line.revoked || isExpired(line)) unknown()
       const isCurrent = token === line.current

@@ -1,6 +1,6 @@
 /**
- * Why the token endpoint says no, and with which status. RFC 6749, section 5.2 names most of them; the statuses are
- * Auth0's, which answers 403 where the RFC would answer 400.
+ * The errors of the token endpoint and their statuses. RFC 6749, section 5.2, names most errors; the statuses are those of
+ * Auth0, which answers 403 in cases where the RFC demands 400.
  */
 const STATUS = {
   invalid_request: 400,
@@ -19,13 +19,13 @@ const STATUS = {
 
 export type RefusalCode = keyof typeof STATUS
 
-/** A decision of the token endpoint. Its message is the `error_description`. */
+/** An error of the token endpoint. Its message is the `error_description`. */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
   readonly error: RefusalCode
   readonly status: number
 
-  /** @param status Default: what the code usually goes with. */
+  /** @param status Default: the usual status of the code. */
   constructor(error: RefusalCode, description: string, status: number = STATUS[error]) {
     super(description)
     this.error = error

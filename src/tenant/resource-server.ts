@@ -9,7 +9,7 @@ export interface ResourceServer {
   readonly id: string
   /** The audience of its tokens. */
   readonly identifier: string
-  /** Whether it is the tenant's own: its Management API. */
+  /** Whether it is the tenant's own Management API. */
   readonly is_system?: true
   name?: string
   scopes: { value: string; description?: string }[]
@@ -24,29 +24,29 @@ export interface ResourceServer {
   enforce_policies: boolean
   /** Whether `offline_access` gives a refresh token. Default false. */
   allow_offline_access: boolean
-  /** Default false: an exchange for it answers `consent_required`, since nobody is there to be asked. */
+  /** Default false: an exchange for it answers `consent_required`, because no user is present to consent. */
   skip_consent_for_verifiable_first_party_clients: boolean
-  /** Default: all clients for users, those with a grant for themselves. */
+  /** Default: any client may act for users; for itself a client needs a grant. */
   subject_type_authorization: {
     user: { policy: 'allow_all' | 'deny_all' | 'require_client_grant' }
     client: { policy: 'deny_all' | 'require_client_grant' }
   }
-  /** What its tokens are bound to. Default null: to nothing, whatever a client proves. */
+  /** How its tokens are bound. Default null: not at all, even with a proof. */
   proof_of_possession: ProofOfPossession | null
-  /** Whom its tokens are encrypted for. Default: for nobody. */
+  /** The key that its tokens are encrypted for. Default: none, they are not encrypted. */
   token_encryption?: TokenEncryption | null
-  /** The client that the API acts as, once there is one. */
+  /** The API's own client, once it has one. */
   client_id?: string
-  /** What its client may exchange, in a tenant of the legacy generation. Default: nothing. */
+  /** What its client may exchange, in a legacy tenant. Default: nothing. */
   token_exchange?: { enabled_subject_token_types: string[] }
-  /** What else the Management API was told of it. It is told again, and decides nothing here. */
+  /** Other fields that the Management API was given. It returns them; they have no effect. */
   settings?: Readonly<Record<string, unknown>>
 }
 
 export interface ProofOfPossession {
-  /** `mtls` can be set and never met: this tenant has no TLS. */
+  /** `mtls` can be set, but no client can fulfil it, because this tenant has no TLS. */
   mechanism: 'dpop' | 'mtls'
-  /** Whether a client without a proof gets nothing. With false it gets a bearer token, and no word about it. */
+  /** Whether a client without a proof is refused. If false, it gets a bearer token without a warning. */
   required: boolean
   /** Whom `required` is for. Default `all_clients`. */
   required_for?: 'public_clients' | 'all_clients'
@@ -65,7 +65,7 @@ export interface TokenEncryption {
 
 export type NewResourceServer = Partial<ResourceServer> & Pick<ResourceServer, 'identifier'>
 
-/** The defaults are those that a real tenant was seen to fill in. */
+/** Fills in the defaults that a real tenant was seen to fill in. */
 export function completeResourceServer(given: NewResourceServer): ResourceServer {
   const server: ResourceServer = {
     id: randomBytes(12).toString('hex'),
@@ -87,7 +87,7 @@ export function completeResourceServer(given: NewResourceServer): ResourceServer
   return server
 }
 
-/** An API that signs by a secret and has none is given one. */
+/** Gives a secret to an API that signs with one and has none. */
 export function giveSigningSecret(server: ResourceServer): void {
   if (server.signing_alg === 'HS256') server.signing_secret ??= randomName(32)
 }

@@ -10,7 +10,7 @@ const INVENTORY = 'https://inventory.internal'
 
 /**
  * The objects of the demonstration. Names, ids and secrets are fixed and public: `.env.example` and the documentation
- * hold the same, and none of them opens anything but a tenant on loopback.
+ * contain the same, and they open nothing but a tenant on loopback.
  */
 export function seedDemo(state: State, generation: Generation = 'current'): void {
   seedApis(state, generation)
@@ -18,7 +18,7 @@ export function seedDemo(state: State, generation: Generation = 'current'): void
   seedGateways(state, generation)
 }
 
-/** What `behalf provision` does not make: who logs in, by which application, and what they hold. */
+/** The objects that `behalf provision` does not create: users, their permissions, and the application they log in with. */
 export function seedPeople(state: State): void {
   state.addClient({
     client_id: 'spa',
@@ -70,7 +70,7 @@ function api(identifier: string, name: string, scopes: readonly string[]): NewRe
   }
 }
 
-/** An API that is reached by exchange alone: applications have no grant for it. */
+/** An API whose tokens come only from exchanges, because applications have no grant for it. */
 function closedTarget(
   identifier: string,
   name: string,
@@ -85,7 +85,7 @@ function closedTarget(
   }
 }
 
-/** One of 2019, when no API could say so. */
+/** Such an API of 2019, when APIs had no policy for that. */
 function openTarget(
   identifier: string,
   name: string,
@@ -107,7 +107,7 @@ function seedGateways(state: State, generation: Generation): void {
   seedGateway(state, 'backoffice', BACKOFFICE, { [ORDERS]: ['orders:read'] })
 }
 
-/** The client that an API acts as, and what it may ask for on behalf of its users. */
+/** An API's own client, and its grants for users. */
 function seedCurrentGateway(
   state: State,
   name: string,
@@ -133,7 +133,7 @@ function seedCurrentGateway(
   }
 }
 
-/** The same in 2019: the API says what may be exchanged, and its grants are for no kind of subject. */
+/** The same in 2019: the API says what may be exchanged, and its grants have no subject type. */
 function seedLegacyGateway(
   state: State,
   name: string,

@@ -12,16 +12,16 @@ import {
 } from './resource-server.ts'
 import { createUser, everything, type Permissions, type User } from './user.ts'
 
-/** What a tenant has of itself: its Management API, and who may call that. */
+/** The tenant's own objects: its Management API, and the client that may call it. */
 export interface SystemObjects {
   readonly server: ResourceServer
   readonly client: Client
   readonly grant: ClientGrant
 }
 
-/** The tenant's objects. They may be changed at any time: the next request is judged by what they are then. */
+/** The tenant's objects. They may be changed at any time; the change counts from the next request on. */
 export interface State {
-  /** By identifier, without the tenant's own. */
+  /** By identifier, without the tenant's own API. */
   readonly resourceServers: ReadonlyMap<string, ResourceServer>
   /** Without the tenant's own. */
   readonly clients: ReadonlyMap<string, Client>
@@ -31,26 +31,26 @@ export interface State {
   readonly users: ReadonlyMap<string, User>
   /** The tenant's own, once it has started. */
   readonly system: SystemObjects | undefined
-  /** @throws {TypeError} when there is one with this identifier */
+  /** @throws {TypeError} if the identifier is taken */
   addResourceServer(server: NewResourceServer): ResourceServer
-  /** With its client, and the grants for either. */
+  /** Also removes its client, and all grants of either. */
   removeResourceServer(identifier: string): void
-  /** @throws {TypeError} when there is one with this id, or the API that it is to be has one already or is unknown */
+  /** @throws {TypeError} if the id is taken, or the client's API is unknown or has a client already */
   addClient(client: NewClient): Client
-  /** With its grants. */
+  /** Also removes its grants. */
   removeClient(id: string): void
-  /** @throws {TypeError} when there is one for this client, audience and subject type, or the API lacks a scope of it */
+  /** @throws {TypeError} if there is one for this client, audience and subject type, or the API lacks one of its scopes */
   addClientGrant(grant: NewClientGrant): ClientGrant
   removeClientGrant(id: string): void
   /**
    * @param permissions Default: every scope of every API there is now.
-   * @throws {TypeError} when there is a user of this name
+   * @throws {TypeError} if the name is taken
    */
   addUser(name: string, password: string, permissions?: Permissions): User
   addSystem(objects: SystemObjects): void
-  /** The API of this identifier, be it the tenant's own. */
+  /** The API of this identifier; also the tenant's own. */
   resourceServer(identifier: string): ResourceServer | undefined
-  /** The client of this id, be it the tenant's own. */
+  /** The client of this id; also the tenant's own. */
   client(id: string): Client | undefined
   grantOf(client: Client, server: ResourceServer, subjectType: SubjectType): ClientGrant | undefined
   userById(id: string): User | undefined

@@ -12,15 +12,15 @@ export interface SubjectToken {
   /** Who it was issued to. */
   readonly clientId: string | undefined
   readonly actor: Actor | undefined
-  /** Whether a client got it for itself. */
+  /** Whether a client obtained it for itself. */
   readonly isOfClient: boolean
 }
 
 /**
- * Verifies signature, `iss` and `exp`, by the key of the API that the token is for: the tenant's own, or that API's
- * secret. Does NOT say whether the token is for the right API.
+ * Verifies signature, `iss` and `exp`, with the key of the API that the token is for: the tenant's own, or that API's
+ * secret. Does NOT check whether the token is for the right API.
  *
- * @param preferred the API whose key counts where the token is for several
+ * @param preferred the API whose key is used if the token is for several
  * @throws {Refusal} `invalid_grant` with status 401
  */
 export type VerifySubject = (token: string, preferred: string) => Promise<SubjectToken>
@@ -42,7 +42,7 @@ export function createSubjectVerifier(options: SubjectVerifierOptions): VerifySu
     if (server === undefined || key === undefined) invalid()
     const { payload } = await jwtVerify(token, key, {
       issuer,
-      // The API's, never the header's: its secret must not verify what a key pair should have signed.
+      // The API's algorithm, never the header's: an API's secret must not verify a token that a key pair should have signed.
       algorithms: [server.signing_alg],
       requiredClaims: ['sub', 'exp'],
       currentDate: new Date(now()),
@@ -58,7 +58,7 @@ export function createSubjectVerifier(options: SubjectVerifierOptions): VerifySu
       audiences: audiencesOf(claims),
       clientId: typeof clientId === 'string' ? clientId : undefined,
       actor: actorOf(claims),
-      // The dialect of RFC 9068 does not say how a token was got, but its subject does.
+      // The dialect of RFC 9068 has no `gty`, but the subject shows a client's own token.
       isOfClient: gty === 'client-credentials' || subject.endsWith('@clients'),
     }
   }
@@ -72,7 +72,7 @@ function keyIdOf(token: string): string | undefined {
   }
 }
 
-/** Whoever knows an API's signing secret can write anything. */
+/** Checked, because anyone who knows an API's signing secret can sign any `act`. */
 function actorOf({ act }: JWTPayload): Actor | undefined {
   return typeof act === 'object' && act !== null ? (act as Actor) : undefined
 }
@@ -98,7 +98,7 @@ function reject(cause: unknown): never {
   throw cause
 }
 
-/** Auth0 documents the status, though not the error; 401 tells it from a refusal of the grant. */
+/** Auth0 documents the status, but not the error; 401 distinguishes it from a refusal of the grant. */
 function invalid(description = 'Invalid subject_token'): never {
   throw new Refusal('invalid_grant', description, 401)
 }

@@ -48,15 +48,15 @@ export interface TenantOptions {
   /** Who may call the Management API. Default: a client with an id and a secret of its own, see {@link Tenant.management}. */
   readonly management?: ManagementClient
   /**
-   * `legacy`: the objects and the exchange of 2019, with what an API may exchange told of the API itself, and neither
+   * `legacy`: the objects and the exchange of 2019. The API itself says what it may exchange, and there is neither
    * `requested_token_type` nor `act`. Default `current`.
    */
   readonly generation?: Generation
-  /** Want a nonce of the tenant's in each DPoP proof (RFC 9449, section 8). Default false. */
+  /** Demand a nonce of the tenant in each DPoP proof (RFC 9449, section 8). Default false. */
   readonly dpopNonces?: boolean
   /**
-   * What it signs with at first: an RSA private key in PEM, of 2048 bits or more. Default: a new one, which takes a tenth of
-   * a second: most of what a start takes. Tenants that have it accept each other's signatures.
+   * The first signing key: an RSA private key in PEM, of 2048 bits or more. Default: a new one, which takes a tenth of a
+   * second, most of a start. Tenants with the same key accept each other's signatures.
    */
   readonly signingKey?: string
   /** In epoch milliseconds. Default: `Date.now`. */
@@ -69,7 +69,7 @@ export interface TokenOptions {
   readonly audience: string
   /** Separated by spaces. Default: everything that the user holds. */
   readonly scope?: string
-  /** Who logs the user in. Default `spa`. */
+  /** The client that logs the user in. Default `spa`. */
   readonly client?: string
 }
 
@@ -77,10 +77,10 @@ export interface TokenOptions {
 export interface Tenant {
   /** Its issuer identifier, with a trailing slash, as Auth0's have: `http://127.0.0.1:9400/`. */
   readonly url: string
-  /** Its objects, to look at and to change. */
+  /** Its objects, which may be read and changed. */
   readonly state: State
   /**
-   * An access token, as a login with the user's password gives it.
+   * An access token, obtained by a login with the user's password.
    *
    * @throws when the user or the client is unknown, or the tenant refuses
    */
@@ -96,21 +96,21 @@ export interface Tenant {
   /** Takes all keys but the current one out of the key set. */
   dropPreviousKeys(): void
   /**
-   * Gets requests for tokens wrong from now on, as `POST /_tenant/faults` does. Several faults come one after the other.
+   * Orders a fault for requests from now on, as `POST /_tenant/faults` does. Several faults come one after the other.
    *
-   * @throws {TypeError} for what is no fault
+   * @throws {TypeError} if it is not a fault
    */
   fault(fault: Fault): void
   clearFaults(): void
-  /** Who may call the Management API, at `{url}api/v2/`, by client credentials. */
+  /** The client that may call the Management API, at `{url}api/v2/`, by client credentials. */
   readonly management: ManagementClient
   /** A token for the Management API. @param scope Separated by spaces. Default: everything. */
   managementToken(scope?: string): Promise<string>
   /** Every call of the Management API since the start; the oldest first, at most 10 000. */
   managementCalls(): readonly ManagementCall[]
-  /** How many exchanges were asked for since the start, whatever became of them. */
+  /** The number of exchanges that were requested since the start, whatever their outcome. */
   exchanges(): number
-  /** How many of them were within the limit and beyond it. Without a limit all are within it. */
+  /** How many of these were within the limit and beyond it. Without a limit all are within it. */
   limited(): Counts
   /** Every request to the token endpoint since the start, without its secrets; the oldest first, at most 10 000. */
   requests(): readonly TokenRequest[]
@@ -119,10 +119,10 @@ export interface Tenant {
 }
 
 /**
- * Starts a tenant: token endpoint, Management API, discovery and key set. For tests and demonstrations: it keeps passwords as
- * they are, in memory, and listens on loopback only.
+ * Starts a tenant: token endpoint, Management API, discovery and key set. For tests and demonstrations: it keeps passwords
+ * in the clear, in memory, and listens on loopback only.
  *
- * @throws {TypeError} `signingKey` is no RSA key, or too short
+ * @throws {TypeError} `signingKey` is not an RSA key, or is too short
  */
 export async function createTenant(options: TenantOptions = {}): Promise<Tenant> {
   const { listen = '127.0.0.1:0', empty = false, seed, clock = () => Date.now() } = options

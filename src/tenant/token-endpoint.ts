@@ -31,12 +31,12 @@ export interface TokenEndpointOptions {
   /** By `grant_type`. */
   readonly grants: Grants
   readonly dpop: Dpop
-  /** Of exchanges; asked before anything else is judged. Absent: there is no limit. */
+  /** The limit of exchanges; counts a request before it is handled. Absent: no limit. */
   readonly limiter: Limiter | undefined
-  /** Asked after the limiter: what is beyond the limit uses none up. */
+  /** Applied after the limiter: requests beyond the limit use no fault up. */
   readonly faults: Faults
   readonly faulty: Faulty
-  /** Told of every request, after it was judged and before it is answered. */
+  /** Called for every request, after it was handled and before it is answered. */
   readonly record: (request: TokenRequest) => void
 }
 
@@ -81,7 +81,7 @@ interface Passage {
   fault: Fault | undefined
 }
 
-/** Records what becomes of the request, whether it is granted or not. */
+/** Handles the request, and records its outcome, granted or refused. */
 async function judge(passage: Passage, options: TokenEndpointOptions): Promise<TokenAnswer> {
   const { authenticateClient, grants, dpop, limiter, faults, faulty, record } = options
   const { request, response } = passage
@@ -112,7 +112,7 @@ async function judge(passage: Passage, options: TokenEndpointOptions): Promise<T
   }
 }
 
-/** @throws {Refusal} `too_many_requests`, with the headers that tell when to come back */
+/** @throws {Refusal} `too_many_requests`, with headers that say when to come back */
 function admit(limiter: Limiter | undefined, response: Response): void {
   if (limiter === undefined) return
   const { allowed, headers } = limiter.take()
@@ -126,7 +126,7 @@ function grantFor(grants: Grants, grantType: string, client: Client): Grant {
   if (grant === undefined) {
     throw new Refusal('unsupported_grant_type', `Unsupported grant type: ${grantType}`)
   }
-  // On-Behalf-Of is allowed by another property of the client than its list of grant types.
+  // `token_exchange` of the client allows On-Behalf-Of, not its list of grant types.
   if (grantType !== TOKEN_EXCHANGE && !client.grant_types.includes(grantType)) {
     throw new Refusal(
       'unauthorized_client',
@@ -142,7 +142,7 @@ const answerWithError: ErrorRequestHandler = (error: unknown, request, response,
     return
   }
   const { status, name, description } = describe(error)
-  // RFC 6749, section 5.2: a client that used this header is told which scheme it failed by.
+  // RFC 6749, section 5.2: the answer to a client that used this header names the scheme that it used.
   if (status === 401 && request.get('authorization') !== undefined && name === 'invalid_client') {
     response.set('www-authenticate', 'Basic realm="tenant"')
   }
@@ -160,7 +160,7 @@ function describe(error: unknown): Description {
     return { status: error.status, name: error.error, description: error.message }
   }
   const status = statusOf(error)
-  // What the body parsers throw: too large, not JSON, another charset.
+  // Errors of the body parsers: too large, not JSON, another charset.
   if (status >= 400 && status < 500) {
     return { status, name: 'invalid_request', description: 'The body cannot be read' }
   }

@@ -5,7 +5,7 @@ import type { Issue } from '../issue.ts'
 import { Refusal } from '../refusal.ts'
 import type { State } from '../state.ts'
 
-/** `grant_type=client_credentials` (RFC 6749, section 4.4): a client for itself, within its grant. */
+/** `grant_type=client_credentials` (RFC 6749, section 4.4): a token for the client itself, within its grant. */
 export function createClientCredentialsGrant(state: State, issue: Issue): Grant {
   return async (form, client, proof) => {
     if (client.token_endpoint_auth_method === 'none') {

@@ -13,7 +13,7 @@ export interface LoginOptions {
   readonly refreshTokens: RefreshTokens
 }
 
-/** A user who is known to be who they say, at a client, for an API. */
+/** Issues the tokens of a user who was authenticated, for a client and an API. */
 export type Login = (
   user: User,
   client: Client,
@@ -22,7 +22,7 @@ export type Login = (
   proof?: string,
 ) => Promise<TokenAnswer>
 
-/** What every login ends with. Makes no ID token: `openid` is dropped like any scope that the API does not have. */
+/** The last step of every login. Makes no ID token: `openid` is dropped like any scope that the API does not have. */
 export function createLogin({ state, issue, refreshTokens }: LoginOptions): Login {
   return async (user, client, audience, requested, proof) => {
     const server = knownAudience(state, audience)
@@ -50,7 +50,7 @@ export function createLogin({ state, issue, refreshTokens }: LoginOptions): Logi
   }
 }
 
-/** `grant_type=password` (RFC 6749, section 4.3): how a test or a demonstration logs in without a browser. */
+/** `grant_type=password` (RFC 6749, section 4.3), with which tests and the demonstration log in without a browser. */
 export function createPasswordGrant({ users }: State, login: Login): Grant {
   return async (form, client, proof) => {
     const audience = form.required('audience')

@@ -10,8 +10,8 @@ import type { State } from '../state.ts'
 
 /**
  * `grant_type=refresh_token` (RFC 6749, section 6), with rotation, for the API of the login, or for another one that the
- * client has a policy for (Auth0's Multi-Resource Refresh Tokens). As there, an `audience` without a policy and scopes
- * beyond it are ignored without a word. What the user has lost since the login is not given again.
+ * client has a policy for (Auth0's Multi-Resource Refresh Tokens). As at Auth0, an `audience` without a policy and scopes
+ * beyond the policy are silently ignored. Permissions that the user lost since the login are not granted.
  */
 export function createRefreshTokenGrant(
   state: State,
@@ -76,7 +76,7 @@ function policyFor(
   audience: string | undefined,
   ofLogin: ResourceServer,
 ): Policy | undefined {
-  // The API of the login needs no policy, and none narrows what the login gave.
+  // The API of the login needs no policy, and a policy does not narrow what the login gave.
   if (audience === ofLogin.identifier) return undefined
   const policy = policies?.find((one) => one.audience === audience)
   const server = policy && resourceServers.get(policy.audience)

@@ -20,10 +20,10 @@ export interface LegacyTokenExchangeOptions extends TokenExchangeOptions {
 }
 
 /**
- * Auth0's exchange of 2019, after draft 19 of RFC 8693: the API itself says which types of token may be exchanged, its
- * grant says for which APIs and with which scopes, and more than that is refused. The issued token does not say who acts:
- * it has no `act`. `requested_token_type` is passed over. With `offline_access` there is a refresh token, where the
- * target allows one and the API may use it. Gives no ID tokens.
+ * Auth0's exchange of 2019, after draft 19 of RFC 8693. The API itself says which types of token may be exchanged; its grants
+ * say for which APIs and with which scopes, and more than that is refused. The issued token has no `act`.
+ * `requested_token_type` is ignored. `offline_access` gives a refresh token, if the target allows one and the API may use it.
+ * Gives no ID tokens.
  */
 export function createLegacyTokenExchangeGrant(options: LegacyTokenExchangeOptions): Grant {
   const { state, issue, verifySubject, refreshTokens } = options
@@ -59,7 +59,7 @@ function assertEnabled(source: ResourceServer | undefined, type: string): void {
   refuseClient('Token exchange is not enabled for the API and this type of token')
 }
 
-/** The grant that lets the one API call the other. */
+/** The grant that lets the client's API call the other. */
 function pairing(state: State, client: Client, server: ResourceServer): ClientGrant {
   const grant = state.grantOf(client, server, 'client') ?? notAuthorized(server)
   if (!server.skip_consent_for_verifiable_first_party_clients || !client.is_first_party) {

@@ -24,11 +24,11 @@ export interface TokenExchangeOptions {
 }
 
 /**
- * RFC 8693 as Auth0's On-Behalf-Of Token Exchange: an API that a user's token is meant for gets one for another API, of
- * the same user. Gives neither refresh tokens nor ID tokens, and does NOT look at a subject token's `cnf`.
+ * RFC 8693 as Auth0's On-Behalf-Of Token Exchange: an API that a user's token is for gets a token of the same user for
+ * another API. Gives neither refresh tokens nor ID tokens, and does NOT look at a subject token's `cnf`.
  *
- * Auth0 documents which exchanges fail, though not always by which error. Where it does not, the error is the one that
- * says whose mistake it is: `unauthorized_client` the set-up's, `invalid_grant` the token's, `access_denied` a policy's.
+ * Auth0 documents which exchanges fail, but not always with which error. Where it does not, the error says what is at fault:
+ * the client's set-up (`unauthorized_client`), the token (`invalid_grant`), or a policy (`access_denied`).
  */
 export function createTokenExchangeGrant(options: TokenExchangeOptions): Grant {
   const { state, issue, verifySubject } = options
@@ -59,7 +59,7 @@ export function createTokenExchangeGrant(options: TokenExchangeOptions): Grant {
   }
 }
 
-/** `requested_token_type` is what tells On-Behalf-Of from Auth0's Custom Token Exchange. */
+/** `requested_token_type` distinguishes On-Behalf-Of from Auth0's Custom Token Exchange. */
 function assertOnBehalfOf(form: Form): void {
   const types = [form.required('subject_token_type'), form.required('requested_token_type')]
   if (types.some((type) => type !== ACCESS_TOKEN)) {
@@ -70,7 +70,7 @@ function assertOnBehalfOf(form: Form): void {
   }
 }
 
-/** The identifier of the API that the client is. */
+/** The identifier of the client's API, if the client may exchange. */
 function assertMayExchange(client: Client): string {
   const identifier = linkedApi(client)
   if (client.token_exchange?.allow_any_profile_of_type.includes(ON_BEHALF_OF) !== true) {
@@ -79,7 +79,7 @@ function assertMayExchange(client: Client): string {
   return identifier
 }
 
-/** The same, whatever it may exchange. @throws {Refusal} `unauthorized_client` where it is none */
+/** The identifier of the client's API, whatever it may exchange. @throws {Refusal} `unauthorized_client` if it has none */
 export function linkedApi(client: Client): string {
   if (client.token_endpoint_auth_method === 'none') {
     refuseClient('On-Behalf-Of token exchange needs client authentication')
@@ -108,14 +108,14 @@ export function userOf(state: State, subject: SubjectToken): User {
     throw new Refusal('access_denied', 'The subject token is of a client, not of a user')
   }
   const user = state.userById(subject.subject)
-  // The same as for a token that cannot be verified: nobody stands behind it.
+  // The same error as for a token that cannot be verified: its user does not exist.
   if (user === undefined) throw new Refusal('invalid_grant', 'Invalid subject_token', 401)
   return user
 }
 
 /**
- * Auth0's set-up of an exchange asks for a grant without looking at the API's policy, and so is it here: what works on
- * this tenant works on one whose APIs are stricter.
+ * Auth0's guide to the exchange demands a grant whatever the API's policy is. So does this tenant: a set-up that works here
+ * also works where APIs are stricter.
  */
 function exchangeGrant(state: State, client: Client, server: ResourceServer): ClientGrant {
   userGrant(state, client, server)
@@ -126,7 +126,7 @@ function exchangeGrant(state: State, client: Client, server: ResourceServer): Cl
   return grant
 }
 
-/** Some of what was asked for is a narrower token, none of it is a refusal. */
+/** If some of the requested scopes are granted, the token is narrower; if none is, the exchange is refused. */
 export function assertSomethingGranted(
   granted: readonly string[],
   requested: readonly string[] | undefined,
@@ -136,7 +136,7 @@ export function assertSomethingGranted(
   }
 }
 
-/** RFC 8693, section 4.1. The first exchange names the application that the user's token was issued to, too. */
+/** RFC 8693, section 4.1. The first exchange also names the application that the user's token was issued to. */
 function chain({ actor, clientId }: SubjectToken, { client_id: sub }: Client): Actor {
   if (actor !== undefined && lengthOf(actor) >= LONGEST_CHAIN) {
     throw new Refusal(

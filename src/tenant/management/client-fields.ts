@@ -14,7 +14,7 @@ import {
 
 const NAMES = list(text(1))
 
-/** What is kept and told again, and decides nothing. */
+/** Fields that are stored and returned, and have no effect. */
 const SETTINGS_ALWAYS: Fields = {
   description: text(0, 140),
   logo_uri: text(),
@@ -71,7 +71,7 @@ const SETTINGS_CURRENT: Fields = {
   async_approval_notification_channels: anything,
 }
 
-/** Of these a change may also be their end. */
+/** Fields that a change may remove, by null or an empty text. */
 const ENDED_BY_CHANGE: Fields = {
   cross_origin_loc: nullable(text()),
   custom_login_page: text(),
@@ -139,7 +139,7 @@ export const CREDENTIAL: Rule = object(
   { required: ['credential_type'] },
 )
 
-/** A real tenant was seen to take no more. */
+/** A real tenant was seen to accept no more. */
 const MOST_USED = 2
 
 const methods = (credential: Rule): Rule => {

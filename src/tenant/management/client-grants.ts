@@ -155,7 +155,7 @@ function assertTogether(body: Body, subjectType: SubjectType): void {
   }
   const ofClients = ['organization_usage', 'allow_any_organization']
   const wrong = subjectType === 'user' ? ofClients : ['authorization_details_types']
-  // These are what they are without.
+  // Null, false, `deny` and an empty list mean the same as absent.
   const isSaid = (value: unknown): boolean =>
     ![undefined, null, false, 'deny'].includes(value as string) && [value].flat().length > 0
   const name = wrong.find((one) => isSaid(body[one]))

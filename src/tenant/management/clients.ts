@@ -35,14 +35,14 @@ interface Body extends View {
   readonly token_exchange?: { allow_any_profile_of_type?: string[] } | null
 }
 
-/** On creation a credential is given whole, later by its id. */
+/** On creation a client is given whole credentials, later only their ids. */
 type NewMethods = {
   readonly [Method in AuthenticationMethod]?: {
     readonly credentials: readonly (NewCredential | { readonly id: string })[]
   }
 }
 
-/** What a real tenant fills in where `refresh_token` is left out. */
+/** The values that a real tenant fills in if `refresh_token` is left out. */
 const REFRESH_TOKEN: RefreshTokenSettings = {
   rotation_type: 'non-rotating',
   expiration_type: 'non-expiring',
@@ -53,7 +53,7 @@ const REFRESH_TOKEN: RefreshTokenSettings = {
   infinite_idle_token_lifetime: true,
 }
 
-/** And where some of it is. */
+/** The values that it fills in if `refresh_token` is of type `expiring` and lacks some. */
 const EXPIRING = {
   leeway: 0,
   token_lifetime: 2_592_000,
@@ -71,7 +71,7 @@ const GRANT_TYPES: Readonly<Record<Client['app_type'], readonly string[]>> = {
   resource_server: [],
 }
 
-/** Who may see secrets, and set them. */
+/** The scope that lets a caller see and set secrets. */
 const SEES_KEYS = 'read:client_keys'
 
 export interface ClientsOptions {
@@ -172,7 +172,7 @@ export function createClients({ state, generation, now }: ClientsOptions): Kind 
   }
 }
 
-/** A new secret; the old one is worth nothing any more. */
+/** Gives the client a new secret; the old one is refused from now on. */
 export function rotateSecret(client: Client): void {
   client.client_secret = randomName(64)
 }
@@ -195,7 +195,7 @@ function viewOf(client: Client): View {
       secret_encoded: false,
       ...(jwt as View | undefined),
     },
-    // Who proves itself by a key is told of no secret.
+    // A client that authenticates by a key has no secret to show.
     client_secret: methods === undefined ? rest.client_secret : undefined,
     token_endpoint_auth_method: rest.token_endpoint_auth_method ?? undefined,
     client_authentication_methods: methods,
@@ -286,7 +286,7 @@ function allOf(
   return Object.values(methods ?? {}).flatMap((method) => method?.credentials ?? [])
 }
 
-/** The methods that were given with credentials, with their ids in their place. */
+/** The given methods, with the ids of the credentials in place of these. */
 function byId(methods: NewMethods, credentials: Client['credentials']): AuthenticationMethods {
   const [name] = Object.keys(methods)
   return { [String(name)]: { credentials: credentials.map(({ id }) => ({ id })) } }

@@ -18,10 +18,10 @@ export interface NewCredential {
   readonly kid?: string
 }
 
-/** How many a client may have, in use or not. A real tenant was seen to take no more. */
+/** How many credentials a client may have, in use or not. A real tenant was seen to accept no more. */
 const MOST = 4
 
-/** @throws {Failure} 400, too where the client has a key of this name, or four credentials */
+/** @throws {Failure} 400; also if the client has a key of this name, or four credentials */
 function addCredential(client: Client, given: NewCredential, now: number): Credential {
   const credential = createCredential(given, now)
   if (client.credentials.length >= MOST) {
@@ -71,7 +71,7 @@ function certificateOf(pem: string): X509Certificate {
   }
 }
 
-/** RFC 8705, section 3.1: as `x5t#S256` is. */
+/** The same hash as `x5t#S256` (RFC 8705, section 3.1). */
 function certificatePrint(certificate: X509Certificate | undefined): string {
   if (certificate === undefined) invalidBody('A credential of type x509_cert needs a certificate')
   return createHash('sha256').update(certificate.raw).digest('base64url')
@@ -88,7 +88,7 @@ function timeOf(text: string): string {
   return time.toISOString()
 }
 
-/** Whatever is public about it but the key. */
+/** The public members of a credential, without its key. */
 export function credentialView(credential: Credential): View {
   const { pem: _, ...rest } = credential
   return rest
@@ -113,7 +113,7 @@ export function credentialOf(client: Client, id: string): Credential {
   throw new Failure(404, 'inexistent_credential', 'The credential does not exist')
 }
 
-/** @throws {Failure} 400 while the client authenticates by it */
+/** @throws {Failure} 400 if the client authenticates by it */
 export function removeCredential(client: Client, id: string): void {
   const methods = Object.values(client.client_authentication_methods ?? {})
   if (methods.some(({ credentials }) => credentials.some((one) => one.id === id))) {

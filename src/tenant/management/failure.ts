@@ -10,8 +10,8 @@ const ERRORS: Readonly<Record<number, string>> = {
 }
 
 /**
- * A decision of the Management API, in Auth0's envelope. Where Auth0's `errorCode` is not known from documents or
- * recordings, ours says the same as the message.
+ * A failure of the Management API, in Auth0's envelope. If Auth0's `errorCode` is not known from documents or recordings,
+ * the code here repeats the message.
  */
 export class Failure extends Error {
   override readonly name = 'Failure'
@@ -24,7 +24,7 @@ export class Failure extends Error {
     this.errorCode = errorCode
   }
 
-  /** What refuses a token carries `attributes` instead of a code. */
+  /** A refusal of the token has `attributes` instead of a code. */
   body(): Readonly<Record<string, unknown>> {
     const { status: statusCode, message, errorCode } = this
     const error = ERRORS[statusCode] ?? 'Error'
@@ -34,7 +34,7 @@ export class Failure extends Error {
   }
 }
 
-/** The payload has the right fields, and they do not go together. */
+/** The payload's fields are valid, but do not fit together. */
 export function invalidBody(message: string): never {
   throw new Failure(400, 'invalid_body', message)
 }

@@ -1,32 +1,32 @@
 import type { Paging } from './paging.ts'
 
-/** An object as the Management API tells it. */
+/** An object as the Management API returns it. */
 export type View = Readonly<Record<string, unknown>>
 
 export type Scopes = ReadonlySet<string>
 
-/** The Auth0 that the tenant is like: today's, or that of 2019. */
+/** Which Auth0 the tenant imitates: today's, or that of 2019. */
 export type Generation = 'current' | 'legacy'
 
-/** One kind of object: what may be done with it, and how it is told. */
+/** One kind of object: the operations on it, and how it is returned. */
 export interface Kind {
   /** Its folder of the Management API, for example `client-grants`. */
   readonly path: string
   /** What its scopes end with, for example `client_grants`. */
   readonly noun: string
-  /** The scopes that let it be read; any of them is enough. */
+  /** Any of these scopes allows reading. */
   readonly readable: readonly string[]
   readonly paging: Paging
-  /** The query parameters that choose some of them; each takes the values that were given. */
+  /** The query parameters that filter the list; each function gets the given values. */
   readonly filters: Readonly<Record<string, (view: View, values: readonly string[]) => boolean>>
-  /** All of them, as they are now. */
+  /** All objects of the kind, as they are now. */
   views(): readonly View[]
   idOf(view: View): string
-  /** Whether this is one of its names. */
+  /** Whether this is one of the object's names. */
   isNamed(view: View, name: string): boolean
-  /** Without what these scopes do not show. */
+  /** The view without the members that these scopes do not show. */
   shown(view: View, scopes: Scopes): View
-  /** Ends with the answer for one that is not there. @throws {Failure} 404 */
+  /** Always throws: the answer for a missing object. @throws {Failure} 404 */
   missing(): never
   /** @returns its id @throws {Failure} 400, 403, 404, 409 */
   create(body: unknown, scopes: Scopes): string
@@ -36,7 +36,7 @@ export interface Kind {
   remove(id: string): void
 }
 
-/** The members of an object that are there at all. */
+/** The members that are not undefined. */
 export function present(members: Readonly<Record<string, unknown>>): View {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
 }
@@ -46,7 +46,7 @@ export function picked(body: View, names: readonly string[]): View {
   return Object.fromEntries(Object.entries(body).filter(([name]) => names.includes(name)))
 }
 
-/** What was kept, with what is new: null ends a setting. Undefined where nothing is left. */
+/** The stored settings with the changes; null removes a setting. Undefined if none is left. */
 export function kept(before: View | undefined, changes: View): View | undefined {
   const all = Object.entries({ ...before, ...changes }).filter(([, value]) => value !== null)
   return all.length === 0 ? undefined : Object.fromEntries(all)

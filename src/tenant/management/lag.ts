@@ -1,8 +1,8 @@
 import type { Kind, View } from './kind.ts'
 
-/** A tenant whose reads are behind its writes, for a while. */
+/** For a while, lets reads return the state before the latest writes. */
 export interface Lag {
-  /** From now on reads tell what was there before, for so many milliseconds. */
+  /** For so many milliseconds, reads return the objects as they are now. */
   start(delayMs: number): void
   read(kind: Kind): readonly View[]
 }

@@ -4,15 +4,14 @@ import type { View } from './kind.ts'
 
 type OneOrMany<Value> = Value | readonly Value[]
 
-/** What an API was told in 2019, for its role as a client. */
+/** The fields by which an API of 2019 gets its role as a client. */
 export interface LegacyFields {
   readonly token_exchange?: OneOrMany<{ enabled_subject_token_types?: OneOrMany<string> }>
   readonly client?: OneOrMany<{ grant_types?: OneOrMany<string> }>
 }
 
 /**
- * The credentials of a legacy exchange are the API's own: it has a client from the moment on that it is told what that
- * may do.
+ * In a legacy exchange the API authenticates as a client of its own, which is created when the API gets these fields.
  */
 export function adoptLegacy(state: State, server: ResourceServer, fields: LegacyFields): void {
   const { token_exchange: exchange, client: changes } = fields

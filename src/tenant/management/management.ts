@@ -24,11 +24,11 @@ export interface ManagementOptions {
   readonly issuer: string
   readonly keys: Keys
   readonly generation: Generation
-  /** Of calls. Absent: there is no limit, and answers tell of none. */
+  /** The limit of calls. Absent: no limit, and no headers of a limit in answers. */
   readonly limiter: Limiter | undefined
   readonly faults: Faults
   readonly faulty: Pick<Faulty, 'hold'>
-  /** Told of every call, after it was judged and before it is answered. */
+  /** Called for every call, after it was handled and before it is answered. */
   readonly record: (call: ManagementCall) => void
   /** In epoch milliseconds. */
   readonly now: () => number
@@ -39,17 +39,17 @@ export interface ManagementCall {
   readonly method: string
   /** With the query, and without the tenant's origin: `/api/v2/clients?page=0`. */
   readonly target: string
-  /** As it came, with whatever secrets are in it. */
+  /** The body as it came, with any secrets in it. */
   readonly body: unknown
-  /** What was decided, which a fault may have kept from the caller. */
+  /** The status that was decided, even if a fault kept it from the caller. */
   readonly status: number
 }
 
 const LARGEST_BODY = '1mb'
 
 /**
- * Auth0's Management API v2 for what an exchange needs: resource servers, clients with their credentials, and client
- * grants. Not the rest of it, and of other fields than those that decide something only that they are kept.
+ * The part of Auth0's Management API v2 that an exchange needs: resource servers, clients with their credentials, and client
+ * grants. Fields without an effect on an exchange are only stored and returned.
  */
 export function createManagement(options: ManagementOptions): Router {
   const { state, generation, now } = options
@@ -76,7 +76,7 @@ export function createManagement(options: ManagementOptions): Router {
   return router
 }
 
-/** Before anything else is looked at, as a limit is. */
+/** Comes before all other handlers, so that every call counts. */
 function limit({ limiter }: ManagementOptions): RequestHandler {
   return (_request, response, next) => {
     if (limiter !== undefined) {
@@ -128,7 +128,7 @@ async function judge(
   return operation.run({ scopes, query, names, body: request.body as unknown, read: lag.read })
 }
 
-/** @throws {Failure} where the fault is that nothing is judged */
+/** @throws {Failure} if the fault prevents the call from being handled */
 function refuse(fault: Fault | undefined, response: Response, now: () => number): void {
   if (fault?.kind === 'too_many_requests') {
     const { resetAfterSeconds = 1, retryAfterSeconds } = fault
@@ -185,7 +185,7 @@ function answerWithFailure({ record }: ManagementOptions): ErrorRequestHandler {
 function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   const status = error instanceof Error && 'status' in error ? Number(error.status) : 500
-  // What the body parser throws: too large, not JSON, another charset; and a path that cannot be decoded.
+  // Errors of the body parser (too large, not JSON, another charset), or of a path that cannot be decoded.
   return status >= 400 && status < 500
     ? new Failure(status, 'invalid_body', 'The body cannot be read')
     : new Failure(500, 'internal_error', 'The tenant failed')

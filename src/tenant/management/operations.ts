@@ -11,14 +11,14 @@ import { Failure } from './failure.ts'
 import type { Kind, Scopes, View } from './kind.ts'
 import { assertKnown, CHECKPOINT, flagOf, PAGE, pageOf } from './paging.ts'
 
-/** A request whose token was read, and whose scopes were found good for the operation. */
+/** A request whose token has a scope for the operation. */
 export interface Call {
   readonly scopes: Scopes
   readonly query: URLSearchParams
-  /** What stands in the path after the kind: the object's name, then that of what belongs to it. */
+  /** The names in the path after the kind: the object's, then that of its part, such as a credential. */
   readonly names: readonly string[]
   readonly body: unknown
-  /** How objects of a kind are read: as they are, or as they were a while ago. */
+  /** Reads the objects of a kind, as they are or, with a fault, as they were a while ago. */
   readonly read: (kind: Kind) => readonly View[]
 }
 
@@ -33,11 +33,11 @@ export interface Operation {
   readonly path: string
   /** Any of these is enough. */
   readonly scopes: readonly string[]
-  /** @throws {Failure} whatever stands against it */
+  /** @throws {Failure} the call is refused */
   run(call: Call): Answer
 }
 
-/** What may be done with each kind of object. */
+/** The operations on one kind of object. */
 export function operationsOf(kind: Kind): readonly Operation[] {
   const { path, noun } = kind
   const fresh = (id: string, { scopes }: Call): View =>
@@ -77,7 +77,7 @@ export function operationsOf(kind: Kind): readonly Operation[] {
       run(call) {
         const [name = ''] = call.names
         const view = kind.views().find((one) => kind.isNamed(one, name))
-        // What is not there is as good as deleted.
+        // Deleting a missing object succeeds.
         if (view !== undefined) kind.remove(kind.idOf(view))
         return { status: 204 }
       },
@@ -119,7 +119,7 @@ function found(kind: Kind, views: readonly View[], name: string): View {
   return views.find((view) => kind.isNamed(view, name)) ?? kind.missing()
 }
 
-/** What belongs to a client: its keys, and its secret. */
+/** The operations on a client's credentials and its secret. */
 export function clientOperations(
   clients: Kind,
   clientOf: (id: string) => Client | undefined,

@@ -1,9 +1,9 @@
 import { Failure } from './failure.ts'
 
 export interface Paging {
-  /** What the list is called in an answer that says more than the list. */
+  /** The name of the list in an answer that has totals or a checkpoint. */
   readonly noun: string
-  /** Whether pages may be asked for by `from` and `take`, too. */
+  /** Whether callers may also ask for pages by `from` and `take`. */
   readonly checkpoints: boolean
   /** The smallest `per_page`. */
   readonly least: 0 | 1
@@ -12,15 +12,15 @@ export interface Paging {
 const USUAL_PAGE = 50
 const LARGEST_PAGE = 100
 
-/** The query parameters that say which page. */
+/** The query parameters of paging by number. */
 export const PAGE = ['page', 'per_page', 'include_totals'] as const
 export const CHECKPOINT = ['from', 'take'] as const
 
 /**
- * One page of a list: by `page` and `per_page`, with a total where it is asked for, or by checkpoints, where the next
- * page starts after what the last one ended with, whatever was added meanwhile.
+ * One page of a list: by `page` and `per_page`, with a total if the caller asks for it; or by checkpoints, where the next
+ * page starts after the last entry of the previous one, whatever was added meanwhile.
  *
- * @param idOf what a checkpoint names
+ * @param idOf the id by which a checkpoint names an entry
  * @throws {Failure} 400 `invalid_query_string`
  */
 export function pageOf<View>(
@@ -58,7 +58,7 @@ function fromCheckpoint<View>(
   }
 }
 
-/** Opaque, so that nobody takes it for an id. */
+/** Encoded, so that callers do not mistake it for an id. */
 function checkpoint(id: string): string {
   return Buffer.from(`after ${id}`).toString('base64url')
 }

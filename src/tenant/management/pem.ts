@@ -12,13 +12,13 @@ export function publicKeyOf(pem: string): KeyObject {
   return key
 }
 
-/** RFC 7638: how Auth0 tells which key it has, without the key. */
+/** RFC 7638: Auth0 shows this thumbprint in place of the key. */
 export function thumbprintOf(pem: string): string {
   const { e, kty, n } = publicKeyOf(pem).export({ format: 'jwk' })
   return createHash('sha256').update(JSON.stringify({ e, kty, n })).digest('base64url')
 }
 
-/** A private key is none: it should not have been sent. */
+/** Undefined for a private key, too, which should not have been sent. */
 function read(pem: string): KeyObject | undefined {
   if (pem.includes('PRIVATE KEY')) return undefined
   try {

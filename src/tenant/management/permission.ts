@@ -4,7 +4,7 @@ import type { State } from '../state.ts'
 import { Failure } from './failure.ts'
 
 /**
- * The scopes of the token that a request came with.
+ * Verifies the token of a request, and returns its scopes.
  *
  * @param authorization the request's header
  * @throws {Failure} 401
@@ -19,7 +19,7 @@ export interface PermissionOptions {
   readonly now: () => number
 }
 
-/** Access tokens of this tenant for its Management API, as bearer tokens (RFC 6750, section 2.1). */
+/** Accepts access tokens of this tenant for its Management API, as bearer tokens (RFC 6750, section 2.1). */
 export function createPermission({ state, issuer, keys, now }: PermissionOptions): Permission {
   async function verify(token: string): Promise<JWTPayload> {
     const server = state.system?.server
@@ -44,7 +44,7 @@ export function createPermission({ state, issuer, keys, now }: PermissionOptions
   }
 }
 
-/** @throws {Failure} 403, unless one of them is there */
+/** @throws {Failure} 403, unless the token has one of them */
 export function assertScope(scopes: ReadonlySet<string>, expected: readonly string[]): void {
   if (expected.some((scope) => scopes.has(scope))) return
   const names = expected.join(',')

@@ -16,7 +16,7 @@ const MONTH_SECONDS = 2_592_000
 
 const SCOPE = object({ value: text(1, 280), description: text(0, 500) }, { required: ['value'] })
 
-/** Those of both generations. */
+/** Fields of both generations. */
 const ALWAYS: Fields = {
   name: text(0, 200, /^[^<>]+$/),
   scopes: list(SCOPE, { most: 1_000 }),
@@ -24,7 +24,7 @@ const ALWAYS: Fields = {
   signing_secret: text(16),
   allow_offline_access: flag,
   token_lifetime: whole(0, MONTH_SECONDS),
-  // Not in the document, and taken by real tenants.
+  // Not in Auth0's document, but accepted by real tenants.
   token_lifetime_for_web: whole(0, MONTH_SECONDS),
   token_dialect: oneOf(
     'access_token',
@@ -80,7 +80,7 @@ const CURRENT: Fields = {
   ),
 }
 
-/** The guides of 2019 write a list where one value belongs, and one value where a list does: either is taken. */
+/** The guides of 2019 write a list for some single values, and a single value for some lists: both forms are accepted. */
 const either = (...rules: readonly Rule[]): Rule => {
   return (value, at) => {
     const faults = rules.map((rule) => rule(value, at))
@@ -96,10 +96,10 @@ const LEGACY: Fields = {
   client: one(object({ grant_types: names })),
 }
 
-/** What may be told of an API, but its identifier. */
+/** The fields of an API that callers may set, without its identifier. */
 export const FIELDS: Readonly<Record<Generation, Fields>> = { current: CURRENT, legacy: LEGACY }
 
-/** What is kept and told again, and decides nothing. */
+/** Fields that are stored and returned, and have no effect. */
 export const SETTINGS = [
   'token_lifetime_for_web',
   'allow_online_access',
@@ -109,7 +109,7 @@ export const SETTINGS = [
   'authorization_policy',
 ] as const
 
-/** What of the tenant's own API may be changed. */
+/** The fields of the tenant's own API that may be changed. */
 export const OF_SYSTEM: readonly string[] = [
   'token_lifetime',
   'proof_of_possession',

@@ -9,10 +9,10 @@ import { object, readBody, text } from './rules.ts'
 
 type Body = Partial<ResourceServer> & LegacyFields & Readonly<Record<string, unknown>>
 
-/** How long a browser's tokens live unless it is said, in seconds. */
+/** The default lifetime of browsers' tokens, in seconds. */
 const USUAL_WEB_LIFETIME = 7_200
 
-/** Left out of answers until they were set, as a real tenant was seen to do. */
+/** Fields that answers leave out until they were set, as a real tenant was seen to do. */
 const UNTOLD = {
   scopes: [],
   enforce_policies: false,
@@ -113,7 +113,7 @@ function isUntold(name: string, value: unknown): boolean {
   return JSON.stringify(value) === JSON.stringify(UNTOLD[name as keyof typeof UNTOLD])
 }
 
-/** With the key's thumbprint in its place. */
+/** The view of `token_encryption`, with the key's thumbprint in place of the key. */
 function encryptionView({ token_encryption: encryption }: ResourceServer): unknown {
   if (encryption === undefined || encryption === null) return encryption
   const { pem, ...key } = encryption.encryption_key

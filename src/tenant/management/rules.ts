@@ -1,6 +1,6 @@
 import { Failure } from './failure.ts'
 
-/** What is wrong with a value, in the words of Auth0's validator; undefined where nothing is. */
+/** Says what is wrong with a value, in the words of Auth0's validator; undefined if it is valid. */
 export type Rule = (value: unknown, at: string) => string | undefined
 
 export type Fields = Readonly<Record<string, Rule>>
@@ -70,10 +70,10 @@ export function list(item: Rule, { least = 0, most = Infinity } = {}): Rule {
 
 export interface ObjectOptions {
   readonly required?: readonly string[]
-  /** How many members there must be. */
+  /** The least number of members. */
   readonly least?: number
   readonly most?: number
-  /** Whether members that are not named may be there, too. */
+  /** Whether other members are allowed. */
   readonly open?: boolean
 }
 
@@ -121,7 +121,7 @@ function first(judgements: readonly (() => string | undefined)[]): string | unde
 }
 
 /**
- * The body of a request, once it is known to be as the rule has it.
+ * The body of a request, checked by the rule.
  *
  * @throws {Failure} 400 `invalid_body`
  */

@@ -4,7 +4,7 @@ import { randomName } from '../names.ts'
 import { completeResourceServer } from '../resource-server.ts'
 import type { SystemObjects } from '../state.ts'
 
-/** Who may call the Management API, by client credentials. */
+/** The client that may call the Management API, by client credentials. */
 export interface ManagementClient {
   readonly clientId: string
   readonly clientSecret: string
@@ -13,7 +13,7 @@ export interface ManagementClient {
 const scopesOf = (noun: string): readonly string[] =>
   ['read', 'create', 'update', 'delete'].map((verb) => `${verb}:${noun}`)
 
-/** What a token for the Management API can be for. */
+/** The scopes of the Management API. */
 const MANAGEMENT_SCOPES: readonly string[] = [
   ...scopesOf('resource_servers'),
   ...scopesOf('clients'),
@@ -26,7 +26,7 @@ export function newManagementClient(): ManagementClient {
   return { clientId: randomName(32), clientSecret: randomName(64) }
 }
 
-/** The Management API and its one client, which may do everything with it, as every tenant of Auth0's has them. */
+/** The tenant's own API and a client with all its scopes, as every Auth0 tenant has them. */
 export function createSystem(issuer: string, given: ManagementClient): SystemObjects {
   const server = completeResourceServer({
     identifier: `${issuer}api/v2/`,
