@@ -51,10 +51,10 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
 
   /** A purge of this replica's own is not marked again, or else it would drop tokens that were issued after it. */
   function hear(text: string | undefined, at: number): void {
-    if (text === undefined) return
-    const { by, tags } = JSON.parse(text) as { readonly by: string; readonly tags: string[] }
-    times.set(tags, at)
-    if (by !== own) purges.mark(tags)
+    const told = text === undefined ? undefined : messageOf(text)
+    if (told === undefined) return
+    times.set(told.tags, at)
+    if (told.by !== own) purges.mark(told.tags)
   }
 
   let listening = false
@@ -77,6 +77,23 @@ export function purgingEverywhere(store: SharedStore, seals: Seals, purges: Purg
       untold.size > 0 && [...untold].some((purged) => purged.some((tag) => tags.includes(tag))),
     purgedAt: (tags) => times.latest(tags),
     close: () => clearInterval(timer),
+  }
+}
+
+interface Message {
+  /** The replica that purged. */
+  readonly by: string
+  readonly tags: readonly string[]
+}
+
+/** Undefined for a message of another shape, such as one of a later version: it must not end the process. */
+function messageOf(text: string): Message | undefined {
+  try {
+    const { by, tags } = JSON.parse(text) as Partial<Message>
+    const isMessage = typeof by === 'string' && Array.isArray(tags)
+    return isMessage && tags.every((tag) => typeof tag === 'string') ? { by, tags } : undefined
+  } catch {
+    return undefined
   }
 }
 
