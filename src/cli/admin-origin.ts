@@ -1,7 +1,7 @@
 import type { AdminConfig } from '../config/config.ts'
 import { UsageError } from './command.ts'
 
-/** Where a gateway's admin listener is reached from this machine: who listens everywhere is reached on loopback. */
+/** The origin of a gateway's admin listener, as seen from this machine: one on all addresses is reached on loopback. */
 export function adminOrigin({ listen, tls }: Pick<AdminConfig, 'listen' | 'tls'>): string {
   const { host, port } = listen
   if (port === 0) throw new UsageError('the admin listener takes any free port: use --url')

@@ -16,10 +16,10 @@ export interface AdminQuestion {
 }
 
 /**
- * Asks the admin listener of a configuration, and resolves with the status of its answer. Over TLS it must show the very
- * certificate that is configured, whatever name that is for and whoever issued it: anybody else is told nothing.
+ * Sends a request to the admin listener of a configuration, and resolves with the status of its answer. Over TLS it accepts
+ * only the configured certificate, whatever its name and issuer, and sends nothing to a server with another one.
  *
- * @throws {Error} it was not answered
+ * @throws {Error} there was no answer
  */
 export async function askAdmin(admin: AdminConfig, question: AdminQuestion): Promise<number> {
   const { hostname, port } = new URL(adminOrigin(admin))
@@ -39,7 +39,7 @@ export async function askAdmin(admin: AdminConfig, question: AdminQuestion): Pro
     })
     request.on('response', (response) => {
       resolve(response.statusCode ?? 0)
-      // Nobody waits for a body that may never end.
+      // Only the status counts, and the body may never end.
       request.destroy()
     })
     request.on('error', reject)
@@ -56,7 +56,7 @@ interface Reached {
 async function securely(material: Material, reached: Reached): Promise<tls.TLSSocket> {
   const { host, port, signal } = reached
   const pem = 'pem' in material ? material.pem : readFileSync(material.file, 'utf8')
-  // Whose certificate it is, is judged below, and before anything is sent.
+  // Node does not verify the certificate: it is compared below, before anything is sent.
   const socket = tls.connect({ host, port: Number(port), rejectUnauthorized: false })
   try {
     await once(socket, 'secureConnect', { signal })

@@ -9,7 +9,7 @@ import { needs } from './check/needs.ts'
 import { defineCommand, EXIT, UsageError } from './command.ts'
 import { readToken } from './token-file.ts'
 
-/** Reads everything that `serve` would read, and connects to nobody, unless it is asked to. */
+/** Reads everything that `serve` would read. Connects to no server, unless `--live` is given. */
 export const command = defineCommand({
   summary: 'Check the configuration: exit 0 when it can be served, else 78 and every fault.',
   flags: {
@@ -31,7 +31,7 @@ export const command = defineCommand({
       const warnings = advice(config)
       const tokens = await subjectTokens(config, flags['subject-token'])
       if (tokens.size > 0 && !flags.live) throw new UsageError('--subject-token needs --live')
-      // What it takes to try is loaded by whoever tries.
+      // Loaded only for `--live`, because it needs the whole gateway.
       const live = flags.live ? await import('./check/live.ts') : undefined
       const proofs = await live?.prove(config, tokens)
       process.stdout.write(
@@ -68,7 +68,7 @@ async function subjectTokens(
   return tokens
 }
 
-/** A route as an operator reads it. Holds no secret. */
+/** A summary of a route for operators. Contains no secret. */
 function summary({ name, match, authenticate, authorize, exchange, proxy }: Route) {
   return {
     name,
@@ -99,7 +99,7 @@ function summary({ name, match, authenticate, authorize, exchange, proxy }: Rout
   }
 }
 
-/** What callers must show beside a token of the API. */
+/** The proof of possession that the API demands of callers. */
 function proofSummary({ proofOfPossession: proof }: Api) {
   if (proof === undefined) return undefined
   const { mechanism, required, exempt } = proof
@@ -172,7 +172,7 @@ function exchanged({ exchange }: Route): string {
   return `${how}for ${target}${scopes}, ${kept} for at most ${durationText(maxAgeMs)}${renewed}${tied}`
 }
 
-/** Whom an issued token is kept for. */
+/** Which requests can share an issued token. */
 function keptBy(exchange: Route['exchange']): string {
   const { grant, key } = exchange
   if (grant === 'client-credentials') return 'kept for all'

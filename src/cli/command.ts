@@ -2,13 +2,13 @@
 export interface Command<Named extends Flags = Flags> {
   /** One sentence for `behalf COMMAND --help`. */
   readonly summary: string
-  /** What stands after the command's name, for example `METHOD TARGET`. Default: nothing may. */
+  /** The positional arguments, for example `METHOD TARGET`. Default: none. */
   readonly positionals?: string
   /** Its own flags, beside `--config`, `--format` and `--help`. */
   readonly flags: Named
-  /** What `--format` takes; the first is the default. Absent: the command takes no `--format`. */
+  /** The values of `--format`; the first is the default. Absent: the command has no `--format`. */
   readonly formats?: readonly [string, ...string[]]
-  /** `none`: no file is read. `--config` is taken all the same, and the help does not name it. */
+  /** `none`: the command reads no file. It ignores `--config`, which its help does not mention. */
   readonly configuration?: 'none'
   /**
    * Resolves with the exit code: 0 well, 1 failed, 2 drift.
@@ -20,17 +20,17 @@ export interface Command<Named extends Flags = Flags> {
 
 export interface Flag {
   readonly type: 'string' | 'boolean'
-  /** What it means, and its default. */
+  /** The flag's meaning and default, for the help. */
   readonly summary: string
-  /** How the value is called in the help, for example `URL`. */
+  /** The name of the value in the help, for example `URL`. */
   readonly value?: string
-  /** It may be given several times. */
+  /** The flag may be given several times. */
   readonly multiple?: true
 }
 
 export type Flags = Readonly<Record<string, Flag>>
 
-/** What a command was called with. */
+/** The arguments of a command. */
 export interface Given<Named extends Flags = Flags> {
   /** The configuration file. Default `behalf.yaml`. */
   readonly config: string
@@ -46,7 +46,7 @@ export interface Given<Named extends Flags = Flags> {
   readonly positionals: readonly string[]
 }
 
-/** Keeps the types of the flags. */
+/** Returns the command, with the types of its flags inferred. */
 export function defineCommand<const Named extends Flags>(command: Command<Named>): Command<Named> {
   return command
 }

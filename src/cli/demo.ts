@@ -17,7 +17,7 @@ export const command = defineCommand({
     const isColourful = wantsColours(process.stdout, process.env)
     const screen = createScreen({ write, isColourful })
     const ended = signalled()
-    // The walk speaks for itself; after it, the gateway does.
+    // During the walk the gateway's log is not shown; afterwards it is.
     let log = (_line: string): void => undefined
     const cast = await startCast((line) => log(line))
     try {
@@ -39,7 +39,7 @@ export const command = defineCommand({
   },
 })
 
-/** Does not say what failed: a step that Ctrl-C broke off is nobody's failure. */
+/** Returns a failed step without printing it, because a step that Ctrl-C interrupted has not failed. */
 async function walked(cast: Cast, screen: Screen): Promise<'held' | StepFailed> {
   const startedAt = performance.now()
   try {

@@ -7,7 +7,7 @@ import { text } from './exchange/print.ts'
 import { type Brought, walk } from './exchange/walk.ts'
 import { readToken } from './token-file.ts'
 
-/** One exchange, in the open: to find out why a route refuses a token, or what its upstream will receive. */
+/** Shows one exchange in detail: to find out why a route refuses a token, or what its upstream will receive. */
 export const command = defineCommand({
   summary:
     'Exchange a token for a route as the gateway would, once: print what was asked and what came back, never a token.',
@@ -48,7 +48,7 @@ function routeOf(routes: readonly Route[], name: string): Route {
   throw new UsageError(unknownName('route', name, names))
 }
 
-/** From a file alone: what replaces the token has to be somewhere. */
+/** A refresh token comes only from a file, so that its successor can be written there. */
 async function broughtFor(route: Route, file: string | undefined): Promise<Brought | undefined> {
   const isNeeded = route.exchange.grant === 'refresh-token'
   if (isNeeded && file === undefined) {

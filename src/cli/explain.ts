@@ -10,7 +10,7 @@ import { wantsColours } from './demo/screen.ts'
 import { text } from './explain/print.ts'
 import { readToken } from './token-file.ts'
 
-/** One request, without sending it: to find out why it is refused, or what would become of it. */
+/** Explains a request without sending it: why it is refused, or what each step would do with it. */
 export const command = defineCommand({
   summary:
     'Say what decides about a request at each step; nothing is exchanged, no token is printed.',
@@ -43,7 +43,7 @@ export const command = defineCommand({
   },
 })
 
-/** One token is looked at, once. */
+/** Enough for the one token that is verified. */
 const REMEMBERED = { maxEntries: 1, maxBytes: 1_048_576 }
 
 async function explain({ apis, routes, server }: Config, question: Question): Promise<Explanation> {

@@ -6,7 +6,7 @@ import { defineCommand, EXIT, UsageError } from './command.ts'
 
 const TIMEOUT_MS = 2_000
 
-/** For containers: no shell and no curl is needed to ask. */
+/** For containers, which need no shell and no curl for it. */
 export const command = defineCommand({
   summary: 'Ask the admin listener for /livez: exit 0 on a 200 within 2 s, else 1.',
   flags: {
@@ -54,7 +54,7 @@ function plain(url: string): Promise<number> {
     const request = http.get(url, { agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) })
     request.on('response', (response) => {
       resolve(response.statusCode ?? 0)
-      // Nobody waits for a body that may never end.
+      // Only the status counts, and the body may never end.
       request.destroy()
     })
     request.on('error', reject)

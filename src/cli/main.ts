@@ -9,7 +9,7 @@ interface Entry {
   readonly load: () => Promise<{ readonly command: Command }>
 }
 
-/** Every command. A command's module is loaded when it is called: `version` does not wait for Express. */
+/** Every command. Its module is loaded only when it is called, so that `version` does not wait for Express. */
 const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'run the gateway', load: () => import('./serve.ts') },
   check: { summary: 'check the configuration', load: () => import('./check.ts') },
@@ -83,13 +83,13 @@ function parse(command: Command, argv: readonly string[]): Given | 'help' {
   }
 }
 
-/** What a flag is that was not given. */
+/** The value of a flag that was not given. */
 function absent({ type, multiple }: Flag): false | undefined | readonly [] {
   if (multiple) return []
   return type === 'boolean' ? false : undefined
 }
 
-/** The file is given by `--config`; that is easily forgotten. */
+/** If the argument looks like a configuration file, the message suggests `--config`. */
 function unexpected(argument: string): string {
   const hint = /\.(?:ya?ml|json)$/.test(argument) ? `, did you mean \`--config ${argument}\`?` : ''
   return `unexpected argument \`${argument}\`${hint}`
@@ -123,7 +123,7 @@ function parsed(
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true }) as Parsed
   } catch (error) {
-    // Node's sentences after the first explain what nobody asked.
+    // Only Node's first sentence is about the mistake.
     const [sentence = ''] = (error as Error).message.split(/\. |\n/)
     const [, flag] = /'--([a-z-]+)'/.exec(sentence) ?? []
     const meant = flag === undefined ? undefined : nearest(flag, Object.keys(options))
@@ -175,7 +175,7 @@ function details(name: string, command: Command): string {
   ].join('\n')
 }
 
-/** What went wrong, for a person. A defect shows where it happened; what was foreseen does not. */
+/** Prints what went wrong. Only a defect is printed with its stack. */
 function report(error: unknown): number {
   if (error instanceof UsageError) {
     process.stderr.write(`behalf: ${error.message}\n`)
@@ -191,11 +191,11 @@ function report(error: unknown): number {
   return EXIT.failed
 }
 
-// Whoever reads may go first: `behalf schema | head -1`. Without this, Node ends with a stack.
+// The reader of a pipe may go first: `behalf schema | head -1`. Without this, Node ends with a stack.
 process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
   if (code !== 'EPIPE') process.stderr.write(`behalf: standard output: ${message}\n`)
   process.exit(EXIT.failed)
 })
 
-// Not process.exit(): what was written to a pipe must arrive.
+// Not process.exit(), which would lose output that a pipe has not taken yet.
 process.exitCode = await main(process.argv.slice(2)).catch(report)

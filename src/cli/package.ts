@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 
-/** The folder of this package, also when it runs from somewhere below `dist-test`. */
+/** The folder of this package, also when the code runs from a folder below `dist-test`. */
 export function packageFolder(): URL {
   for (let folder = new URL('./', import.meta.url); ; folder = new URL('../', folder)) {
     if (existsSync(new URL('package.json', folder))) return folder

@@ -120,7 +120,7 @@ function issuersOf({ issuers }: Config, name: string | undefined): readonly Issu
   )
 }
 
-/** What is made and then known to nobody is of no use. */
+/** Refuses to create credentials that would be written nowhere. */
 function refuseUnset(config: Config, issuers: readonly Issuer[], blanks: readonly Blank[]): void {
   const apis = config.apis.filter(({ issuer }) => issuers.includes(issuer)).map(({ name }) => name)
   const own = blanks.filter(({ api }) => apis.includes(api)).map(({ variable }) => variable)
@@ -133,7 +133,7 @@ interface ApplyAllOptions extends PlanOptions {
   readonly envFile: string | undefined
 }
 
-/** Nothing is changed before everything that can be known beforehand is known to be in order. */
+/** Checks everything that can be checked beforehand, for all tenants, before it changes anything. */
 async function applyAll(
   tenants: readonly Tenant[],
   plans: readonly TenantPlan[],
@@ -156,7 +156,7 @@ async function applyAll(
 
 const VERBS = { create: 'creating', update: 'changing', replace: 'replacing' } as const
 
-/** Progress is for whoever looks on, and no part of the result. */
+/** Prints progress on standard error, because it is not part of the result. */
 function tell({ action, kind, name }: Step): void {
   if (action !== 'unchanged') process.stderr.write(`${VERBS[action]} ${kind} ${name}\n`)
 }

@@ -4,7 +4,7 @@ import { defineCommand, EXIT, UsageError } from './command.ts'
 
 const TIMEOUT_MS = 5_000
 
-/** What a running gateway is to forget. It has to be asked with the token of its admin listener. */
+/** Makes a running gateway forget issued tokens. Needs the token of its admin listener. */
 export const command = defineCommand({
   summary:
     'Make a running gateway forget the issued tokens of a subject, a session, a client or an issuer.',
@@ -51,7 +51,7 @@ export const command = defineCommand({
   },
 })
 
-/** Whose certificate another listener has to show is not in the file: it is verified as any other. */
+/** The certificate at a URL from the command line is not in the configuration, so Node verifies it as usual. */
 async function asked(url: URL, question: RequestInit): Promise<number> {
   const signal = AbortSignal.timeout(TIMEOUT_MS)
   const { status } = await fetch(url, { ...question, redirect: 'error', signal })

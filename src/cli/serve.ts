@@ -37,7 +37,7 @@ export const command = defineCommand({
     let read = loadConfig
     const { load, readings } = createLoader((noteRead) => read(file, { overrides, noteRead }))
     const config = await load()
-    // From now on there are requests that would wait.
+    // Reloads read the configuration apart, because requests would wait for it.
     read = loadConfigApart
     const serving: Running =
       config.server.workers === 1
@@ -64,7 +64,7 @@ export const command = defineCommand({
 
 type Running = Pick<Serving, 'reload' | 'drain' | 'close'> & { readonly hopeless?: Promise<void> }
 
-/** Who serves by one process loads nothing of several. */
+/** Loaded only for several processes. */
 async function byWorkers(...given: Parameters<typeof serveByWorkers>): Promise<Running> {
   const workers = await import('../server/workers.ts')
   return workers.serveByWorkers(...given)

@@ -1,7 +1,7 @@
-/** A terminal signals every process of its group, and npm passes on what it got: the second of those is no second wish. */
+/** A terminal signals every process of its group, and npm passes its signal on: the second of these is an echo. */
 const ECHO_MS = 250
 
-/** Resolves with the first SIGINT or SIGTERM from now on. Its echoes are swallowed; what comes later is not caught. */
+/** Resolves with the first SIGINT or SIGTERM from now on. Its echoes are ignored; later signals are not caught. */
 export function signalled(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     const onSignal = (signal: NodeJS.Signals): void => {
@@ -13,8 +13,8 @@ export function signalled(): Promise<NodeJS.Signals> {
 }
 
 /**
- * Resolves with the first SIGINT or SIGTERM that is no echo of the one before, and catches all from now on: between the echoes
- * and the second wish there is no moment in which a signal would end the process by itself.
+ * Resolves with the first SIGINT or SIGTERM that is not an echo of the one before. It catches all of them from now on, so that
+ * no signal between the echoes and the second one ends the process by itself.
  */
 export function signalledAgain(): Promise<NodeJS.Signals> {
   const since = performance.now()
@@ -26,7 +26,7 @@ export function signalledAgain(): Promise<NodeJS.Signals> {
   })
 }
 
-/** What came before somebody listens is told to whoever does. */
+/** SIGHUPs. One that comes before there is a listener is kept for it. */
 export interface HangingUp {
   tell(heard: () => void): void
 }

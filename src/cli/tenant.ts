@@ -9,7 +9,7 @@ import { tokenCommand } from './token-command.ts'
 
 const DEFAULT_LISTEN = '127.0.0.1:9400'
 
-/** The embedded tenant by itself, for whoever develops against it. */
+/** Runs the embedded tenant by itself, for development against it. */
 export const command = defineCommand({
   summary: 'Run an Auth0-shaped tenant on loopback, for development, until it is signalled.',
   configuration: 'none',
@@ -52,7 +52,7 @@ export const command = defineCommand({
   },
 })
 
-/** @throws {UsageError} for half of one */
+/** @throws {UsageError} if only one of its two variables is set */
 function managementClient(environment: NodeJS.ProcessEnv): ManagementClient | undefined {
   const { BEHALF_TENANT_CLIENT_ID: clientId = '', BEHALF_TENANT_CLIENT_SECRET: clientSecret = '' } =
     environment
@@ -65,7 +65,7 @@ function managementClient(environment: NodeJS.ProcessEnv): ManagementClient | un
   return { clientId, clientSecret }
 }
 
-/** A burst that is left out is the rate, as it is at Auth0. */
+/** Without a burst, the burst equals the rate, as at Auth0. */
 function limitOf(text: string | undefined): Limit | false {
   if (text === undefined) return USUAL_LIMIT
   if (text === 'off') return false
@@ -89,7 +89,7 @@ function emptyGreeting({ url, state }: Tenant, management: readonly string[]): s
   )
 }
 
-/** As `behalf provision` reads it. What the environment gave is not said again. */
+/** The Management client, as variables for `behalf provision`. Not printed if the environment gave it. */
 function managementLines({ url, management }: Tenant, isGiven: boolean): readonly string[] {
   const about = `Its Management API is at ${url}api/v2/`
   if (isGiven) return [`${about}, for the client of the environment.`, '']

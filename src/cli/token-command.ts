@@ -1,4 +1,4 @@
-/** A curl command line, in lines, that gets Alice's token from the demonstration's tenant; works as pasted. */
+/** The lines of a curl command that gets Alice's token from the demonstration's tenant. It works as pasted. */
 export function tokenCommand(issuer: string): readonly string[] {
   return [
     `curl -s ${issuer}oauth/token \\`,

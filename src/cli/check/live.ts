@@ -7,11 +7,11 @@ import { createOutbound, type Outbound } from '../../outbound.ts'
 import { isProvisioned } from '../../provision/desired.ts'
 import { walk } from '../exchange/walk.ts'
 
-/** One thing that has to work for a route to be served. */
+/** The outcome of one test: something that has to work for a route to be served. */
 export interface Proof {
   readonly route: string
   readonly step: 'discovery' | 'keys' | 'exchange' | 'upstream'
-  /** Whose it is: an issuer, an API, or an upstream. */
+  /** What was tested: an issuer, an API, or an upstream. */
   readonly of: string
   /** `unproven`: nothing was tried. */
   readonly outcome: 'good' | 'failed' | 'unproven'
@@ -24,8 +24,8 @@ export interface Proof {
 export type SubjectTokens = ReadonlyMap<string, string>
 
 /**
- * Tries what `serve` would do for each route, once: asks issuers for metadata and keys, exchanges the tokens that were
- * given, with all checks of the gateway, and connects to upstreams. Sends no request to an upstream.
+ * Tries what `serve` would do for each route, once: fetches metadata and keys of issuers, exchanges the given tokens with
+ * all checks of the gateway, and connects to upstreams. Does NOT send a request to an upstream.
  */
 export async function prove(config: Config, tokens: SubjectTokens): Promise<readonly Proof[]> {
   const outbound = createOutbound()
@@ -50,7 +50,7 @@ type Judgement = Omit<Proof, 'route' | 'step' | 'of'>
 interface Means {
   readonly tokens: SubjectTokens
   readonly outbound: Outbound
-  /** What several routes need is asked for once. */
+  /** Runs a test that several routes need only once. */
   readonly once: (key: string, ask: () => Promise<Judgement>) => Promise<Judgement>
 }
 
@@ -165,7 +165,7 @@ async function exchanged(route: Route, api: Api, token: string | undefined): Pro
   return { outcome: 'failed', detail, mend: mendOf(refusal.code, api) }
 }
 
-/** The likely cause, and what mends it. */
+/** The likely cause of a failure, and its remedy. */
 function mendOf(code: string, { name, audience, issuer }: Api): string {
   const setUp = isProvisioned(issuer)
     ? 'run `behalf provision`: it says what the tenant lacks, and mends it with --apply'
@@ -188,7 +188,7 @@ function mendOf(code: string, { name, audience, issuer }: Api): string {
 
 const CONNECT_MS = 3_000
 
-/** A connection, and nothing sent over it. */
+/** Opens a connection, and sends nothing. */
 function reached(url: string): Promise<Judgement> {
   return new Promise((resolve) => {
     const socket = connect({ ...addressOf(url), timeout: CONNECT_MS })
@@ -216,7 +216,7 @@ function addressOf(
 
 const MARKS = { good: 'ok', failed: 'failed', unproven: 'unproven' } as const
 
-/** A line for each, and one below a failure for what mends it. */
+/** A line for each test, and below a failure one with its remedy. */
 export function proofsText(proofs: readonly Proof[]): string {
   const lines = proofs.flatMap(({ route, step, of, outcome, detail, mend }) => [
     `${MARKS[outcome].padEnd(8)}  ${route}  ${step}  ${of}: ${detail}`,

@@ -2,7 +2,7 @@ import type { AuthorizeConfig, ClaimCondition } from '../../config/authorize.ts'
 import type { Route } from '../../config/config.ts'
 import { durationText } from '../../config/units.ts'
 
-/** What a route asks of a token, in words. */
+/** A route's conditions on a token, in words. */
 export function needs({ authorize }: Route): string {
   const parts = [...conditions(authorize)]
   return parts.length === 0 ? 'nothing more' : parts.join('; ')

@@ -14,29 +14,29 @@ import { packageFolder } from '../package.ts'
 import { setUp, type SetUp, type Unset } from './set-up.ts'
 import { startService, type Service } from './service.ts'
 
-/** Where the configuration is, from the folder of the package. */
+/** The path of the configuration, relative to the package's folder. */
 export const CONFIGURATION = 'deploy/demo/behalf.yaml'
 
 type Overrides = Readonly<Record<string, unknown>>
 
-/** Everyone who plays in the demonstration. */
+/** All parts of the demonstration. */
 export interface Cast {
   readonly tenant: Tenant
   readonly orders: Service
   readonly inventory: Service
   readonly gateway: Serving
-  /** How the tenant came by the objects that the routes need. */
+  /** How the objects that the routes need were created in the tenant. */
   readonly setUp: SetUp
-  /** Whether somebody had to take another port than the configuration says. */
+  /** Whether a part listens on another port than the configuration says. */
   readonly isElsewhere: boolean
   close(): Promise<void>
 }
 
 /**
- * Starts them on the ports of the demonstration's configuration where these are free, else on others, with the
- * configuration overridden accordingly. Nothing of the caller's environment has a say.
+ * Starts all parts on the ports of the demonstration's configuration if these are free, else on others, and overrides the
+ * configuration accordingly. Ignores the environment of the process.
  *
- * @param log told of each line that the gateway writes
+ * @param log called with each line that the gateway writes
  */
 export async function startCast(log: (line: string) => void): Promise<Cast> {
   const started: { close(): Promise<unknown> }[] = []
@@ -89,7 +89,7 @@ async function exampleVariables(): Promise<Environment> {
   return parseEnv(await readFile(new URL('.env.example', packageFolder()), 'utf8'))
 }
 
-/** As it is before anybody knows what its variables will be. What is empty hides a file of variables beside it. */
+/** Reads the configuration before its variables have values. Empty ones take precedence over a `.env` beside it. */
 async function unsetConfiguration(overrides: Overrides): Promise<Unset> {
   const { list: blanks, ...reading } = createBlanks()
   const names = Object.keys(await exampleVariables())
@@ -134,7 +134,7 @@ function originAt(port: number): string {
   return `http://127.0.0.1:${port}`
 }
 
-/** Where the routes' services are instead. */
+/** Overrides the upstreams of routes with the origins of the services. */
 function upstreams({ routes }: Config, origins: ReadonlyMap<string, string>): Overrides {
   const moved = routes.flatMap(({ proxy }, index) =>
     proxy.upstreams.map(({ url }) => [`routes[${index}].proxy.upstream`, origins.get(url) ?? url]),
@@ -160,7 +160,7 @@ async function startGateway(
   })
 }
 
-/** The usual port where it is free, else any: two demonstrations may run at once. */
+/** Starts on the usual port if it is free, else on any, so that two demonstrations can run at once. */
 async function atPort<Started>(
   usual: number,
   start: (port: number) => Promise<Started>,
@@ -173,7 +173,7 @@ async function atPort<Started>(
   }
 }
 
-/** For whoever must know it before it listens. */
+/** For a part whose port must be known before it listens. */
 async function freePort(): Promise<number> {
   const server = createServer()
   server.listen(0, '127.0.0.1')

@@ -1,10 +1,10 @@
-/** What the demonstration writes to a terminal. */
+/** Writes the demonstration to a terminal. */
 export interface Screen {
   heading(text: string): void
   /** A step begins: its number and what it shows. */
   step(number: number, title: string): void
   line(text?: string): void
-  /** Something that went well, and what it took. */
+  /** Something that went well, and how long it took. */
   good(text: string, milliseconds?: number): void
   bad(text: string): void
   note(text: string): void
@@ -18,7 +18,7 @@ export interface ScreenOptions {
   readonly isColourful: boolean
 }
 
-/** In columns: the narrowest terminal that is still usual has 80. */
+/** In columns: the narrowest usual terminal has 80. */
 const WIDTH = 80
 const NAME_WIDTH = 10
 const INDENT = '    '
@@ -50,7 +50,7 @@ export function createScreen({ write, isColourful }: ScreenOptions): Screen {
   }
 }
 
-/** Colours are for terminals whose owner did not ask to be spared (no-color.org). */
+/** Whether to use colours: only on a terminal, and not if `NO_COLOR` is set (no-color.org). */
 export function wantsColours(
   { isTTY = false }: { readonly isTTY?: boolean },
   { NO_COLOR: without = '' }: Readonly<Record<string, string | undefined>>,

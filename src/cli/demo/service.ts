@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 /** A request as a service received it. */
 export interface Received {
   readonly token: string | undefined
-  /** Of the token, unverified. */
+  /** The claims of the token, unverified. */
   readonly claims: Readonly<Record<string, unknown>>
 }
 
@@ -19,8 +19,8 @@ export interface Service {
 const HEADERS = ['via', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-request-id']
 
 /**
- * Starts a service that answers every request with the claims of the token it received and what else the gateway said.
- * It is here to show them: it verifies nothing, which no real service may do.
+ * Starts a service that answers every request with the claims of the token and the headers that it received. It only shows
+ * them: it does NOT verify the token, as every real service must.
  *
  * @param port 0 stands for any that is free
  */

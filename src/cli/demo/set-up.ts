@@ -5,7 +5,7 @@ import type { Step } from '../../provision/step.ts'
 import type { Tenant } from '../../tenant/tenant.ts'
 import { applyTenant, openTenant, planOf } from '../provision/tenant.ts'
 
-/** A configuration, and what of it no variable says yet. */
+/** A configuration, and its variables that are not set yet. */
 export interface Unset {
   readonly config: Config
   readonly blanks: readonly Blank[]
@@ -13,14 +13,14 @@ export interface Unset {
 
 /** What `behalf provision` did, step by step. */
 export interface SetUp {
-  /** Before: what the tenant lacked. */
+  /** The plan before: what the tenant lacked. */
   readonly plan: Planned
   /** The calls of the Management API that changed something. */
   readonly calls: number
   readonly milliseconds: number
-  /** Afterwards. */
+  /** The plan afterwards. */
   readonly again: Planned
-  /** What was made, or told, by the variables that stand for it. */
+  /** The generated and returned credentials, by their variables. */
   readonly variables: Readonly<Record<string, string>>
 }
 
@@ -31,7 +31,7 @@ export interface Planned {
 
 const OPTIONS = { pruneScopes: false }
 
-/** Makes of an empty tenant what the routes need, with the real provisioner, over the network. */
+/** Creates in an empty tenant the objects that the routes need, with the real provisioner, over the network. */
 export async function setUp(tenant: Tenant, { config, blanks }: Unset): Promise<SetUp> {
   const { clientId, clientSecret } = tenant.management
   const environment = { AUTH0_CLIENT_ID: clientId, AUTH0_CLIENT_SECRET: clientSecret }

@@ -3,16 +3,16 @@ import type { Cast } from './cast.ts'
 import type { Screen } from './screen.ts'
 import { claimsOf, type Service } from './service.ts'
 
-/** A step of the walk did not hold. */
+/** A step of the walk had another result than expected. */
 export class StepFailed extends Error {
   override readonly name = 'StepFailed'
 }
 
 /**
- * Walks the path in front of the reader. What it shows is what the tenant answered and what the services received, and
- * each step fails if that is not what it ought to be.
+ * Walks the path in front of the reader. It shows what the tenant answered and what the services received. A step fails if
+ * these are not as expected.
  *
- * @throws {StepFailed} names the first step that did not hold
+ * @throws {StepFailed} names the first step that failed
  */
 export async function walk(cast: Cast, screen: Screen): Promise<void> {
   const steps = createSteps(screen)
@@ -56,7 +56,7 @@ function createSteps(screen: Screen): Steps {
   }
 }
 
-/** What was done before anybody was served, as `behalf provision` does it. */
+/** Shows how the tenant was set up, as `behalf provision` does it. */
 function provisioned({ setUp, tenant }: Cast, screen: Screen): Promise<void> {
   const { plan, calls, milliseconds, again } = setUp
   const made = plan.steps.filter(({ action }) => action === 'create')
@@ -175,7 +175,7 @@ interface Served {
   readonly milliseconds: number
 }
 
-/** A request that must reach the service once, and whose answer must be the service's. */
+/** Sends a request that must reach the service once, and must be answered by it. */
 async function served(
   { gateway }: Cast,
   service: Service,
@@ -191,7 +191,7 @@ async function served(
   return { token: received?.token ?? '', claims: received?.claims ?? {}, milliseconds }
 }
 
-/** A request for the orders that must fail so, and reach neither the tenant nor the service. */
+/** Sends a request for the orders that must fail with this code, and reach neither the tenant nor the service. */
 async function refused(
   { gateway, tenant, orders }: Cast,
   screen: Screen,

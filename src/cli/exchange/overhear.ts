@@ -5,46 +5,46 @@ import { isPublicField, type Secrets } from '../../server/secrets.ts'
 export interface Asked {
   readonly url: string
   readonly clientAuthentication: string
-  /** Whether a proof went with it that the issued token is to be bound to (RFC 9449, section 5). */
+  /** Set if the request had a proof, to whose key the issued token is to be bound (RFC 9449, section 5). */
   readonly proof?: 'DPoP'
   readonly form: readonly { readonly name: string; readonly value: string }[]
-  /** Absent where no answer came. */
+  /** Absent if no answer came. */
   answer?: Answered
 }
 
 export interface Answered {
   readonly status: number
   readonly milliseconds: number
-  /** Members that are no credentials, as they came. */
+  /** Members that are not credentials, as they came. */
   readonly members: Readonly<Record<string, unknown>>
-  /** Names of all others. */
+  /** The names of all other members. */
   readonly withheld: readonly string[]
-  /** Of the access token, where it can be read; its signature is not verified. */
+  /** The claims of the access token, if it can be read; its signature is NOT verified. */
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
-// What is not named here may be a credential, whatever it is called.
+// Any other member may be a credential, whatever its name.
 const ANSWER_SHOWN: ReadonlySet<string> = new Set([
   ...['token_type', 'issued_token_type', 'expires_in', 'scope', 'error', 'error_description'],
 ])
 
 export interface OverhearOptions {
   readonly secrets: Secrets
-  /** What stands in the place of a value that is the subject token. */
+  /** The replacement for a value that is the subject token. */
   readonly nameOf: (value: string) => string | undefined
 }
 
 export interface Overheard {
   readonly asked: readonly Asked[]
   /**
-   * The same outbound, heard.
+   * The same outbound, with its requests recorded.
    *
-   * @param shown how a client shows who it is where the request does not
+   * @param shown how the client authenticates if the request itself does not show it
    */
   hear(outbound: Outbound, shown?: string): Outbound
 }
 
-/** Notes each request to a token endpoint, and what came back: what is told is what was sent. */
+/** Records each request to a token endpoint as it was sent, and its answer. */
 export function overhear({ secrets, nameOf }: OverhearOptions): Overheard {
   const asked: Asked[] = []
 
@@ -88,7 +88,7 @@ function sends(name: string, headers: NonNullable<OutboundRequest['headers']>): 
   return Array.from(given, ([one]) => one.toLowerCase()).includes(name)
 }
 
-/** RFC 6749, section 2.3.1, and RFC 7523, section 2.2. What the connection shows is not seen here. */
+/** RFC 6749, section 2.3.1, and RFC 7523, section 2.2. Does NOT see a client certificate of the connection. */
 function authenticationOf(form: URLSearchParams, hasHeader: boolean): string | undefined {
   if (hasHeader) return 'client_secret_basic'
   if (form.has('client_secret')) return 'client_secret_post'
@@ -125,7 +125,7 @@ function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined
       return value as Readonly<Record<string, unknown>>
     }
   } catch {
-    // What is no JSON says nothing that could be told apart from a credential.
+    // In a body that is not JSON, credentials cannot be told from the rest: none of it is shown.
   }
   return undefined
 }

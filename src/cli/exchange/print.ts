@@ -1,7 +1,7 @@
 import type { Asked } from './overhear.ts'
 import type { Kept, Refusal, Report, Subject } from './walk.ts'
 
-/** A report as an operator reads it. */
+/** The report as text for operators. */
 export function text({ route, grant, subject, asked, issued, kept, refusal }: Report): string {
   const lines = [
     `route     ${route}, by ${grant}`,

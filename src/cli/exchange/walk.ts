@@ -16,7 +16,7 @@ import { createAuthentication, type Authentication } from '../../server/authenti
 import { clientSecrets, secretsOf } from '../../server/secrets.ts'
 import { overhear, type Asked, type Overheard } from './overhear.ts'
 
-/** What one exchange came to. Holds no token and no secret. */
+/** The result of one exchange. Contains no token and no secret. */
 export interface Report {
   readonly ok: boolean
   readonly route: string
@@ -38,15 +38,15 @@ export interface Subject {
   readonly subject: string
   readonly audience: string
   readonly scopes: readonly string[]
-  /** Zero within the clock tolerance after its end. */
+  /** Zero if the token has expired, but is within the clock tolerance. */
   readonly secondsLeft: number
 }
 
 export interface Kept {
-  /** What an entry belongs to: one subject token, one context of them, or the API itself. */
+  /** What an entry belongs to: one subject token, one context, or the API itself. */
   readonly mode: 'token' | 'context' | 'client'
   readonly key: string
-  /** 0: it is used once, and not kept. */
+  /** 0: the token is used once, and not kept. */
   readonly seconds: number
 }
 
@@ -62,7 +62,7 @@ export interface Refusal {
 /** A refresh token to redeem, on a route that does. */
 export interface Brought {
   readonly refreshToken: string
-  /** Told what replaced it, before anything else is made of the answer. */
+  /** Called with the next refresh token, before the rest of the answer is used. */
   readonly replace: (refreshToken: string) => Promise<void>
 }
 
@@ -72,8 +72,8 @@ function ownSecrets({ exchange }: Route, brought: Brought | undefined): readonly
 }
 
 /**
- * Takes a token the way that a request's token goes, with the steps of the gateway: authenticates, authorizes, and
- * exchanges it at the issuer, once. Looks into no cache, keeps nothing, and spends one exchange of the issuer's budget.
+ * Takes a token through the steps of the gateway, as for a request: authenticates, authorizes, and exchanges it at the
+ * issuer, once. Uses no cache, keeps nothing, and spends one exchange of the issuer's budget.
  */
 export async function walk(route: Route, token: string, brought?: Brought): Promise<Report> {
   const { apis } = route.authenticate
@@ -105,7 +105,7 @@ export async function walk(route: Route, token: string, brought?: Brought): Prom
   })
 }
 
-/** One token is looked at, once. */
+/** Enough for the one token that is verified. */
 const REMEMBERED = { maxEntries: 1, maxBytes: 1_048_576 }
 
 const UNPROVEN =
@@ -163,7 +163,7 @@ async function exchangeOnce(
   }
 }
 
-/** A refresh token is spent, and its successor is all that is left. */
+/** Hands on the next refresh token at once, because the one that was redeemed is spent. */
 function redeemingOnce(exchange: Exchange, brought: Brought | undefined): Exchange {
   if (brought === undefined) return exchange
   const { refreshToken: token, replace: keep } = brought

@@ -12,7 +12,7 @@ interface Marks {
   readonly dim: (text: string) => string
 }
 
-/** An explanation as an operator reads it. */
+/** The explanation as text for operators. */
 export function text({ ok, request, steps }: Explanation, isColourful: boolean): string {
   const paint = (code: number) => (written: string) =>
     isColourful ? `\u001b[${code}m${written}\u001b[0m` : written
@@ -106,7 +106,7 @@ function table(
   })
 }
 
-/** `head` may be painted: its own columns are counted as they are without that. */
+/** `head` may contain colours, which do not count as columns. */
 function wrapped(indent: string, head: string, words: string): readonly string[] {
   const start = head === '' ? '' : `${head}: `
   const columns = start.replace(/\u001b\[\d+m/g, '').length
@@ -115,7 +115,7 @@ function wrapped(indent: string, head: string, words: string): readonly string[]
   return [indent + start + first.slice(columns), ...more.map((one) => below + one)]
 }
 
-/** At spaces where there are any; a word that is longer than a line is left whole, so that it can be copied. */
+/** Breaks only at spaces; a word that is longer than a line stays whole, so that it can be copied. */
 function broken(words: string, width: number): readonly string[] {
   const [indent = ''] = /^ */.exec(words) ?? []
   const lines: string[] = []

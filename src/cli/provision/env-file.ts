@@ -5,16 +5,16 @@ import { parseEnv } from 'node:util'
 /** Values by the names of variables. */
 type Variables = Readonly<Record<string, string>>
 
-/** What a file of variables holds; nothing where there is none. */
+/** The variables in a file; none if the file does not exist. */
 export async function readEnvFile(file: string): Promise<Variables> {
   return parseEnv(await textOf(file)) as Variables
 }
 
 /**
- * Adds variables to a file that its owner alone may read (0600). Those that it has keep their values, unless they are
- * empty; every other line stays as it is. The file is replaced at once: whoever reads it sees the old one or the new.
+ * Adds variables to a file that only its owner may read (0600). Variables that it has keep their values, unless they are
+ * empty; all other lines stay as they are. The file is replaced at once: a reader sees the old one or the new one.
  *
- * @throws where the file cannot be written
+ * @throws if the file cannot be written
  */
 export async function writeEnvFile(file: string, variables: Variables): Promise<void> {
   const target = await realpath(file).catch(() => file)
@@ -34,7 +34,7 @@ export async function writeEnvFile(file: string, variables: Variables): Promise<
   }
 }
 
-/** As they stand in such a file. */
+/** The variables in the format of such a file. */
 export function envText(variables: Variables): string {
   return withVariables('', variables)
 }
@@ -51,7 +51,7 @@ function withVariables(old: string, variables: Variables): string {
   return text
 }
 
-/** In the quotes that it does not hold: nothing is escaped within them, and lines may end. */
+/** The value in a kind of quotes that it does not contain: within them nothing is escaped, and lines may end. */
 function quoted(name: string, value: string): string {
   for (const quote of ['', "'", '"', '`']) {
     const written = `${quote}${value}${quote}`

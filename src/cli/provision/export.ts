@@ -9,7 +9,7 @@ const EXPORTS: Readonly<Record<string, (exported: Exported) => string>> = {
   'auth0-deploy-cli': deployCli,
 }
 
-/** What prints a plan for people whose tenant is managed elsewhere; undefined for formats of our own. */
+/** Prints a plan for another tool that manages the tenant; undefined for the formats of `provision` itself. */
 export function exportOf(format: string): ((exported: Exported) => string) | undefined {
   return EXPORTS[format]
 }

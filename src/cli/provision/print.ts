@@ -5,7 +5,7 @@ import type { TenantPlan } from './tenant.ts'
 const SECRETS: ReadonlySet<string> = new Set(['signing_secret', 'client_secret'])
 const HIDDEN = '(secret)'
 
-/** As it may be shown: whether a secret changes, and not what it is. */
+/** The value as it may be shown: that a secret changes, but not the secret. */
 function masked(name: string, value: unknown): unknown {
   return SECRETS.has(name) && value !== undefined ? HIDDEN : value
 }
@@ -24,7 +24,7 @@ function plain({ action, kind, name, fields, deletes }: Step) {
   }
 }
 
-/** As `--format` says; in colours for terminals. */
+/** The plans in the given format; text for a terminal has colours. */
 export function shown(plans: readonly TenantPlan[], format: string): string {
   if (format === 'json') return planJson(plans)
   return planText(plans, wantsColours(process.stdout, process.env))
@@ -32,7 +32,7 @@ export function shown(plans: readonly TenantPlan[], format: string): string {
 
 function planJson(plans: readonly TenantPlan[]): string {
   const steps = plans.flatMap(({ issuer, steps: own }) =>
-    // One tenant needs no name.
+    // The issuer is named only if there are several tenants.
     own.map((step) => (plans.length > 1 ? { issuer, ...plain(step) } : plain(step))),
   )
   return `${JSON.stringify({ steps }, null, 2)}\n`
@@ -66,7 +66,7 @@ function fieldLines({ action, fields }: Step): readonly string[] {
   })
 }
 
-/** On one line, and without the bulk of a PEM. */
+/** The value on one line, with a PEM shortened. */
 function text(value: unknown): string {
   if (value === undefined) return '(not set)'
   return JSON.stringify(value, (key, inner: unknown) => (key === 'pem' ? '(PEM)' : inner))

@@ -11,7 +11,7 @@ type Named = Omit<Single, 'generation'>
 
 const KINDS = ['resource-server', 'client-grant'] as const
 
-/** The one object that the command line names; undefined where it names none. */
+/** The object that the command line names; undefined if it names none. */
 export function singleOf(
   [name, id, ...more]: readonly string[],
   settings: readonly string[],
@@ -51,7 +51,7 @@ export interface SingleOptions {
   readonly isApplied: boolean
 }
 
-/** Shows what becomes of one object, and does it where that is asked. */
+/** Shows the plan for one object, and carries it out with `--apply`. */
 export async function runSingle(given: SingleOptions): Promise<number> {
   const { named, issuer, environment, outbound, format, options, isApplied } = given
   const generation = issuer.profile === 'auth0-legacy' ? 'legacy' : 'current'

@@ -16,16 +16,16 @@ import { plan } from '../../provision/plan.ts'
 import { readPresent, type Present } from '../../provision/present.ts'
 import type { PlanOptions, Step } from '../../provision/step.ts'
 
-/** One tenant as it was read, and what is wanted of it. */
+/** One tenant as it was read, and the objects that it should have. */
 export interface Tenant {
   readonly issuer: Issuer
   readonly access: Access
   readonly management: Management
   readonly wanted: Desired
   readonly present: Present
-  /** Those of its APIs. */
+  /** The unset variables of its APIs. */
   readonly blanks: readonly Blank[]
-  /** Of its APIs, by name. */
+  /** The audiences of its APIs, by name. */
   readonly audiences: ReadonlyMap<string, string>
 }
 
@@ -37,7 +37,7 @@ export interface OpenOptions {
   readonly outbound: Outbound
 }
 
-/** Reads all that a plan is made of. */
+/** Reads everything that a plan needs. */
 export async function openTenant(options: OpenOptions): Promise<Tenant> {
   const { config, issuer, environment, outbound } = options
   const own = config.apis.filter((api) => api.issuer === issuer)
@@ -53,7 +53,7 @@ export async function openTenant(options: OpenOptions): Promise<Tenant> {
   return { issuer, access, management, wanted, present, blanks, audiences }
 }
 
-/** What is to be done at one tenant. */
+/** The steps for one tenant. */
 export interface TenantPlan {
   readonly issuer: string
   /** The Management API. */
@@ -69,12 +69,12 @@ export function planOf(
 }
 
 export interface ApplyOptions extends PlanOptions {
-  /** Told of ids, secrets and keys, by their variables, before the next change is made. */
+  /** Called with ids, secrets and keys, by their variables, before the next change is made. */
   readonly keep: (variables: Variables) => Promise<void>
   readonly onStep?: (step: Step) => void
 }
 
-/** Makes the tenant what is wanted. What is made here is kept before the tenant hears of it. */
+/** Makes the tenant what is wanted. Generated keys and secrets are stored before they are sent to the tenant. */
 export async function applyTenant(tenant: Tenant, options: ApplyOptions): Promise<void> {
   const { management, wanted, blanks, audiences, present } = tenant
   const known = new Set<string>()
