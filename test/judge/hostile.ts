@@ -27,11 +27,11 @@ export const hostile: Load = {
   name: 'hostile',
   claim:
     'callers that vanish mid-body by the thousand, and slow ones, cost good ones little, and leave nothing behind',
-  limitMs: 12 * 60_000,
+  limitMs: 20 * 60_000,
   judge: (scope, seed) =>
     judgeHostile(
       scope,
-      { rounds: 5, vanishing: 2_000, slow: 1_000, seconds: 20, most: { p99: 2, cpu: 1.2 } },
+      { rounds: 7, vanishing: 1_500, slow: 500, seconds: 20, most: { p99: 2, cpu: 1.2 } },
       seed,
     ),
 }
