@@ -13,8 +13,8 @@ export function signalled(): Promise<NodeJS.Signals> {
 }
 
 /**
- * Resolves with the first SIGINT or SIGTERM that is not an echo of the one before. It catches all of them from now on, so that
- * no signal between the echoes and the second one ends the process by itself.
+ * Resolves with the first SIGINT or SIGTERM that is not an echo of the one before. It catches all of them from now on, so
+ * that no signal between the echoes and the second one ends the process by itself.
  */
 export function signalledAgain(): Promise<NodeJS.Signals> {
   const since = performance.now()

@@ -45,7 +45,7 @@ export interface TenantOptions {
    * answers tell of no limit. `behalf tenant` allows 16 per second and 50 at once.
    */
   readonly managementLimit?: Limit | false
-  /** Who may call the Management API. Default: a client with an id and a secret of its own, see {@link Tenant.management}. */
+  /** The client that may call the Management API. Default: a new one, see {@link Tenant.management}. */
   readonly management?: ManagementClient
   /**
    * `legacy`: the objects and the exchange of 2019. The API itself says what it may exchange, and there is neither

@@ -20,10 +20,10 @@ export interface LegacyTokenExchangeOptions extends TokenExchangeOptions {
 }
 
 /**
- * Auth0's exchange of 2019, after draft 19 of RFC 8693. The API itself says which types of token may be exchanged; its grants
- * say for which APIs and with which scopes, and more than that is refused. The issued token has no `act`.
- * `requested_token_type` is ignored. `offline_access` gives a refresh token, if the target allows one and the API may use it.
- * Gives no ID tokens.
+ * Auth0's exchange of 2019, after draft 19 of RFC 8693. The API itself says which types of token may be exchanged. Its
+ * grants say for which APIs and with which scopes; more than that is refused. The issued token has no `act`.
+ * `requested_token_type` is ignored. `offline_access` gives a refresh token if the target allows one and the API may use
+ * it. Gives no ID tokens.
  */
 export function createLegacyTokenExchangeGrant(options: LegacyTokenExchangeOptions): Grant {
   const { state, issue, verifySubject, refreshTokens } = options
