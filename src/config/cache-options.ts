@@ -11,11 +11,15 @@ export const cache = z
       .min(1)
       .max(100_000_000)
       .prefault(100_000)
-      .describe('How many issued tokens are kept; the least recently used goes first.'),
+      .describe(
+        'How many issued tokens are kept in memory. The least recently used token is dropped first.',
+      ),
     maxBytes: size()
       .refine((bytes) => bytes >= 65_536, 'must be at least 64KiB')
       .prefault('256MiB')
-      .describe('What everything kept may weigh: issued tokens, and a quarter for verified ones.'),
+      .describe(
+        'The most memory for kept tokens: three quarters for issued tokens, one quarter for verified ones.',
+      ),
     redis,
   })
   .prefault({})

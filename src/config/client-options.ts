@@ -9,9 +9,9 @@ export const client = z
       .enum(['client_secret_post', 'client_secret_basic', 'private_key_jwt', 'tls_client_auth'])
       .optional()
       .describe(
-        'How the client authenticates at the token endpoint. Default: what the options beside it say. With a secret: ' +
-          '`client_secret_post` with profiles `auth0`, `auth0-legacy` and `entra`; `client_secret_basic` with the ' +
-          'others, which every issuer must take (RFC 6749, section 2.3.1).',
+        'How the client authenticates at the token endpoint. Default: the method that the options beside it need. With ' +
+          '`secret`, that is `client_secret_post` with profiles `auth0`, `auth0-legacy` and `entra`, and ' +
+          '`client_secret_basic` with the others, because every issuer must accept it (RFC 6749, section 2.3.1).',
       ),
     secret: secret()
       .optional()
@@ -21,49 +21,50 @@ export const client = z
     privateKey: secret()
       .optional()
       .describe(
-        'The key that client assertions are signed with (`private_key_jwt`, RFC 7523): PEM, or the path of a file that ' +
-          'holds it and is read again when it changes. RSA of 2048 bits or more, or P-256; without a passphrase.',
+        'The private key that signs client assertions (`private_key_jwt`, RFC 7523): PEM, or the path of a file, which ' +
+          'is read again when it changes. RSA of 2048 bits or more, or P-256; without a passphrase.',
       ),
     keyId: text()
       .optional()
       .describe(
-        'The `kid` of those assertions, by which the issuer finds the public key. With profile `entra` it is the ' +
+        'The `kid` of client assertions, by which the issuer finds the public key. With profile `entra` it is the ' +
           "certificate's SHA-256 thumbprint in base64url, and is sent as `x5t#S256`. Default: none is sent.",
       ),
     algorithm: z
       .enum(['RS256', 'PS256', 'ES256'])
       .optional()
       .describe(
-        'How they are signed. Default: `RS256` with an RSA key, `ES256` with one of P-256.',
+        'The algorithm that signs client assertions. Default: `RS256` with an RSA key, `ES256` with a P-256 key.',
       ),
     certificate: pem()
       .optional()
       .describe(
-        'The certificate that the client shows (`tls_client_auth`, RFC 8705), with any intermediate ones after it: PEM, ' +
-          'or the path of a file that holds it and is read again when it changes. Needs `key`. Beside another way to ' +
-          'authenticate it is what tokens are bound to where a route asks for `bound: mtls`, and is shown there alone.',
+        'The certificate that the client presents to the issuer (`tls_client_auth`, RFC 8705), followed by any ' +
+          'intermediate ones: PEM, or the path of a file, which is read again when it changes. Needs `key`. Beside ' +
+          'another way to authenticate, it is only used on routes with `bound: mtls`, whose issued tokens are bound to ' +
+          'it.',
       ),
     key: secret()
       .optional()
       .describe(
-        'The private key of `certificate`: PEM, or the path of a file, read again likewise.',
+        'The private key of `certificate`: PEM, or the path of a file, which is read again when it changes.',
       ),
     dpopKey: secret()
       .optional()
       .describe(
-        'The key that tokens are bound to where a route asks for `bound: dpop` (RFC 9449): PEM, or the path of a file that ' +
-          'holds it and is read again when it changes. P-256, or RSA of 2048 bits or more, which takes ten times as long ' +
-          'to sign with, for each request; without a passphrase. Default: each process makes one for itself, so that no ' +
-          'other can use its tokens.',
+        'The private key that issued tokens are bound to on routes with `bound: dpop` (RFC 9449): PEM, or the path of ' +
+          'a file, which is read again when it changes. P-256, or RSA of 2048 bits or more; without a passphrase. Each ' +
+          'request to the upstream needs a signature, which takes ten times as long with RSA. Default: each process ' +
+          'makes a key for itself, so that no other process can use its tokens.',
       ),
     assertionFile: filePath()
       .optional()
       .describe(
-        'A file with a JWT that says who the client is and that the issuer trusts somebody else for, such as a projected ' +
-          'service-account token of Kubernetes. It is read again when it changes.',
+        'The path of a file with a JWT that identifies the client and was signed by a third party that the issuer ' +
+          'trusts, such as a projected service-account token of Kubernetes. The file is read again when it changes.',
       ),
   })
   .optional()
   .describe(
-    'With what the API authenticates to its issuer. Required where a route exchanges its tokens.',
+    'The client that the API uses to authenticate to its issuer. Required where a route exchanges its tokens.',
   )

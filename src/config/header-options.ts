@@ -56,13 +56,14 @@ export const headers = z
       .refine(few, TOO_MANY)
       .prefault({})
       .describe(
-        "Headers of the request that are Behalf's to say: every spelling of the name is taken from the caller first. " +
-          "`{claims.sub}` stands for a claim of the subject token; without that claim the header is left out. A list's " +
-          'entries are joined by commas; what cannot stand in a header in one meaning is refused with 403 ' +
-          '`not_permitted`. Dots lead into objects (`{claims.act.sub}`), except in a name that holds a slash.',
+        "Headers to set on the request to the upstream. The caller's headers of the same name, in every spelling, are " +
+          'removed first. `{claims.sub}` stands for a claim of the subject token; if the token lacks it, the header is ' +
+          'left out. The entries of a list are joined by commas; a value that a header cannot carry unambiguously is ' +
+          'refused with 403 `not_permitted`. Dots lead into objects (`{claims.act.sub}`), except in a name that contains ' +
+          'a slash.',
       ),
     remove: removed(requestHeaderProblem).describe(
-      'Headers that the caller cannot send to the upstream, in any spelling.',
+      'Request headers of the caller to remove, in every spelling, before the request goes to the upstream.',
     ),
     response: z
       .strictObject({
@@ -70,17 +71,18 @@ export const headers = z
           .record(headerName(responseHeaderProblem), checked('text', constantProblem))
           .refine(few, TOO_MANY)
           .prefault({})
-          .describe("Headers of the answer, in place of the upstream's."),
+          .describe("Headers to set on the answer, in place of the upstream's."),
         remove: removed(responseHeaderProblem).describe(
-          'Headers of the upstream that the caller does not get.',
+          "Headers to remove from the upstream's answer.",
         ),
       })
       .prefault({})
       .describe(
-        "What is changed of the upstream's answers. Errors of Behalf's own stay as they are.",
+        "Changes to the upstream's answers. The gateway's own error answers are not changed.",
       ),
   })
   .prefault({})
   .describe(
-    'What is changed of headers. Those that concern the connection, credentials, forwarding and the request id cannot be.',
+    'Changes to headers. Headers that concern the connection, credentials, forwarding or the request id cannot be ' +
+      'changed.',
   )

@@ -11,22 +11,25 @@ const rate = z.strictObject({
   by: z
     .enum(['subject', 'client', 'address'])
     .describe(
-      "Who is counted: the token's subject, the client that it was issued to, or the address that the request comes from, " +
-        'as `server.trustedProxies` tell it (of IPv6 the `/64`).',
+      "What requests are counted by: the token's subject, the client that the token was issued to, or the client " +
+        'address according to `server.trustedProxies` (for IPv6, its `/64`).',
     ),
   rate: z
     .number()
     .positive()
     .max(1_000_000)
     .describe(
-      'Requests per second, for all replicas together: each process counts its share, `rate / (replicas x workers)`.',
+      'The most requests per second, for all replicas together: each process counts its share, `rate / (replicas x ' +
+        'workers)`.',
     ),
   burst: z
     .int()
     .min(1)
     .max(1_000_000)
     .optional()
-    .describe('How many may come at once. Default: those of one second, at least 1.'),
+    .describe(
+      'How many requests may come at once. Default: the number for one second, at least 1.',
+    ),
 })
 
 export const limits = z
@@ -34,7 +37,8 @@ export const limits = z
     body: size()
       .optional()
       .describe(
-        'The largest body of a request. Beyond it 413, before anything of it is read where its length is told. Default: any: bodies are streamed, and cost no memory.',
+        'The largest request body. A larger one is refused with 413, before any of it is read if its length is declared. ' +
+          'Default: no limit, because bodies are streamed and take no memory.',
       ),
     headers: size()
       .refine(
@@ -43,44 +47,48 @@ export const limits = z
       )
       .optional()
       .describe(
-        'The largest header section of a request: names and values. Beyond it 431. Default: what the listener takes, `16KiB`.',
+        'The largest header section of a request: names and values. A larger one is refused with 431. Default: the limit ' +
+          'of the listener, `16KiB`.',
       ),
     headerCount: z
       .int()
       .min(1)
       .max(MOST_HEADERS)
       .prefault(100)
-      .describe('How many header lines a request may have. Beyond it 431.'),
+      .describe('How many header lines a request may have. More are refused with 431.'),
     idle: duration()
       .prefault('30s')
       .describe(
-        'How long a caller may pause, in sending the body that the upstream waits for (408), or in reading the answer (its ' +
-          'connection is cut).',
+        'How long a caller may pause: while it sends a body that the upstream waits for (408), or while it reads the ' +
+          'answer (its connection is closed).',
       ),
     total: duration()
       .optional()
       .describe(
-        'How long a request may take in all, until its answer has been read: 408 where the body had not come whole, 504 ' +
-          'where the answer had not begun, else the connection is cut. Of a WebSocket only the handshake. Default: any time.',
+        'How long a request may take in all, until the caller has read the answer. After that: 408 if the body had not ' +
+          'arrived completely, 504 if the answer had not begun, otherwise the connection is closed. For a WebSocket, only ' +
+          'the handshake counts. Default: no limit.',
       ),
     rates: z
       .array(rate)
       .prefault([])
       .describe(
-        'How often each caller may come, at all doors; at most one of each `by`. Beyond it 429 `rate_limited` with ' +
-          '`Retry-After`. 100 000 callers are remembered, the least recent of which begins anew.',
+        'How often each caller may send requests, across all listeners; at most one entry for each `by`. More are ' +
+          'refused with 429 `rate_limited` and `Retry-After`. 100 000 callers are remembered; beyond that, the least ' +
+          'recent one is forgotten, and its count starts again.',
       ),
     inFlight: z
       .int()
       .min(1)
       .optional()
       .describe(
-        "How many of the route's requests may be under way at once; an open WebSocket is one. It bounds the connections to its " +
-          'upstreams. Beyond it 503 `overloaded`. Default: `server.limits.inFlight`, for all routes together.',
+        'How many requests of the route may be in progress at once; an open WebSocket counts as one. This bounds the ' +
+          'connections to its upstreams. More are refused with 503 `overloaded`. Default: only `server.limits.inFlight` ' +
+          'applies, which counts all routes together.',
       ),
   })
   .prefault({})
-  .describe('How much of a request, and how many of them, is taken.')
+  .describe("Limits on the size, duration and number of the route's requests.")
 
 export const serverLimits = z
   .strictObject({
@@ -89,29 +97,31 @@ export const serverLimits = z
       .min(1)
       .prefault(10_000)
       .describe(
-        'How many connections callers may have open at once. Beyond it 503 `overloaded`, without a look at the request; over ' +
-          'TLS the connection is closed.',
+        'How many connections callers may have open at once. Requests on further connections are refused with 503 ' +
+          '`overloaded` without being examined; over TLS, further connections are closed.',
       ),
     inFlight: z
       .int()
       .min(1)
       .prefault(10_000)
       .describe(
-        'How many requests may be under way at once, at all doors; an open WebSocket is one. Beyond it 503 `overloaded`.',
+        'How many requests may be in progress at once, across all listeners; an open WebSocket counts as one. More are ' +
+          'refused with 503 `overloaded`.',
       ),
     pipelined: z
       .int()
       .min(1)
       .prefault(64)
       .describe(
-        'How many requests may wait on one connection behind another. Beyond it 503, and the connection ends.',
+        'How many requests may wait behind another on one connection. One more is refused with 503, and the connection ' +
+          'is closed.',
       ),
     loopDelay: duration()
       .prefault('1s')
       .describe(
-        'How late the process may run, as the median of a quarter of a second, twice in a row. Beyond it requests get 503 ' +
-          '`overloaded` at once, until it is below again.',
+        'How far the event loop may fall behind. The gateway takes the median delay of each quarter of a second: after ' +
+          'two in a row above this limit, all requests are refused with 503 `overloaded`, until a median is below it again.',
       ),
   })
   .prefault({})
-  .describe('How much the process takes.')
+  .describe('Limits that protect the process from overload.')

@@ -14,40 +14,43 @@ const workers = z
   })
   .prefault(1)
   .describe(
-    'How many processes of one `behalf serve` take requests, for several cores; `auto`: as many as there are. Each has ' +
-      'its own cache and limits; the budgets, and the DPoP proofs that were used, are one for all of them.',
+    'How many processes of one `behalf serve` handle requests, to use several cores; `auto`: one for each core. Each ' +
+      'process has its own cache and limits; all of them share the budgets and the record of used DPoP proofs.',
   )
 
 const drain = z
   .strictObject({
     delay: duration({ least: 0 })
       .prefault('5s')
-      .describe('How long requests are still accepted after SIGTERM, so that balancers notice.'),
+      .describe(
+        'How long the gateway still accepts requests after SIGTERM, so that load balancers have time to notice.',
+      ),
     timeout: duration({ least: 0 })
       .prefault('25s')
-      .describe('How long requests in flight may take after that.'),
+      .describe('How long requests in progress may take after `delay`.'),
   })
   .prefault({})
-  .describe('How the gateway ends.')
+  .describe('How the gateway shuts down.')
 
 export const server = z
   .strictObject({
     listen: listenAddress()
       .prefault('127.0.0.1:8080')
-      .describe('Where callers are served: address and port. Port 0 takes a free one.'),
+      .describe('The address and port for callers. Port 0 takes a free one.'),
     publicOrigin: oneOrMany(origin())
       .optional()
       .describe(
-        'The origins that callers reach the gateway by, one or a list. Never taken from the Host header, which a caller ' +
-          'can write as it likes.',
+        'The origins under which callers reach the gateway, one or a list. They are never taken from the Host header, ' +
+          'because a caller can send any.',
       ),
     trustedProxies: z
       .array(network())
       .prefault([])
       .describe(
-        'Networks (CIDR) of the proxies in front, whose `Forwarded` and `X-Forwarded-*` headers are kept, and whose ' +
-          "`Client-Cert` or `X-Forwarded-Client-Cert` tells the caller's certificate. Everybody else's are replaced. " +
-          'Danger: whoever is in these networks can name any client address and any certificate.',
+        'Networks (CIDR) of the proxies in front of the gateway. Their `Forwarded` and `X-Forwarded-*` headers are kept, ' +
+          "and their `Client-Cert` or `X-Forwarded-Client-Cert` supplies the caller's certificate. From all other " +
+          'addresses, these headers are replaced. Danger: anyone in these networks can claim any client address and any ' +
+          'certificate.',
       ),
     replicas: z
       .int()
@@ -55,8 +58,9 @@ export const server = z
       .max(10_000)
       .prefault(1)
       .describe(
-        'How many times `behalf serve` runs with this configuration. Each takes its share of the budgets, ' +
-          '`rate / replicas`, for all its `workers` together, unless they share `cache.redis`, and while Redis does not answer.',
+        'How many times `behalf serve` runs with this configuration. Each replica takes its share of the budgets, `rate ' +
+          '/ replicas`, for all its `workers` together. Replicas that share `cache.redis` do so only while Redis does not ' +
+          'answer.',
       ),
     workers,
     limits: serverLimits,
@@ -71,21 +75,23 @@ export const admin = z
     listen: listenAddress()
       .prefault('127.0.0.1:8081')
       .describe(
-        'Where operators are served: `/livez`, `/readyz` and `/metrics`. Beyond loopback only with `token`.',
+        'The address and port for operators: `/livez`, `/readyz` and `/metrics`. An address beyond loopback needs ' +
+          '`token`.',
       ),
     token: secret()
       .optional()
       .describe(
-        'The bearer token that everything but `/livez`, `/readyz` and `/metrics` asks for. Required beyond loopback.',
+        'The bearer token that every path but `/livez`, `/readyz` and `/metrics` requires. Required beyond loopback.',
       ),
     allowedHosts: z
       .array(askedHost())
       .prefault([])
       .describe(
-        'The names that the listener is asked by, in lower case and without a port; `*.example` stands for one label. ' +
-          'Addresses, `localhost` and the host of `listen` need no listing. By any other name there is nothing but `/livez` ' +
-          "and `/readyz`, without details, so that no page in an operator's browser can read the answers (DNS rebinding). " +
-          'Danger: who owns a listed name, or one below a `*`, can let it lead here.',
+        'The host names under which operators reach the listener, in lower case and without a port; `*.example` ' +
+          'stands for one label. IP addresses, `localhost` and the host of `listen` need not be listed. Under any ' +
+          "other name, only `/livez` and `/readyz` answer, without details, so that no web page in an operator's " +
+          'browser can read the answers (DNS rebinding). Danger: the owner of a listed name, or of one that a `*` ' +
+          'matches, can point it at this listener.',
       ),
     tls: plainTls,
   })

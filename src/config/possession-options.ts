@@ -15,72 +15,73 @@ export const proofOfPossession = z
     mechanism: z
       .enum(['dpop', 'mtls'])
       .describe(
-        'What tokens are bound to: a key that the caller proves with each request (`dpop`, RFC 9449; needs ' +
+        'What tokens are bound to: a key that the caller proves to hold with each request (`dpop`, RFC 9449; needs ' +
           "`server.publicOrigin`), or the certificate of the caller's connection (`mtls`, RFC 8705; needs " +
-          '`server.tls.clientCertificates`, or a proxy in `server.trustedProxies` that tells the certificate).',
+          '`server.tls.clientCertificates`, or a proxy in `server.trustedProxies` that forwards the certificate).',
       ),
     required: z
       .boolean()
       .prefault(true)
       .describe(
-        'Whether tokens must be bound. With `false`, those that are not are taken as well. A token that is bound always ' +
-          'needs its proof, at every API.',
+        'Whether tokens must be bound. `false`: tokens that are not bound are accepted, too. A bound token always needs ' +
+          'its proof, at every API.',
       ),
     requiredFor: z
       .enum(['all_clients', 'public_clients'])
       .optional()
       .describe(
-        'Whose tokens must be bound, as Auth0 names it. `public_clients`: those of all clients but `confidentialClients`; ' +
-          'a token does not tell of which kind its client is. Default: `all_clients`.',
+        "Which clients' tokens must be bound; the values are Auth0's. `public_clients`: those of all clients but " +
+          '`confidentialClients`, which must be listed because a token does not say of which kind its client is. Default: ' +
+          '`all_clients`.',
       ),
     confidentialClients: z
       .array(text())
       .min(1)
       .optional()
       .describe(
-        'With `requiredFor: public_clients`, the ids of the clients that authenticate to the issuer, whose tokens need not ' +
-          'be bound.',
+        'With `requiredFor: public_clients`, the ids of the clients that authenticate to the issuer. Their tokens need ' +
+          'not be bound.',
       ),
     algorithms: z
       .array(z.enum(PROOF_ALGORITHMS))
       .min(1)
       .optional()
       .describe(
-        'With `dpop`, the signature algorithms of proofs. RSA keys have 2048 bits or more. ' +
-          'Default: `[ES256, EdDSA, Ed25519, PS256, RS256]`.',
+        'With `dpop`, the accepted signature algorithms of proofs. RSA keys must have 2048 bits or more. Default: ' +
+          '`[ES256, EdDSA, Ed25519, PS256, RS256]`.',
       ),
     maxAge: duration({ least: LEAST_AGE_MS, most: MOST_AGE_MS })
       .optional()
       .describe(
-        'With `dpop`, how old a proof may be, by its `iat`; with `nonce: required` by its nonce, so that the clocks of ' +
-          'callers do not matter. `clockTolerance` is added. A proof is remembered for as long, so that none is used ' +
-          'twice. At most `10m`. Default: `1m`; with `nonce: required`, `5m`.',
+        'With `dpop`, how old a proof may be, according to its `iat`; with `nonce: required`, according to its ' +
+          'nonce, so that the clocks of callers do not matter. `clockTolerance` is added. A used proof is remembered ' +
+          'for as long, so that it cannot be used again. At most `10m`. Default: `1m`; with `nonce: required`, `5m`.',
       ),
     nonce: z
       .enum(['off', 'required'])
       .optional()
       .describe(
-        'With `dpop`, whether proofs must name a nonce of the gateway, which a caller gets with the refusal ' +
-          '`use_dpop_nonce`: proofs cannot be made ahead then. Each caller is refused once in each `maxAge`. ' +
-          'Default: `off`.',
+        'With `dpop`, whether each proof must contain a nonce from the gateway, so that proofs cannot be made in ' +
+          'advance. A caller gets the nonce with the refusal `use_dpop_nonce`, once in each `maxAge`. Default: `off`.',
       ),
     nonceSecret: secret()
       .optional()
       .describe(
-        'With `nonce: required`, what nonces are made from, the same in all replicas: at least 32 bytes. Default: the ' +
-          'sealing keys of `cache.redis`, else each process makes one for itself.',
+        'With `nonce: required`, the secret that nonces are made from, the same in all replicas: at least 32 bytes. ' +
+          'Default: the sealing keys of `cache.redis`, else each process makes a secret for itself.',
       ),
     replay: z
       .literal('local')
       .optional()
       .describe(
-        'With `dpop`, take a proof where not all can be asked whether it was used: `local`. That is so with several ' +
-          '`server.replicas` and no `cache.redis`, where it has to be said, and while Redis does not answer. Danger: each ' +
-          'replica then takes a proof once. Default: such a proof is refused, with 503 `replay_store_unavailable`.',
+        'With `dpop`, `local` accepts a proof even if the gateway cannot tell whether another replica has already ' +
+          'accepted it. That is the case while Redis does not answer, and always with several `server.replicas` and no ' +
+          '`cache.redis`, where `local` is required. Danger: each replica then accepts a proof once. Default: such a ' +
+          'proof is refused with 503 `replay_store_unavailable`.',
       ),
   })
   .optional()
   .describe(
-    'Whether callers must show that a token is theirs. Absent: none need to, the scheme `DPoP` is not taken, and tokens ' +
-      'that are bound to a certificate need that certificate.',
+    'Whether callers must prove that a token is theirs. Default: they need not, the scheme `DPoP` is refused, and a ' +
+      'token that is bound to a certificate still needs that certificate.',
   )

@@ -11,13 +11,14 @@ const tls = z
     authorities: pem()
       .optional()
       .describe(
-        "Certificates (PEM, or a file) that the upstreams' own are verified by, instead of those that Node brings.",
+        "The certificate authorities that verify the upstreams' certificates, in place of those of Node: PEM, or the " +
+          'path of a file.',
       ),
     certificate: pem()
       .optional()
       .describe(
-        'The certificate that upstreams are shown, with any intermediate ones after it. Needs `key`. A file is read again ' +
-          'when it changes.',
+        'The certificate that the gateway presents to upstreams, followed by any intermediate ones: PEM, or the path of ' +
+          'a file, which is read again when it changes. Needs `key`.',
       ),
     key: pem()
       .meta({ writeOnly: true })
@@ -25,7 +26,9 @@ const tls = z
       .describe('The private key of `certificate`, without a passphrase.'),
   })
   .optional()
-  .describe('How `https:` upstreams are known, and what they are shown. At least TLS 1.2.')
+  .describe(
+    'How the gateway verifies `https:` upstreams, and what it presents to them. At least TLS 1.2.',
+  )
 
 const websocket = z
   .strictObject({
@@ -33,19 +36,20 @@ const websocket = z
       .enum(['close', 'keep'])
       .prefault('close')
       .describe(
-        'What becomes of a connection when the subject token or the issued one has expired: `close` ends it with status ' +
-          '1008, `keep` leaves it to the upstream.',
+        'What happens to a connection when the subject token or the issued token has expired: `close` closes it with ' +
+          'status 1008, `keep` leaves it to the upstream.',
       ),
     idle: duration()
       .prefault('5m')
       .describe(
-        'How long nothing may pass in either direction; pings count. After it the connection ends with status 1001.',
+        'How long a connection may be silent in both directions; pings count as traffic. After that it is closed with ' +
+          'status 1001.',
       ),
   })
   .optional()
   .describe(
-    'Takes WebSocket connections (RFC 6455), with the issued token in their handshake. Left out, they are refused; `{}` ' +
-      'takes them with what stands here.',
+    'Accepts WebSocket connections (RFC 6455), with the issued token in the handshake. `{}` accepts them with the ' +
+      'defaults below. Default: they are refused.',
   )
 
 export const proxy = z
@@ -53,58 +57,60 @@ export const proxy = z
     upstream: upstream()
       .optional()
       .describe(
-        'Where the request goes: origin and optional base path, or `unix:/path/of/a.sock`. This or `upstreams`.',
+        'Where requests go: an origin with an optional base path, or `unix:/path/of/a.sock`. Exactly one of `upstream` ' +
+          'and `upstreams` is needed.',
       ),
     upstreams: z
       .array(
         z.strictObject({
-          url: upstream().describe('Where it is, as `upstream` says it.'),
+          url: upstream().describe('Where this upstream is, in the form of `upstream`.'),
           weight: z
             .int()
             .min(1)
             .max(1_000)
             .prefault(1)
-            .describe('Its part of the requests, beside the weights of the others.'),
+            .describe('Its share of the requests, relative to the weights of the others.'),
         }),
       )
       .min(1)
       .max(64)
       .optional()
       .describe(
-        'Several that are alike. One that fails three times in a row gets nothing for a second, then twice as long each ' +
-          'time, up to a minute; when all do, all are tried.',
+        'Several equivalent upstreams. One that fails three times in a row gets no requests for a second, then for twice ' +
+          'as long each time, up to a minute. While all of them are paused, all are tried.',
       ),
     strip: path()
       .optional()
       .describe(
-        "What is taken off the front of the request's path: `match.path`, or whole segments at its beginning.",
+        "The part to remove from the front of the request's path: `match.path`, or whole segments at its beginning.",
       ),
     prefix: path()
       .optional()
-      .describe("What is put before the request's path, after the upstream's base path."),
+      .describe("The part to put before the request's path, after the upstream's base path."),
     timeout: duration()
       .prefault('30s')
-      .describe('How long the upstream may stay silent, before its answer begins and within it.'),
+      .describe('How long the upstream may be silent, before its answer begins and within it.'),
     connectTimeout: duration()
       .prefault('2s')
-      .describe('How long a connection may take to come about; at most `timeout`.'),
+      .describe('How long opening a connection may take; at most `timeout`.'),
     retries: z
       .int()
       .min(0)
       .max(MOST_RETRIES)
       .prefault(1)
       .describe(
-        'How often a request is sent again that no upstream has answered: where no connection came about; where a kept ' +
-          'connection ended before any answer, and where one of several upstreams answered 502, 503 or 504, if the method ' +
-          'is idempotent and there is no body. At most one request in ten is sent again, and ten at once.',
+        'How many times a request that no upstream has answered is sent again at most. Any request is sent again if no ' +
+          'connection could be made. A request with an idempotent method and no body is also sent again if a kept ' +
+          'connection ended before an answer, or if one of several upstreams answered 502, 503 or 504. At most one ' +
+          'request in ten is sent again, and ten at once.',
       ),
     tls,
     http2: z
       .boolean()
       .prefault(false)
       .describe(
-        'Whether upstreams are spoken to by HTTP/2 (RFC 9113), and nothing else: gRPC needs it. `https:` upstreams must ' +
-          'agree on it (ALPN), others must expect it.',
+        'Whether the gateway uses HTTP/2 (RFC 9113), and nothing else, to upstreams: gRPC needs it. `https:` upstreams ' +
+          'must agree to it (ALPN); others must expect it.',
       ),
     cookies: z
       .enum(['strip', 'keep'])

@@ -82,30 +82,34 @@ function isSealingKey(written: string): boolean {
 
 const sentinel = z
   .strictObject({
-    name: text().describe('What the Sentinels call the master.'),
+    name: text().describe('The name by which the Sentinels know the master.'),
     nodes: nodes().describe(
-      'Where they are: `redis://` or `rediss://`, port 26379 unless said. All are asked; most of them decide.',
+      'The addresses of the Sentinels: `redis://` or `rediss://`, port 26379 by default. The gateway asks all of them, ' +
+        'and takes the master that most of them name.',
     ),
     user: text().optional().describe('The ACL user at the Sentinels themselves. Needs `password`.'),
     password: secret()
       .optional()
-      .describe('The password at the Sentinels themselves. Left out: they ask for none.'),
+      .describe('The password at the Sentinels themselves. Default: none.'),
   })
   .optional()
-  .describe('Sentinels that know which server is the master. This, `url` or `cluster`.')
+  .describe(
+    'Sentinels that know which server is the master. Exactly one of `url`, `cluster` and `sentinel` is needed.',
+  )
 
 const tls = z
   .strictObject({
     authorities: pem()
       .optional()
       .describe(
-        "Certificates (PEM, or a file) that the servers' own are verified by, instead of those that Node brings.",
+        "The certificate authorities that verify the servers' certificates, in place of those of Node: PEM, or the path " +
+          'of a file.',
       ),
     certificate: pem()
       .optional()
       .describe(
-        'The certificate that servers are shown, with any intermediate ones after it. Needs `key`. A file is read again for ' +
-          'each connection.',
+        'The certificate that the gateway presents to servers, followed by any intermediate ones: PEM, or the path of a ' +
+          'file, which is read again for each connection. Needs `key`.',
       ),
     key: pem()
       .meta({ writeOnly: true })
@@ -114,39 +118,44 @@ const tls = z
     serverName: text()
       .optional()
       .describe(
-        "What the servers' certificates must be for, where that is not the host of their address: Sentinels and Clusters " +
-          'tell addresses, certificates often have names.',
+        "The name that the servers' certificates must be for. Set it where that is not the host of their address: " +
+          'Sentinels and Clusters often give IP addresses, while certificates often hold names. Default: the host of the ' +
+          'address.',
       ),
   })
   .optional()
-  .describe('How `rediss:` servers are known, and what they are shown. At least TLS 1.2.')
+  .describe(
+    'How the gateway verifies `rediss:` servers, and what it presents to them. At least TLS 1.2.',
+  )
 
 export const redis = z
   .strictObject({
     url: redisUrl()
       .optional()
       .describe(
-        'Where Redis or Valkey is, one server or what stands for one: `redis://`, or `rediss://` for TLS, with `user:password@` ' +
-          'and the number of the database as its path where needed; or `unix:/path/of/a.sock`. Danger: over `redis://` the ' +
-          'password travels in the clear. This, `cluster` or `sentinel`.',
+        'The address of Redis or Valkey, one server or a proxy that acts as one: `redis://`, or `rediss://` for TLS, ' +
+          'with `user:password@` and the number of the database as its path where needed; or `unix:/path/of/a.sock`. ' +
+          'Danger: over `redis://` the password travels in the clear. Exactly one of `url`, `cluster` and `sentinel` is ' +
+          'needed.',
       ),
     cluster: nodes()
       .optional()
       .describe(
-        'Some nodes of a Cluster: `redis://` or `rediss://`. The others are learned from them. This, `url` or `sentinel`.',
+        'Some nodes of a Cluster: `redis://` or `rediss://`. The gateway learns the others from them. Exactly one of ' +
+          '`url`, `cluster` and `sentinel` is needed.',
       ),
     sentinel,
     user: text()
       .optional()
-      .describe('The ACL user, where `url` does not hold it. Left out: the default user.'),
-    password: secret().optional().describe('The password, where `url` does not hold it.'),
+      .describe('The ACL user, where `url` does not contain it. Default: the default user.'),
+    password: secret().optional().describe('The password, where `url` does not contain it.'),
     database: z
       .int()
       .min(0)
       .max(MOST_DATABASE)
       .optional()
       .describe(
-        'The number of the database with `sentinel` or a socket; in a `redis://` URL it is the path. Left out: 0.',
+        'The number of the database, with `sentinel` or a socket; a `redis://` URL has it as its path. Default: 0.',
       ),
     tls,
     sealingKeys: z
@@ -155,34 +164,36 @@ export const redis = z
       .max(3)
       .refine((keys) => new Set(keys).size === keys.length, 'must not repeat a key')
       .describe(
-        'What is kept in Redis is sealed with: base64 of 32 random bytes each, the same in all replicas. The first seals, ' +
-          'each opens: a new one is added last, then put first, and the old one removed a day later.',
+        'The keys that seal everything that is kept in Redis: base64 of 32 random bytes each, the same in all replicas. ' +
+          'The first key seals, and each of them opens. To replace a key, add the new one last, then put it first, and ' +
+          'remove the old one a day later.',
       ),
     shareContext: z
       .boolean()
       .prefault(false)
       .describe(
-        'Share also the issued tokens of routes with `key: context` and `grant: client-credentials`, and with `renew: ' +
-          'refresh-token` let refreshed subject tokens find the refresh token of those before them. Danger: whoever has a ' +
-          'sealing key and what Redis keeps can open these; the others take the subject token, too.',
+        'Also share the issued tokens of routes with `key: context` and `grant: client-credentials`; with `renew: ' +
+          'refresh-token`, let a refreshed subject token use the refresh token of the one before it. Danger: anyone who ' +
+          'has a sealing key and the contents of Redis can open these; to open the others takes the subject token, too.',
       ),
     timeout: duration({ most: LONGEST_TIMEOUT_MS })
       .prefault('20ms')
       .describe(
-        `How long an answer of Redis is waited for, at most \`${durationText(LONGEST_TIMEOUT_MS)}\`. After it the request goes on ` +
-          'without. Time in which the process itself was late does not count, up to 25 times as long.',
+        `How long the gateway waits for an answer of Redis, at most \`${durationText(LONGEST_TIMEOUT_MS)}\`. After that, ` +
+          'the request continues without Redis. Time in which the process itself was late does not count: in a busy ' +
+          'process, a wait may last up to 25 times as long.',
       ),
     protocol: z
       .union([z.literal(2), z.literal(3)])
       .prefault(3)
       .describe(
-        'The version of the protocol (RESP). 2 for servers and proxies that do not know 3.',
+        'The version of the protocol (RESP). Use 2 for servers and proxies that do not support 3.',
       ),
   })
   .optional()
   .describe(
-    'A second level that several replicas share: what one of them exchanged the others need not. Absent: each replica keeps ' +
-      'its own.',
+    'A second level of the cache that several replicas share, so that a token which one of them has exchanged need ' +
+      'not be exchanged by the others. Default: each replica keeps its own tokens only.',
   )
 
 export type RedisInput = NonNullable<z.output<typeof redis>>

@@ -40,26 +40,27 @@ const INTRODUCTION = `# Configuration
 
 <!-- Made by \`behalf schema --format markdown\` from src/config/schema.ts; a test holds it up to date. -->
 
-Behalf reads one YAML file: \`behalf.yaml\`, or what \`--config FILE\` says. \`behalf check\` names every fault of it at
-\`file:line:column\`; an unknown key is a fault. For completion in an editor, begin the file with
+Behalf reads one YAML file: \`behalf.yaml\`, or the file that \`--config FILE\` names. \`behalf check\` reports every fault in
+it as \`file:line:column\`; an unknown key is a fault. For completion in an editor, begin the file with
 
 \`\`\`yaml
 # yaml-language-server: $schema=./behalf.schema.json
 \`\`\`
 
-**Values.** Durations are \`500ms\`, \`5s\`, \`10m\`, \`1h\`, \`7d\`; sizes \`64KiB\`, \`256MiB\`, \`1GiB\` or a number of bytes.
-Inside strings, \`\${NAME}\` is replaced by a variable, \`\${NAME:-default}\` by the default where the variable is unset or
-empty, and \`\${file:/run/secrets/x}\` by a file's content without its last newline. Where \`NAME\` is unset and \`NAME_FILE\`
-is set, the file that it names is read. What was put in is not looked at again. In \`{ }\` and \`[ ]\` write them in quotes.
-Relative paths start at the configuration file's folder.
+**Values.** Durations are written \`500ms\`, \`5s\`, \`10m\`, \`1h\` or \`7d\`; sizes \`64KiB\`, \`256MiB\`, \`1GiB\` or a number of
+bytes. Inside strings, \`\${NAME}\` is replaced by an environment variable, \`\${NAME:-default}\` by the default if the variable
+is unset or empty, and \`\${file:/run/secrets/x}\` by the content of a file without its last newline. If \`NAME\` is unset and
+\`NAME_FILE\` is set, the file that \`NAME_FILE\` names is read. The text that was put in is not replaced again. Inside \`{ }\`
+and \`[ ]\`, put such a string in quotes. Relative paths start at the folder of the configuration file.
 
-**Environment.** \`BEHALF_\` and an option's path, in upper case, with two underscores between levels and one between words,
-overrides the file: \`BEHALF_SERVER__PUBLIC_ORIGIN\`, \`BEHALF_ROUTES__0__PROXY__UPSTREAM\`,
-\`BEHALF_APIS__STOREFRONT__CLIENT__ID\`. Lists and mappings are given as JSON. Each secret has a twin that names a file:
-\`BEHALF_APIS__STOREFRONT__CLIENT__SECRET_FILE=/run/secrets/storefront\`. Variables without two underscores in a row are
-not read as paths. \`.env\` beside the configuration file is read, too; real variables win.
+**Environment.** A variable overrides an option of the file. Its name is \`BEHALF_\` and the path of the option, in upper case,
+with two underscores between levels and one between words: \`BEHALF_SERVER__PUBLIC_ORIGIN\`,
+\`BEHALF_ROUTES__0__PROXY__UPSTREAM\`, \`BEHALF_APIS__STOREFRONT__CLIENT__ID\`. Lists and mappings are given as JSON. For each
+secret, the name with \`_FILE\` at its end gives the path of a file that holds the secret:
+\`BEHALF_APIS__STOREFRONT__CLIENT__SECRET_FILE=/run/secrets/storefront\`. Variables without two underscores in a row are not
+read as options. \`.env\` beside the configuration file is read, too; real environment variables take precedence over it.
 
-**Precedence.** Flags, then the environment, then the file, then defaults.
+**Precedence.** Flags come first, then the environment, then the file, then the defaults.
 `
 
 /** `docs/configuration.md`: every option, its type, its default and its meaning, in the order of the schema. Pure. */

@@ -38,20 +38,21 @@ const budget = z
       .positive()
       .max(1_000_000)
       .describe(
-        'Exchanges per second, for all replicas together: from one bucket where they share `cache.redis`, else each takes ' +
-          '`rate / server.replicas`, for all its workers together.',
+        'The most exchanges per second, for all replicas together. Replicas that share `cache.redis` take them from one ' +
+          'bucket; otherwise each replica takes `rate / server.replicas`, for all its workers together.',
       ),
     burst: z
       .int()
       .min(1)
       .max(1_000_000)
       .prefault(1)
-      .describe('How many may leave at once. 1 paces them evenly.'),
+      .describe('How many exchanges may be sent at once. 1 paces them evenly.'),
   })
   .optional()
   .describe(
-    'How many exchanges this issuer is asked for. Absent: `{ rate: 2, burst: 1 }` with profile `auth0`, which is what ' +
-      'its smallest plan allows; no limit with the others, where only a 429 of the issuer slows the gateway down.',
+    'How many exchanges the gateway sends to this issuer. Default: `{ rate: 2, burst: 1 }` with profile `auth0`, ' +
+      "which is what Auth0's smallest plan allows; no limit with the others, where only a 429 from the issuer slows " +
+      'the gateway down.',
   )
 
 /** An issuer that has been down for more than a day needs somebody to look at it. */
@@ -59,37 +60,38 @@ const LONGEST_STALE_MS = 86_400_000
 
 export const issuerSchema = z.strictObject({
   issuer: oneOrMany(issuerIdentifier()).describe(
-    'The issuer identifier, one or a list (custom domains), compared with the `iss` of tokens exactly: ' +
-      "Auth0's end with a slash. `http:` is accepted for loopback hosts only.",
+    "The issuer identifier, one or a list (custom domains), compared exactly with the `iss` of tokens: Auth0's " +
+      'identifiers end with a slash. `http:` is accepted for loopback hosts only.',
   ),
   profile: z
     .enum(['auth0', 'auth0-legacy', 'rfc8693', 'keycloak', 'entra', 'okta', 'zitadel'])
     .describe(
-      'What kind of issuer it is: `auth0` (On-Behalf-Of), `auth0-legacy` (that of 2019), `keycloak` (26.2 and later), ' +
-        '`entra` (Microsoft Entra ID), `okta`, `zitadel`, or `rfc8693` (any issuer that follows the RFC). There is no ' +
-        'default: each has its own form, checks and errors.',
+      "The kind of issuer: `auth0` (On-Behalf-Of), `auth0-legacy` (Auth0's exchange of 2019), `keycloak` (26.2 and " +
+        'later), `entra` (Microsoft Entra ID), `okta`, `zitadel`, or `rfc8693` (any issuer that follows the RFC). There ' +
+        'is no default, because each profile has its own requests, checks and errors.',
     ),
   tokenEndpoint: endpoint()
     .optional()
     .describe(
-      "Where tokens are exchanged. Default: discovered from the issuer's metadata (RFC 8414).",
+      "The token endpoint, where tokens are exchanged. Default: discovered from the issuer's metadata (RFC 8414).",
     ),
   jwksUri: endpoint()
     .optional()
     .describe(
-      "Where the issuer's public keys are. Default: discovered from its metadata (RFC 8414).",
+      "The URL of the issuer's public keys (JWKS). Default: discovered from the issuer's metadata (RFC 8414).",
     ),
   introspectionEndpoint: endpoint()
     .optional()
     .describe(
-      'Where the issuer is asked about tokens that are no JWTs (RFC 7662). Default: discovered from its metadata (RFC 8414).',
+      'The introspection endpoint, where the gateway asks about tokens that are not JWTs (RFC 7662). Default: ' +
+        "discovered from the issuer's metadata (RFC 8414).",
     ),
   staleFor: duration({ least: 0, most: LONGEST_STALE_MS })
     .prefault('1h')
     .describe(
-      'How long known public keys are used while the issuer does not answer, beyond the 10 minutes that they are fresh. ' +
-        'After it, requests are answered 503. Danger: a key that the issuer withdraws while it cannot be reached is ' +
-        'trusted for as long. At most `1d`.',
+      'How long the gateway goes on using known public keys while the issuer does not answer, beyond the 10 minutes ' +
+        'for which they are fresh. After that, requests are answered with 503. Danger: a key that the issuer withdraws ' +
+        'while it cannot be reached is trusted for as long. At most `1d`.',
     ),
   dangerouslyAllowHttp: z
     .boolean()
@@ -107,59 +109,61 @@ const algorithms = ['HS256', 'RS256', 'RS512', 'PS256', 'ES256', 'EdDSA'] as con
 const LONGEST_TOLERANCE_MS = 300_000
 
 export const apiSchema = z.strictObject({
-  issuer: text().describe('The name of the issuer, as it stands below `issuers`.'),
+  issuer: text().describe('The issuer of its access tokens: a name below `issuers`.'),
   audience: text().describe(
-    'The audience that its access tokens must name: an entry of `aud`, exactly.',
+    'The audience that its access tokens must name, as an exact entry of `aud`.',
   ),
   algorithms: z
     .array(z.enum(algorithms))
     .min(1)
     .optional()
     .describe(
-      "The signature algorithms that are accepted, whatever a token's header says. `HS256` needs a signing secret; the " +
-        "others use the issuer's key set (JWKS); they cannot be mixed. Default: `[HS256]` with a signing secret, " +
-        '`[RS256]` without.',
+      "The accepted signature algorithms, whatever a token's header says. `HS256` needs a signing secret; the others " +
+        "use the issuer's key set (JWKS). They cannot be mixed. Default: `[HS256]` with a signing secret, `[RS256]` " +
+        'without.',
     ),
   signingSecret: secret()
     .optional()
     .describe(
-      'The secret that tokens are signed with (`HS256`), as raw UTF-8, of at least 32 bytes. One that is well known, or ' +
-        'repeats itself, is refused. Danger: whoever has it can make tokens.',
+      'The secret that the issuer signs tokens with (`HS256`), as raw UTF-8 of at least 32 bytes. A well-known or ' +
+        'repetitive secret is refused. Danger: anyone who has the secret can make tokens.',
     ),
   signingSecrets: z
     .array(secret())
     .min(1)
     .optional()
-    .describe('Several of them, while one is being replaced. Instead of `signingSecret`.'),
+    .describe('Several signing secrets, instead of `signingSecret`, while one is being replaced.'),
   dangerouslyShortSecret: z
     .boolean()
     .prefault(false)
     .describe(
-      'Accept signing secrets below 32 bytes. Danger: whoever has one token can find a short secret by trying, and then ' +
-        'make tokens.',
+      'Accept signing secrets below 32 bytes. Danger: anyone who has one token can find a short secret by trying, and ' +
+        'then make tokens.',
     ),
   typ: z
     .literal('at+jwt')
     .optional()
     .describe(
-      'The kind that the header of each token must name: `at+jwt` (RFC 9068), which nothing else is called. Give it where ' +
-        "the issuer's access tokens have it, such as those of Auth0's `rfc9068_profile`. Absent: `JWT`, `at+jwt` or none.",
+      'The `typ` that the header of each token must have: `at+jwt` (RFC 9068), which no other kind of token has. Set ' +
+        "it if the issuer's access tokens have it, as with Auth0's `rfc9068_profile`. Default: `JWT`, `at+jwt` or no " +
+        '`typ` is accepted.',
     ),
   clockTolerance: duration({ least: 0, most: LONGEST_TOLERANCE_MS })
     .prefault('5s')
-    .describe('How far the clocks of issuer and gateway may differ. At most `5m`.'),
+    .describe('How far the clocks of the issuer and the gateway may differ. At most `5m`.'),
   resource: resource()
     .optional()
     .describe(
-      'The resource identifier of the API (RFC 9728): a URL under `server.publicOrigin`. With it the gateway publishes how ' +
-        'the API is protected, at `/.well-known/oauth-protected-resource` and the path of the URL, to everybody; and the ' +
-        'challenges of 401 and 403 say where. Absent: nothing is published.',
+      'The resource identifier of the API (RFC 9728): a URL under `server.publicOrigin`. With it, the gateway ' +
+        'publishes how the API is protected, to everybody, at `/.well-known/oauth-protected-resource` followed by the ' +
+        'path of the URL; the challenges of 401 and 403 point there. Default: nothing is published.',
     ),
   scopesSupported: z
     .array(scopeToken())
     .optional()
     .describe(
-      'The scopes that the metadata of `resource` names. `[]` names none. Default: those that routes of this API ask for.',
+      'The scopes that the metadata of `resource` lists. `[]` lists none. Default: the scopes that the routes of this ' +
+        'API require.',
     ),
   decryptionKeys,
   introspection,
@@ -170,17 +174,17 @@ export const apiSchema = z.strictObject({
 const match = z
   .strictObject({
     path: pathPattern().describe(
-      'The path, in whole segments: `/orders` holds `/orders` and `/orders/1`, not `/orders-admin`. `{id}` is any one ' +
-        'segment: `/orders/{id}/items`. Of several routes the longest path wins; from the left, a name comes before a ' +
-        'parameter. A path that servers could take for that of a longer route (`/orders/ADMIN` beside `/orders/admin`) is ' +
-        'refused.',
+      'The path, in whole segments: `/orders` matches `/orders` and `/orders/1`, but not `/orders-admin`. `{id}` ' +
+        'matches any one segment: `/orders/{id}/items`. If several routes match, the first segment from the left that ' +
+        'differs decides: a name comes before a parameter. If none differs, the longer path wins. A request is refused ' +
+        'if a server could read its path as that of a longer route (`/orders/ADMIN` beside `/orders/admin`).',
     ),
     host: oneOrMany(hostPattern())
       .optional()
       .describe(
-        'The host that is asked for, one or a list, in lower case and without a port. `*.example` stands for one label. ' +
-          'Routes of the very host come first, then those of a wildcard, then those of any. Danger: callers name the host; ' +
-          'it tells routes apart, and protects nothing. Default: any.',
+        'The requested host, one or a list, in lower case and without a port. `*.example` stands for one label. Routes ' +
+          'with the exact host come first, then routes with a wildcard, then routes without `host`. Danger: the caller ' +
+          'chooses the host that it sends; `host` distinguishes routes, and protects nothing. Default: any.',
       ),
     methods: z
       .array(method())
@@ -188,33 +192,38 @@ const match = z
       .refine((methods) => new Set(methods).size === methods.length, 'must not repeat a method')
       .optional()
       .describe(
-        'The methods, in upper case. HEAD is taken only where it is listed. Default: all but CONNECT and TRACE.',
+        'The methods, in upper case. A list with GET does not include HEAD, which must be listed, too. Default: all but ' +
+          'CONNECT and TRACE.',
       ),
     pathParameters: z
       .boolean()
       .prefault(false)
       .describe('Accept `;` in paths. Danger: servers disagree about what it means.'),
   })
-  .describe('Which requests the route takes.')
+  .describe('Which requests the route matches.')
 
 const authenticate = z
   .strictObject({
     api: text()
       .optional()
-      .describe('The API that the token must be for: its name below `apis`. This or `apis`.'),
+      .describe(
+        'The API that the access token must be for: a name below `apis`. Exactly one of `api` and `apis` is needed.',
+      ),
     apis: z
       .array(text())
       .min(1)
       .optional()
       .describe(
-        'The APIs of which the token must be for one: their names. Its `iss` and `aud` say for which, and a token that ' +
-          'is for two of them is refused.',
+        'Several APIs, by name: the access token must be for one of them. Its `iss` and `aud` say which one; a token ' +
+          'that is for two of them is refused.',
       ),
   })
-  .describe('Whose access tokens are accepted.')
+  .describe('Which access tokens the route accepts.')
 
 export const routeSchema = z.strictObject({
-  name: routeName().optional().describe('Its name in logs and metrics. Default: its path.'),
+  name: routeName()
+    .optional()
+    .describe('The name of the route in logs and metrics. Default: its path.'),
   match,
   authenticate,
   authorize,
@@ -228,13 +237,16 @@ export const configurationSchema = z
     admin,
     issuers: z
       .record(name(), issuerSchema)
-      .describe('The authorization servers, by a name of your choice.'),
+      .describe('The authorization servers, by names of your choice.'),
     apis: z
       .record(name(), apiSchema)
       .describe(
-        'The APIs whose tokens are accepted, and which act as clients; by a name of your choice.',
+        'The APIs whose access tokens are accepted, and which act as clients of their issuers; by names of your choice.',
       ),
-    routes: z.array(routeSchema).min(1).describe('What is served. The order does not matter.'),
+    routes: z
+      .array(routeSchema)
+      .min(1)
+      .describe('The routes that the gateway serves. Their order does not matter.'),
     endpoints,
     cache,
     provision,

@@ -11,10 +11,12 @@ export const decryptionKeys = z
     z.union([
       secret(),
       z.strictObject({
-        key: secret().describe('The private key: PEM, or the path of a file, read again likewise.'),
+        key: secret().describe(
+          'The private key: PEM, or the path of a file, which is read again when it changes.',
+        ),
         kid: text().describe(
-          'The `kid` that tokens name it by: they are tried with this key alone. Tokens that name another are not tried ' +
-            'with it.',
+          'The `kid` by which tokens name this key. A token with this `kid` is decrypted with this key alone; a token ' +
+            'with another is never decrypted with it.',
         ),
       }),
     ]),
@@ -23,18 +25,19 @@ export const decryptionKeys = z
   .max(MOST_KEYS)
   .optional()
   .describe(
-    'The private keys that its access tokens are encrypted to (a signed token within a JWE; RSA-OAEP with SHA-2, and ' +
-      'AES-GCM): each PEM, or the path of a file that holds it and is read again when it changes, or `{ key, kid }`. RSA ' +
-      'of 2048 bits or more, at most eight: while one is being replaced, both. With them a token that is not encrypted is ' +
-      'refused. The issuer is sent the signed token within. Of the APIs of one route one alone may have them.',
+    'The private keys that decrypt its access tokens (a signed token within a JWE; RSA-OAEP with SHA-2, and ' +
+      'AES-GCM). Each is PEM, or the path of a file, which is read again when it changes, or `{ key, kid }`. RSA of ' +
+      '2048 bits or more; at most eight keys. List both the old and the new key while one is being replaced. With this ' +
+      'option, a token that is not encrypted is refused. The gateway sends the decrypted, signed token to the issuer. ' +
+      'Of the APIs of one route, only one may have this option.',
   )
 
 export const introspection = z
   .boolean()
   .prefault(false)
   .describe(
-    'Take access tokens that are no JWTs, too, and ask the issuer what they say (RFC 7662), as the `client` of the API. ' +
-      'Answers are kept for 60 seconds at most, and refusals for five: a token that is revoked is used for as long. JWTs ' +
-      'are verified by their signatures all the same. The answer must name `sub`, `aud` and `token_type`. Of the APIs of ' +
-      'one route one alone may have it.',
+    'Also accept access tokens that are not JWTs: the gateway asks the issuer about them (RFC 7662), as the `client` ' +
+      'of the API. Answers are kept for at most 60 seconds, and refusals for five: a revoked token is accepted for as ' +
+      'long. JWTs are still verified by their signatures. The answer must contain `sub`, `aud` and `token_type`. Of ' +
+      'the APIs of one route, only one may have this option.',
   )
