@@ -11,11 +11,11 @@ import { readToken } from './token-file.ts'
 
 /** Reads everything that `serve` would read. Connects to no server, unless `--live` is given. */
 export const command = defineCommand({
-  summary: 'Check the configuration: exit 0 when it can be served, else 78 and every fault.',
+  summary: 'Check the configuration: exit 0 if it can be served, else 78 with every fault.',
   flags: {
     live: {
       type: 'boolean',
-      summary: 'try it, too; exit 1 when something fails',
+      summary: 'also try issuers and upstreams; exit 1 if any fails',
     },
     'subject-token': {
       type: 'string',

@@ -7,10 +7,10 @@ import { tokenCommand } from './token-command.ts'
 
 /** The whole path on one machine, walked once, then left running. */
 export const command = defineCommand({
-  summary: 'Start a tenant, two services and the gateway, and walk the path in front of you.',
+  summary: 'Start a tenant, two services and the gateway, and show the path of a request.',
   configuration: 'none',
   flags: {
-    once: { type: 'boolean', summary: 'end after the walk: 0 when every step held, else 1' },
+    once: { type: 'boolean', summary: 'end after the walk: exit 0 if every step held, else 1' },
   },
   async run({ flags: { once } }) {
     const write = (text: string): void => void process.stdout.write(text)

@@ -10,19 +10,18 @@ import { readToken } from './token-file.ts'
 /** Shows one exchange in detail: to find out why a route refuses a token, or what its upstream will receive. */
 export const command = defineCommand({
   summary:
-    'Exchange a token for a route as the gateway would, once: print what was asked and what came back, never a token.',
+    'Exchange a token once, as the gateway would for a route. Prints the request and the answer, but no token.',
   positionals: 'ROUTE',
   flags: {
     'token-file': {
       type: 'string',
       value: 'FILE',
-      summary: 'the access token to present; - reads it from standard input',
+      summary: 'the access token to present; - reads standard input',
     },
     'refresh-token-file': {
       type: 'string',
       value: 'FILE',
-      summary:
-        'the refresh token, on a route that redeems it; FILE is written with what replaces it',
+      summary: 'the refresh token; its replacement is written to FILE',
     },
   },
   formats: ['text', 'json'],

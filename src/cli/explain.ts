@@ -12,16 +12,19 @@ import { readToken } from './token-file.ts'
 
 /** Explains a request without sending it: why it is refused, or what each step would do with it. */
 export const command = defineCommand({
-  summary:
-    'Say what decides about a request at each step; nothing is exchanged, no token is printed.',
+  summary: 'Show what each step would decide about a request. Exchanges nothing, prints no token.',
   positionals: 'METHOD TARGET',
   flags: {
     'token-file': {
       type: 'string',
       value: 'FILE',
-      summary: 'the access token; - reads it from standard input; default none',
+      summary: 'the access token; - reads standard input (default: none)',
     },
-    host: { type: 'string', value: 'HOST', summary: 'the Host header, for what depends on it' },
+    host: {
+      type: 'string',
+      value: 'HOST',
+      summary: 'the Host header, for routes that match a host',
+    },
   },
   formats: ['text', 'json'],
   async run({ config: file, format, flags, positionals }) {

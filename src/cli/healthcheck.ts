@@ -13,7 +13,7 @@ export const command = defineCommand({
     url: {
       type: 'string',
       value: 'URL',
-      summary: 'what to ask instead; the file is not read then',
+      summary: 'the URL to ask instead, without reading the configuration',
     },
   },
   async run({ config, flags }) {

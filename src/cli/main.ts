@@ -13,17 +13,35 @@ interface Entry {
 const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: { summary: 'run the gateway', load: () => import('./serve.ts') },
   check: { summary: 'check the configuration', load: () => import('./check.ts') },
-  explain: { summary: 'say what becomes of a request', load: () => import('./explain.ts') },
-  exchange: { summary: 'exchange one token, in the open', load: () => import('./exchange.ts') },
+  explain: {
+    summary: 'show what each step would do with a request',
+    load: () => import('./explain.ts'),
+  },
+  exchange: {
+    summary: 'exchange one token, and show what happens',
+    load: () => import('./exchange.ts'),
+  },
   provision: {
-    summary: 'say what the Auth0 tenant lacks, and do it',
+    summary: 'list what the Auth0 tenant lacks, and set it up',
     load: () => import('./provision.ts'),
   },
-  purge: { summary: 'make a running gateway forget tokens', load: () => import('./purge.ts') },
-  demo: { summary: 'walk the whole path on this machine', load: () => import('./demo.ts') },
+  purge: {
+    summary: 'make a running gateway forget issued tokens',
+    load: () => import('./purge.ts'),
+  },
+  demo: {
+    summary: 'run the gateway with a tenant and two services',
+    load: () => import('./demo.ts'),
+  },
   tenant: { summary: 'run the embedded Auth0-shaped tenant', load: () => import('./tenant.ts') },
-  schema: { summary: 'print the JSON Schema', load: () => import('./schema.ts') },
-  healthcheck: { summary: 'ask whether it lives', load: () => import('./healthcheck.ts') },
+  schema: {
+    summary: 'print the JSON Schema of the configuration',
+    load: () => import('./schema.ts'),
+  },
+  healthcheck: {
+    summary: 'check that a running gateway is alive',
+    load: () => import('./healthcheck.ts'),
+  },
   version: { summary: 'print the version', load: () => import('./version.ts') },
 }
 
@@ -150,8 +168,8 @@ function overview(): string {
     '',
     ...lines,
     '',
-    '`behalf COMMAND --help` tells more. Exit: 0 well, 1 failed, 2 drift, 64 usage,',
-    '78 bad configuration.',
+    '`behalf COMMAND --help` describes a command. Exit codes: 0 success, 1 failure,',
+    '2 drift, 64 wrong usage, 78 bad configuration.',
     '',
   ].join('\n')
 }

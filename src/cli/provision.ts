@@ -25,25 +25,25 @@ import {
 
 /** Sets tenants up for the routes. Reads; changes only with `--apply`; deletes only with `--replace`. */
 export const command = defineCommand({
-  summary: 'Say what the Auth0 tenant lacks for the routes: exit 0 when nothing, else 2.',
+  summary: 'List what the Auth0 tenant lacks for the routes: exit 0 if nothing, else 2.',
   positionals: '[resource-server ID | client-grant ID]',
   flags: {
     set: {
       type: 'string',
       value: 'FIELD=VALUE',
       multiple: true,
-      summary: 'of one object: a value is JSON or text; repeatable',
+      summary: 'set a field of the named object: JSON or text; repeatable',
     },
-    apply: { type: 'boolean', summary: 'do it' },
-    issuer: { type: 'string', value: 'NAME', summary: 'of this issuer alone (default: all)' },
+    apply: { type: 'boolean', summary: 'make the changes' },
+    issuer: { type: 'string', value: 'NAME', summary: 'only for this issuer (default: all)' },
     'write-env': {
       type: 'string',
       value: 'FILE',
-      summary: 'write unset variables there; - prints them',
+      summary: 'write unset variables to FILE; - prints them',
     },
-    'prune-scopes': { type: 'boolean', summary: 'take away scopes that nothing asks for' },
-    replace: { type: 'boolean', summary: 'delete what cannot be changed, and make it again' },
-    scopes: { type: 'boolean', summary: 'list the Management API scopes it may need' },
+    'prune-scopes': { type: 'boolean', summary: 'remove scopes that no route requests' },
+    replace: { type: 'boolean', summary: 'delete and recreate what cannot be changed' },
+    scopes: { type: 'boolean', summary: 'list the Management API scopes that it may need' },
   },
   formats: ['text', 'json', 'terraform', 'curl', 'auth0-deploy-cli'],
   async run({ config: file, format, flags, positionals }) {

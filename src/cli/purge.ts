@@ -12,15 +12,27 @@ export const command = defineCommand({
     subject: {
       type: 'string',
       value: 'SUB',
-      summary: 'whose `sub` this is, at every issuer unless one is named',
+      summary: 'tokens of this subject (`sub`), at --issuer or every issuer',
     },
-    sid: { type: 'string', value: 'SID', summary: 'whose session (`sid`) this is, likewise' },
-    client: { type: 'string', value: 'ID', summary: 'issued to or exchanged by this client' },
-    issuer: { type: 'string', value: 'ISS', summary: 'of this issuer; alone: all of its' },
+    sid: {
+      type: 'string',
+      value: 'SID',
+      summary: 'tokens of this session (`sid`), at --issuer or every issuer',
+    },
+    client: {
+      type: 'string',
+      value: 'ID',
+      summary: 'tokens issued to or exchanged by this client',
+    },
+    issuer: {
+      type: 'string',
+      value: 'ISS',
+      summary: 'tokens of this issuer; without other flags, all of them',
+    },
     url: {
       type: 'string',
       value: 'URL',
-      summary: "origin of the admin listener, instead of the file's",
+      summary: 'origin of the admin listener (default: from the configuration)',
     },
   },
   async run({ config: file, flags: { url, ...flags } }) {

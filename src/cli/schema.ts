@@ -2,7 +2,7 @@ import { configurationReference, publishedSchema } from '../config/reference.ts'
 import { defineCommand, EXIT } from './command.ts'
 
 export const command = defineCommand({
-  summary: 'Print the JSON Schema of the configuration, or as Markdown its reference.',
+  summary: 'Print the JSON Schema of the configuration, or its reference in Markdown.',
   configuration: 'none',
   flags: {},
   formats: ['json', 'markdown'],

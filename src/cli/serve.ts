@@ -11,7 +11,7 @@ import { hangingUp, signalled, signalledAgain } from './signals.ts'
 
 /** SIGHUP reloads. SIGTERM and SIGINT drain; a second one ends it at once. */
 export const command = defineCommand({
-  summary: 'Run the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again.',
+  summary: 'Run the gateway until SIGTERM or SIGINT; SIGHUP reloads the configuration.',
   flags: {
     'log-level': {
       type: 'string',
@@ -20,12 +20,12 @@ export const command = defineCommand({
     },
     watch: {
       type: 'boolean',
-      summary: 'read the configuration again when a file of it changes',
+      summary: 'reload the configuration when one of its files changes',
     },
     workers: {
       type: 'string',
       value: 'N|auto',
-      summary: 'processes, instead of `server.workers`; auto: one a core',
+      summary: 'processes, in place of `server.workers`; auto: one per core',
     },
   },
   async run({ config: file, flags }) {

@@ -11,7 +11,7 @@ const DEFAULT_LISTEN = '127.0.0.1:9400'
 
 /** Runs the embedded tenant by itself, for development against it. */
 export const command = defineCommand({
-  summary: 'Run an Auth0-shaped tenant on loopback, for development, until it is signalled.',
+  summary: 'Run an Auth0-shaped tenant on loopback for development until SIGTERM or SIGINT.',
   configuration: 'none',
   flags: {
     listen: {
@@ -22,11 +22,11 @@ export const command = defineCommand({
     limit: {
       type: 'string',
       value: 'RATE[/BURST] | off',
-      summary: `exchanges per second, and at once (default ${USUAL_LIMIT.rate}/${USUAL_LIMIT.burst})`,
+      summary: `exchanges per second / at once (default ${USUAL_LIMIT.rate}/${USUAL_LIMIT.burst})`,
     },
     empty: { type: 'boolean', summary: "start without the demo's users, clients and APIs" },
-    people: { type: 'boolean', summary: 'with --empty: with users and their application' },
-    legacy: { type: 'boolean', summary: 'be a tenant of 2019: its fields, its exchange' },
+    people: { type: 'boolean', summary: 'with --empty: keep users and their application' },
+    legacy: { type: 'boolean', summary: 'behave as Auth0 did in 2019: fields and exchange' },
   },
   async run({ flags }) {
     const { listen = DEFAULT_LISTEN, empty } = flags

@@ -2,7 +2,7 @@ import { defineCommand, EXIT } from './command.ts'
 import { packageVersion } from './package.ts'
 
 export const command = defineCommand({
-  summary: 'Print the version of Behalf, and with `--format json` that of Node, too.',
+  summary: 'Print the version of Behalf; with `--format json`, also that of Node.',
   configuration: 'none',
   flags: {},
   formats: ['text', 'json'],
