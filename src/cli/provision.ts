@@ -41,7 +41,7 @@ export const command = defineCommand({
       value: 'FILE',
       summary: 'write unset variables to FILE; - prints them',
     },
-    'prune-scopes': { type: 'boolean', summary: 'remove scopes that no route requests' },
+    'prune-scopes': { type: 'boolean', summary: 'remove scopes that no route needs' },
     replace: { type: 'boolean', summary: 'delete and recreate what cannot be changed' },
     scopes: { type: 'boolean', summary: 'list the Management API scopes that it may need' },
   },

@@ -97,8 +97,8 @@ export const serverLimits = z
       .min(1)
       .prefault(10_000)
       .describe(
-        'How many connections callers may have open at once. Requests on further connections are refused with 503 ' +
-          '`overloaded` without being examined; over TLS, further connections are closed.',
+        'How many connections callers may have open at once. A further connection gets 503 `overloaded` and is ' +
+          'closed before any request on it is read; over TLS it is closed without an answer.',
       ),
     inFlight: z
       .int()

@@ -105,7 +105,7 @@ const audience = z.strictObject({
   scopes: z
     .record(text().max(280), z.string().max(500))
     .optional()
-    .describe('Scopes with their descriptions, in addition to those that routes request.'),
+    .describe('Scopes with their descriptions, in addition to those that routes need.'),
   signingAlg: z
     .enum(['HS256', 'RS256', 'RS512', 'PS256'])
     .optional()
