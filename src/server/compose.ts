@@ -4,30 +4,22 @@ import { createCertificateOf } from '../authenticate/mtls.ts'
 import { createOriginsOf } from '../authenticate/origins.ts'
 import type { Config } from '../config/config.ts'
 import { processesOf } from '../config/processes.ts'
-import { createForwardAuth } from '../endpoints/forward-auth.ts'
 import { publishing } from '../endpoints/protected-resource.ts'
 import { createStep, type Step } from '../endpoints/step.ts'
-import { createTokenEndpoint } from '../endpoints/token.ts'
 import { createExchange } from '../exchange/exchange.ts'
 import type { Purge } from '../exchange/purge.ts'
 import { createSavings, type Mean } from '../exchange/savings.ts'
-import {
-  createGateway,
-  proxyDoor,
-  type Gateway,
-  type GatewayOptions,
-  type Stages,
-} from '../gateway.ts'
+import { createGateway, type Gateway, proxyDoor } from '../gateway.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
-import { createOutbound } from '../outbound.ts'
+import { createOutbound, type Outbound } from '../outbound.ts'
 import { createAddressOf } from '../proxy/address.ts'
 import { createPeerOf } from '../proxy/forwarded.ts'
 import { createProxy, type ProxyControls } from '../proxy/proxy.ts'
 import { createMatch } from '../route/match.ts'
 import { createMemoryReplayStore } from '../store/replay.ts'
-import { createAdmission, createCounts } from './admission.ts'
-import { createAuthentication } from './authentication.ts'
+import { type CountedAdmission, createAdmission, createCounts } from './admission.ts'
+import { type Authentication, createAuthentication } from './authentication.ts'
 import { createExplain, type Explain } from './explain.ts'
 import { showIssuerKeys } from './issuer-keys.ts'
 import { createLasting, type Lease } from './lasting.ts'
@@ -38,8 +30,9 @@ import type { Primary } from './primary.ts'
 import { createCallerRates, rateLimited } from './rate-limits.ts'
 import { createReplays, type ReplaysOf } from './replays.ts'
 import { createRecord } from './record.ts'
-import { createShed } from './shed.ts'
-import { connectRedis } from './redis.ts'
+import { type Connected, connectRedis } from './redis.ts'
+import { createShed, type Shed } from './shed.ts'
+import { forwardAuthOf, tokenEndpointOf } from './side-doors.ts'
 
 export interface ComposeOptions {
   readonly log: Log
@@ -83,50 +76,27 @@ export interface Composed {
   close(): Promise<void>
 }
 
-/** Verified tokens are small and short-lived beside issued ones. */
-const VERIFIED_SHARE = 0.25
-
 /** Puts the implementations together: the only place that imports all of them. */
 export function compose(config: Config, options: ComposeOptions): Composed {
-  const { log, metrics, mountPath = () => '', lease = createLasting().lease() } = options
+  const { log, metrics, primary, mountPath = () => '', lease = createLasting().lease() } = options
+  const parts: Parts = { config, log, metrics, lease }
   const outbound = lease.use('outbound', null, createOutbound, (one) => one.close())
-  const { maxEntries, maxBytes } = config.cache
-  const verifiedBytes = Math.floor(maxBytes * VERIFIED_SHARE)
-  const { redis: shared } = config.cache
-  const redis =
-    shared &&
-    lease.use(
-      'redis',
-      shared,
-      () => connectRedis(shared, { log, metrics }),
-      (one) => one.close(),
-    )
+  const redis = redisOf(parts)
   const replaysOf = createReplays({
-    ...{ host: options.primary?.replays, shared: redis?.replays, metrics },
+    host: primary?.replays,
+    shared: redis?.replays,
+    metrics,
     local: lease.use('used proofs', null, () => createMemoryReplayStore()),
   })
-  const authentication = createAuthentication({
-    apis: config.apis,
-    ...{ outbound, lease },
-    maxEntries,
-    maxBytes: verifiedBytes,
-    proofs: {
-      replaysOf,
-      nonceSecrets: redis?.seals.secrets('DPoP nonce') ?? [
-        lease.use('nonce secret', null, () => randomBytes(32)),
-      ],
-    },
+  const bytes = bytesOf(config)
+  const authentication = authenticationOf(parts, {
+    outbound,
+    maxBytes: bytes.verified,
+    replaysOf,
+    redis,
   })
-  showIssuerKeys(config.issuers, authentication.keySets(), { metrics, lease })
-  const proxy = createProxy({
-    trustedProxies: config.server.trustedProxies,
-    ownedHeaders: ownedHeaders(config),
-    keep: (name, make, end) => lease.use('upstream', name, make, end),
-    paused: countPauses(metrics),
-  })
-  showPaused(config.routes, proxy, { metrics, lease })
-  const proxies = lease.use('proxies', null, () => new Set<ProxyControls>())
-  proxies.add(proxy)
+  const proxies = proxiesOf(parts)
+  const { proxy } = proxies
   const sent = createExchange({
     tokenEndpointOf: async (issuer, identifier, endpoint) =>
       authentication.metadataOf(issuer)(identifier, endpoint),
@@ -135,39 +105,16 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   const means = lease.use('means', null, () => new Map<string, Mean>())
   const savings = createSavings(config.issuers, metrics, means)
   const layers = layered(savings.timed(sent), config, {
-    maxBytes: maxBytes - verifiedBytes,
+    maxBytes: bytes.issued,
     metrics,
-    primary: options.primary,
+    primary,
     shared: redis,
     lease,
   })
   const { exchange } = layers
   const record = createRecord(log, metrics, savings)
-  const { limits } = config.server
-  const loopDelay = lease.use(
-    'loop delay',
-    limits.loopDelayMs,
-    () => watchLoopDelay(limits.loopDelayMs),
-    (one) => one.close(),
-  )
-  metrics.sampled(
-    'behalf_event_loop_delay_seconds',
-    'How late the process is, as the median of a quarter of a second.',
-    () => loopDelay.ms / 1_000,
-    {},
-    'max',
-  )
   const shed = createShed(metrics)
-  const admission = createAdmission({
-    ...{ loopDelay, limits, shed },
-    counts: lease.use('counts', null, () => createCounts(metrics)),
-  })
-  metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () =>
-    [...proxies].reduce((sum, one) => sum + one.webSockets(), 0),
-  )
-  const peerOf = createPeerOf(config.server.trustedProxies)
-  const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
-  const certificateOf = createCertificateOf(isTrusted)
+  const admission = admissionOf(parts, shed)
   const match = createMatch(config.routes)
   const authenticate = rateLimited(authentication.authenticate, {
     routes: config.routes,
@@ -175,36 +122,26 @@ export function compose(config: Config, options: ComposeOptions): Composed {
     rates: () => lease.use('rates', null, createCallerRates),
     shed,
   })
-  const told = {
+  const peerOf = createPeerOf(config.server.trustedProxies)
+  const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
+  const ofCallers = {
     originsOf: createOriginsOf(config.server.publicOrigins, isTrusted),
-    certificateOf,
+    certificateOf: createCertificateOf(isTrusted),
     addressOf: createAddressOf(config.server.trustedProxies),
     admission,
     record,
   }
   const path = createGateway(
     { match, authenticate, exchange, proxy },
-    { ...told, door: proxyDoor(mountPath) },
+    { ...ofCallers, door: proxyDoor(mountPath) },
   )
-  const gateway = publishing(path, config, { record })
-  const forwardAuth = forwardAuthOf(
-    config,
-    { match, authenticate, exchange },
-    { admission, record },
-  )
-  // Key sets are fetched before the first request. Where that fails, the first request tries again.
-  for (const [identifier, keys] of authentication.keySets()) {
-    keys.current().catch((error: unknown) => {
-      log.logger.warn({ issuer: identifier, error }, 'the keys cannot be had yet')
-    })
-  }
+  fetchKeys(authentication, log)
 
   let closed: Promise<void> | undefined
   const close = (): Promise<void> => (closed ??= closeNow())
 
   async function closeNow(): Promise<void> {
-    await proxy.close()
-    proxies.delete(proxy)
+    await proxies.close()
     await sent.close()
     await authentication.close()
     layers.close()
@@ -212,12 +149,12 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   }
 
   return {
-    gateway,
-    forwardAuth,
+    gateway: publishing(path, config, { record }),
+    forwardAuth: forwardAuthOf(config, { match, authenticate, exchange }, { admission, record }),
     step(name, step) {
       const route = config.routes.find((one) => one.name === name)
       if (route === undefined) throw new TypeError(`no route is named ${name}`)
-      return createStep({ authenticate, exchange }, { route, step }, told)
+      return createStep({ authenticate, exchange }, { route, step }, ofCallers)
     },
     tokenEndpoint: tokenEndpointOf(
       config,
@@ -242,9 +179,7 @@ export function compose(config: Config, options: ComposeOptions): Composed {
         authentication.metadataOf(issuer)(identifier, endpoint),
       origins: config.server.publicOrigins,
     }),
-    leave: async () => {
-      await Promise.all(Array.from(proxies, (one) => one.leave()))
-    },
+    leave: proxies.leave,
     async retire() {
       await admission.emptied()
       await close()
@@ -253,55 +188,124 @@ export function compose(config: Config, options: ComposeOptions): Composed {
   }
 }
 
+/** What every part is made of. */
+interface Parts {
+  readonly config: Config
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly lease: Lease
+}
+
+/** Verified tokens are small and short-lived beside issued ones. */
+const VERIFIED_SHARE = 0.25
+
+/** How `cache.maxBytes` is divided. */
+function bytesOf({ cache: { maxBytes } }: Config) {
+  const verified = Math.floor(maxBytes * VERIFIED_SHARE)
+  return { verified, issued: maxBytes - verified }
+}
+
+function redisOf({ config, log, metrics, lease }: Parts): Connected | undefined {
+  const { redis } = config.cache
+  if (redis === undefined) return undefined
+  return lease.use(
+    'redis',
+    redis,
+    () => connectRedis(redis, { log, metrics }),
+    (one) => one.close(),
+  )
+}
+
+interface Surroundings {
+  readonly outbound: Outbound
+  readonly maxBytes: number
+  readonly replaysOf: ReplaysOf
+  readonly redis: Connected | undefined
+}
+
+function authenticationOf(
+  { config, metrics, lease }: Parts,
+  { outbound, maxBytes, replaysOf, redis }: Surroundings,
+): Authentication {
+  const authentication = createAuthentication({
+    apis: config.apis,
+    outbound,
+    lease,
+    maxEntries: config.cache.maxEntries,
+    maxBytes,
+    proofs: {
+      replaysOf,
+      nonceSecrets: redis?.seals.secrets('DPoP nonce') ?? [
+        lease.use('nonce secret', null, () => randomBytes(32)),
+      ],
+    },
+  })
+  showIssuerKeys(config.issuers, authentication.keySets(), { metrics, lease })
+  return authentication
+}
+
+/** Key sets are fetched before the first request. Where that fails, the first request tries again. */
+function fetchKeys({ keySets }: Pick<Authentication, 'keySets'>, { logger }: Log): void {
+  for (const [identifier, keys] of keySets()) {
+    keys.current().catch((error: unknown) => {
+      logger.warn({ issuer: identifier, error }, 'the keys cannot be had yet')
+    })
+  }
+}
+
+/** The proxy, and what is done to all proxies there are: those of configurations before may have WebSockets open still. */
+function proxiesOf({ config, metrics, lease }: Parts) {
+  const proxy = createProxy({
+    trustedProxies: config.server.trustedProxies,
+    ownedHeaders: ownedHeaders(config),
+    keep: (name, make, end) => lease.use('upstream', name, make, end),
+    paused: countPauses(metrics),
+  })
+  showPaused(config.routes, proxy, { metrics, lease })
+  const all = lease.use('proxies', null, () => new Set<ProxyControls>())
+  all.add(proxy)
+  metrics.sampled('behalf_websockets_open', 'WebSockets that are open.', () =>
+    [...all].reduce((sum, one) => sum + one.webSockets(), 0),
+  )
+  return {
+    proxy,
+    async leave() {
+      await Promise.all(Array.from(all, (one) => one.leave()))
+    },
+    async close() {
+      await proxy.close()
+      all.delete(proxy)
+    },
+  }
+}
+
+function admissionOf({ config, metrics, lease }: Parts, shed: Shed): CountedAdmission {
+  const { limits } = config.server
+  const loopDelay = lease.use(
+    'loop delay',
+    limits.loopDelayMs,
+    () => watchLoopDelay(limits.loopDelayMs),
+    (one) => one.close(),
+  )
+  metrics.sampled(
+    'behalf_event_loop_delay_seconds',
+    'How late the process is, as the median of a quarter of a second.',
+    () => loopDelay.ms / 1_000,
+    {},
+    'max',
+  )
+  return createAdmission({
+    loopDelay,
+    limits,
+    shed,
+    counts: lease.use('counts', null, () => createCounts(metrics)),
+  })
+}
+
 /** The headers in which callers of any route send refresh tokens: sent to another route, they must not be forwarded. */
 function ownedHeaders({ routes }: Config): ReadonlySet<string> | undefined {
   const names = routes.flatMap(({ exchange }) =>
     exchange.grant === 'refresh-token' ? [exchange.refreshTokenHeader] : [],
   )
   return names.length === 0 ? undefined : new Set(names)
-}
-
-function forwardAuthOf(
-  { endpoints, server }: Config,
-  stages: Omit<Stages, 'proxy'>,
-  shared: Pick<GatewayOptions, 'admission' | 'record'>,
-): Gateway | undefined {
-  if (endpoints.forwardAuth === undefined) return undefined
-  const { original, trustedProxies } = endpoints.forwardAuth
-  const peerOf = createPeerOf(trustedProxies)
-  const isTrusted = (socket: Socket): boolean => peerOf(socket).trusted
-  // The proxies that ask forward the caller's headers: only `server.trustedProxies` are believed about certificates.
-  const tellerOf = createPeerOf(server.trustedProxies)
-  return createForwardAuth(stages, {
-    // The door itself reads the host of the original request, and gives it.
-    originsOf: createOriginsOf(server.publicOrigins),
-    original,
-    isTrusted,
-    certificateOf: createCertificateOf((socket) => tellerOf(socket).trusted),
-    // The proxies that ask are hops of the caller's request as well.
-    addressOf: createAddressOf([...trustedProxies, ...server.trustedProxies]),
-    ...shared,
-  })
-}
-
-function tokenEndpointOf(
-  { endpoints: { token: endpoint }, server }: Config,
-  stages: Pick<Stages, 'authenticate' | 'exchange'>,
-  {
-    replaysOf,
-    ...shared
-  }: Pick<GatewayOptions, 'admission' | 'record'> & { readonly replaysOf: ReplaysOf },
-): Gateway | undefined {
-  if (endpoint === undefined) return undefined
-  const certificateOf = createCertificateOf(() => false)
-  return createTokenEndpoint(stages, {
-    endpoint,
-    publicOrigins: server.publicOrigins,
-    replays: replaysOf(endpoint),
-    // The endpoint has one listener, whatever name it is reached by: a proof may name any of the origins.
-    originsOf: () => server.publicOrigins,
-    certificateOf,
-    addressOf: createAddressOf([]),
-    ...shared,
-  })
 }
