@@ -129,7 +129,10 @@ const KINDS: Readonly<Record<string, string>> = {
 }
 
 function plural(kind: string): string {
-  return kind.startsWith('`') ? kind : `${kind}s`
+  return kind
+    .split(/(, | or )/)
+    .map((part, index) => (index % 2 === 1 || part.startsWith('`') ? part : `${part}s`))
+    .join('')
 }
 
 function defaultOf(shape: Shape): string {
