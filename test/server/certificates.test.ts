@@ -263,7 +263,7 @@ async function fetchAdmin(port: number): Promise<string> {
   const socket = tls.connect({ host: '127.0.0.1', port, rejectUnauthorized: false })
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  socket.write('GET /readyz?verbose HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  socket.write('GET /readyz?verbose HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n')
   await once(socket, 'close')
   return text
 }
