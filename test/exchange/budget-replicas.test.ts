@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
-import { GatewayError } from '../../src/errors.ts'
-import type { SharedBucket } from '../../src/exchange/between.ts'
+import type { GatewayError } from '../../src/errors.ts'
 import { createBucket } from '../../src/exchange/bucket.ts'
 import { createHostBucket, type Elsewhere } from '../../src/exchange/host-bucket.ts'
-import type { Turn } from '../../src/exchange/line.ts'
 import { createSharedBucket } from '../../src/exchange/shared-bucket.ts'
 import { createLimiter } from '../../src/tenant/limiter.ts'
 import { ModelTurns } from '../turns.ts'
+import { leftOf, MINUTE, NOW, take, type Taker, toldOf } from './takers.ts'
 
-const NOW = 1_800_000_000_000
-const MINUTE = 60_000
 const RATE = 8
 const PATIENCE = 5_000
 
@@ -59,35 +56,6 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 12; turn++) await Promise.resolve()
 }
 
-interface Taker {
-  /** Milliseconds after the start. */
-  left?: number
-  failure?: unknown
-  readonly controller: AbortController
-}
-
-function take(
-  bucket: SharedBucket | undefined,
-  patience = MINUTE,
-  more: Partial<Turn> = {},
-): Taker {
-  const controller = new AbortController()
-  const taker: Taker = { controller }
-  const deadline = Date.now() + patience
-  bucket!.take({ signal: controller.signal, deadline, ...more }).then(
-    () => (taker.left = Date.now() - NOW),
-    (failure: unknown) => (taker.failure = failure),
-  )
-  return taker
-}
-
-function toldOf({ failure }: Taker): number | undefined {
-  assert.ok(failure instanceof GatewayError, String(failure))
-  assert.equal(failure.code, 'exchange_unavailable')
-  return failure.retryAfter
-}
-
-const leftOf = (takers: readonly Taker[]): unknown[] => takers.map(({ left }) => left)
 const inOrder = (takers: readonly Taker[]): unknown[] =>
   leftOf(takers).toSorted((one, other) => Number(one) - Number(other))
 

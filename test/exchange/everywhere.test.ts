@@ -28,6 +28,8 @@ async function hearing(messages: readonly string[]) {
 }
 
 const message = (tags: unknown): string => JSON.stringify({ by: 'another replica', tags })
+/** As a tag that is no string would be looked up. */
+const SEVEN = 7 as unknown as string
 
 test('what another replica purged is purged here', async () => {
   const { everywhere, heard } = await hearing([message(['one'])])
@@ -40,11 +42,12 @@ for (const [what, text] of [
   ['is not JSON', 'purged'],
   ['is null', 'null'],
   ['names no tags', JSON.stringify({ by: 'another replica' })],
-  ['names tags that are no strings', message([{ tag: 'one' }])],
+  ['names a tag that is no string', message([SEVEN])],
+  ['names tags that are no list', message('s')],
 ] as const) {
   test(`a message that ${what} is passed over, and the next one is heard`, async () => {
     const { heard } = await hearing([text, message(['two'])])
-    assert.equal(heard('one'), false)
+    for (const tag of [SEVEN, 's']) assert.equal(heard(tag), false)
     assert.equal(heard('two'), true)
   })
 }

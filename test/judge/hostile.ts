@@ -36,7 +36,7 @@ export const hostile: Load = {
     ),
 }
 
-/** What the second of them costs, the third costs as well. */
+/** After two of them a wave costs hardly less than the one before. */
 const WARMING_WAVES = 2
 
 /** What good callers met in one round. */

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
-import { GatewayError } from '../../src/errors.ts'
 import type { SharedBucket } from '../../src/exchange/between.ts'
 import { shareOf } from '../../src/exchange/bucket.ts'
 import { createHostBucket } from '../../src/exchange/host-bucket.ts'
@@ -19,10 +18,9 @@ import {
 import { createPrimary, type Primary } from '../../src/server/primary.ts'
 import { createMemoryReplayStore, ReplaysFull, ReplaysUnknown } from '../../src/store/replay.ts'
 import { createLimiter } from '../../src/tenant/limiter.ts'
+import { leftOf, MINUTE, NOW, take as takeOf, type Taker, toldOf } from '../exchange/takers.ts'
 import { disconnect, type End, pair } from './peers.ts'
 
-const NOW = 1_800_000_000_000
-const MINUTE = 60_000
 const RATE = 8
 
 interface Worker {
@@ -101,32 +99,11 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate)
 }
 
-interface Taker {
-  /** Milliseconds after the start. */
-  left?: number
-  failure?: unknown
-  readonly controller: AbortController
-}
-
 function take(worker: Worker | undefined, more: Partial<Turn> & { patience?: number } = {}): Taker {
-  const { patience = MINUTE, ...rest } = more
-  const controller = new AbortController()
-  const taker: Taker = { controller }
-  const turn = { signal: controller.signal, deadline: Date.now() + patience, ...rest }
-  worker!.bucket.take(turn).then(
-    () => (taker.left = Date.now() - NOW),
-    (failure: unknown) => (taker.failure = failure),
-  )
-  return taker
+  const { patience, ...rest } = more
+  return takeOf(worker!.bucket, patience, rest)
 }
 
-function toldOf({ failure }: Taker): number | undefined {
-  assert.ok(failure instanceof GatewayError, String(failure))
-  assert.equal(failure.code, 'exchange_unavailable')
-  return failure.retryAfter
-}
-
-const leftOf = (takers: readonly Taker[]): unknown[] => takers.map(({ left }) => left)
 const leftSorted = (takers: readonly Taker[]): number[] =>
   takers.flatMap(({ left }) => left ?? []).toSorted((one, other) => one - other)
 
